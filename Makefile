@@ -1,0 +1,49 @@
+# make run    runs the quick configuration of every benchmark and writes their pages
+# make test   runs all tests
+# make lint   checks style and formatting
+# make clean  removes what the others made
+# Each sets up .venv itself when it is missing or older than the lock.
+
+PYTHON ?= python3
+VENV := .venv
+STAMP := $(VENV)/.installed
+BENCHMARKS := . $(patsubst %/objective.py,%,$(wildcard benchmark_*/objective.py))
+
+# Activated, because Benchopt starts `python` itself.
+IN_VENV := . $(VENV)/bin/activate &&
+PIP := $(IN_VENV) python -m pip --disable-pip-version-check --quiet
+
+.PHONY: run test lint clean
+.DELETE_ON_ERROR:
+
+run: $(STAMP)
+	@$(IN_VENV) for benchmark in $(BENCHMARKS); do \
+	  benchopt run $$benchmark --config $$benchmark/configs/quick.yml --output $$benchmark/outputs/quick.parquet --no-display || exit 1; \
+	  python -m orthobench.report $$benchmark/outputs/quick.parquet || exit 1; \
+	done
+	@echo; echo "Pages, with every plot and table:"
+	@for benchmark in $(BENCHMARKS); do ls -d "$(CURDIR)"/$$benchmark/outputs/*_quick.html || exit 1; done
+
+test: $(STAMP)
+	$(IN_VENV) python -m pytest
+	@$(IN_VENV) for benchmark in $(BENCHMARKS); do benchopt test $$benchmark --skip-install || exit 1; done
+
+lint: $(STAMP)
+	$(IN_VENV) ruff check .
+	$(IN_VENV) ruff format --check .
+
+clean:
+	rm -rf $(VENV) build src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(addsuffix /outputs,$(BENCHMARKS)) $(addsuffix /__cache__,$(BENCHMARKS))
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch is installed first and alone, so that nothing else chooses its version or build.
+$(STAMP): requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "OrthoBench needs Python 3.11 or newer; no '$(PYTHON)' was found. Install it, or name one: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "OrthoBench needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version). Name another: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' can't make virtual environments: install its venv package (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install "$$(grep '^torch==' requirements.lock)"
+	$(PIP) install --requirement requirements.lock
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	touch $(STAMP)

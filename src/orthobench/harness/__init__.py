@@ -1,0 +1,36 @@
+"""What every benchmark run shares: device, clock, seeds, budget, status rows, stopping, provenance, cache identity."""
+
+from .checks import check_tensors
+from .device import resolve_device, synchronize
+from .objective import Objective
+from .orthogonalisation import DirectOrthogonaliser, IterativeOrthogonaliser, MatrixDataset, timing_metrics
+from .seeds import set_threads
+from .solver import CallbackSolver, IterationSolver, RunOnceSolver, Solver
+from .status import STATUSES, Diverged, InvalidResult, Refuted
+from .strict import raise_failures
+from .unsaved import Unsaved
+
+# At import, before any work: sums depend on the number of threads, also in the workers of `-j 2`.
+set_threads()
+
+__all__ = [
+    "STATUSES",
+    "CallbackSolver",
+    "DirectOrthogonaliser",
+    "Diverged",
+    "InvalidResult",
+    "IterationSolver",
+    "IterativeOrthogonaliser",
+    "MatrixDataset",
+    "Objective",
+    "Refuted",
+    "RunOnceSolver",
+    "Solver",
+    "Unsaved",
+    "check_tensors",
+    "raise_failures",
+    "resolve_device",
+    "set_threads",
+    "synchronize",
+    "timing_metrics",
+]

@@ -1,0 +1,42 @@
+"""What a solver returns is looked at before any metric is computed."""
+
+import torch
+
+from .status import Diverged, InvalidResult
+
+
+def check_tensors(outputs, shapes, dtype, device):
+    """Check a list of tensors that a solver returned.
+
+    Parameters
+    ----------
+    outputs : list or tuple of torch.Tensor
+    shapes : sequence of torch.Size
+        Expected shapes, in order.
+    dtype : torch.dtype
+    device : torch.device
+
+    Raises
+    ------
+    InvalidResult
+        If the type, the number, a shape, a dtype or a device is wrong.
+    Diverged
+        If an entry isn't finite.
+    """
+    if not isinstance(outputs, list | tuple):
+        raise InvalidResult(f"expected a list of {len(shapes)} tensors, got a {type(outputs).__name__}")
+    if len(outputs) != len(shapes):
+        raise InvalidResult(f"expected {len(shapes)} tensors, got {len(outputs)}")
+    for index, (output, shape) in enumerate(zip(outputs, shapes, strict=True)):
+        if not isinstance(output, torch.Tensor):
+            raise InvalidResult(f"result {index} is a {type(output).__name__}, expected a tensor")
+        for what, got, expected in (
+            ("shape", tuple(output.shape), tuple(shape)),
+            ("dtype", output.dtype, dtype),
+            ("device", output.device, device),
+        ):
+            if got != expected:
+                raise InvalidResult(f"result {index} has {what} {got}, expected {expected}")
+        if not torch.isfinite(output).all():
+            count = int((~torch.isfinite(output)).sum())
+            raise Diverged(f"result {index} holds NaN or infinity in {count} of {output.numel()} entries")

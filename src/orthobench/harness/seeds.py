@@ -1,0 +1,38 @@
+"""One seed a repetition, the same for every solver, and one thread setting a process."""
+
+import os
+import random
+
+import numpy as np
+import torch
+
+THREADS_VARIABLE = "ORTHOBENCH_THREADS"
+
+
+def set_threads():
+    """Set torch's threads from ``ORTHOBENCH_THREADS`` (default 1): sums depend on their number.
+
+    Raises
+    ------
+    ValueError
+        If the variable isn't a positive integer.
+    """
+    text = os.environ.get(THREADS_VARIABLE, "1")
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{THREADS_VARIABLE}={text!r}: expected a positive integer, such as 1 or {os.cpu_count()}")
+    torch.set_num_threads(int(text))
+
+
+def seed_everything(seed):
+    """Seed the global generators of Python, NumPy and torch (all devices).
+
+    Solvers of one process share them: without this, what a solver draws would depend on who ran before.
+
+    Parameters
+    ----------
+    seed : int
+        In [0, 2**32 - 1], as Benchopt's ``get_seed`` returns it.
+    """
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - methods that use the global generator are seeded too
+    torch.manual_seed(seed)
