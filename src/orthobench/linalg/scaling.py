@@ -1,0 +1,78 @@
+"""Scalings that bring the singular values of a matrix into [0, 1] before it is orthogonalised.
+
+None of them adds an epsilon: what they return does not depend on the scale of the input.
+"""
+
+import torch
+
+from .shapes import map_by_shape
+
+
+def at_least_float32(dtype):
+    """The dtype in which norms and sums are accumulated, and factorisations computed."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def divide_by_power_of_two(X):
+    """Return X / 2^k with the largest absolute entry of each matrix in [1, 2); exact, and a new tensor.
+
+    It keeps squares from under- and overflowing. The power below the largest entry is taken, not the one above, which
+    may be beyond the largest float; and it is a division, because the reciprocal of a subnormal overflows.
+    """
+    largest = torch.linalg.vector_norm(X, float("inf"), dim=(-2, -1), keepdim=True).to(at_least_float32(X.dtype))
+    power = largest / (2 * torch.frexp(largest).mantissa)
+    return X / torch.where(largest > 0, power, 1).to(X.dtype)
+
+
+def frobenius_normalise(X):
+    """Return X / ||X||_F for each matrix, and zero for zero; a new tensor."""
+    X = divide_by_power_of_two(X)
+    norm = torch.linalg.vector_norm(X, dim=(-2, -1), keepdim=True, dtype=at_least_float32(X.dtype))
+    return X.div_(torch.where(norm == 0, 1, norm))
+
+
+def aol_normalise(X):
+    """Return D X and its Gram matrix D X X^T D, for the D of `aol_rescale`, with one product; new tensors."""
+    X = divide_by_power_of_two(X)
+    A = X @ X.mT
+    row_sums = torch.linalg.vector_norm(A, 1, dim=-1, keepdim=True, dtype=at_least_float32(X.dtype))
+    scale = torch.where(row_sums == 0, 1, row_sums.rsqrt())
+    return X.mul_(scale), A.mul_(scale).mul_(scale.mT)
+
+
+def aol_rescale(matrices):
+    """Scale the rows of each matrix so that its largest singular value is at most 1 (almost-orthogonal layers).
+
+    With the short side first (X is transposed if m > n) and A = X X^T, row i is multiplied by
+    D_i = (sum_j |A_ij|)^(-1/2), or by 1 if that sum is 0. The largest singular value of D X is at most 1 up to
+    rounding, and D X does not depend on the scale of X.
+
+    D is not a multiple of the identity, so the polar factor of D X is not that of X: its distance to it is the bias
+    of the methods that start with this rescaling, and no number of steps removes it.
+
+    Parameters
+    ----------
+    matrices : Tensor (..., m, n), or list or tuple of such tensors
+        float32, bfloat16 or float64. Sums are accumulated in float32 or better. Not modified.
+
+    Returns
+    -------
+    Tensor (..., m, n), or list of Tensor
+        D X, transposed back. Rows are scaled if m <= n, columns otherwise: the result for X^T is the transpose of the
+        result for X, except for square matrices, whose rows are scaled either way. A matrix with a non-finite entry
+        gives non-finite entries.
+
+    Raises
+    ------
+    TypeError
+        If something isn't a tensor, or has another dtype.
+    ValueError
+        If a tensor has fewer than 2 dimensions.
+
+    References
+    ----------
+    Prach & Lampert (2022), Almost-orthogonal layers for efficient general-purpose Lipschitz networks,
+    arXiv:2208.03160, theorem 1. As a preconditioner of Newton-Schulz: Boissin et al. (2025), Turbo-Muon,
+    arXiv:2512.04632.
+    """
+    return map_by_shape(lambda X: aol_normalise(X)[0], matrices)
