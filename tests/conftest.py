@@ -9,6 +9,8 @@ from benchopt.benchmark import Benchmark
 from benchopt.results import read_results
 from benchopt.runner import run_benchmark
 
+from orthobench.harness import raise_failures  # also sets torch's threads, as in every run
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -27,8 +29,6 @@ def _cache_of_its_own(tmp_path_factory):
 @pytest.fixture
 def contained():
     """Contain failures as rows, as in `benchopt run`."""
-    from orthobench.harness import raise_failures
-
     raise_failures(False)
 
 

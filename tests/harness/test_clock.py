@@ -1,0 +1,149 @@
+"""The clock covers the method's work alone, and the device is idle at each reading."""
+
+import math
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from toys import toy
+
+from orthobench.harness import clock, resolve_device, solver
+from orthobench.harness.clock import Stopwatch, peak_memory_bytes, reset_peak_memory, time_limit
+from orthobench.harness.products import count_products, plain_product_rate
+from orthobench.harness.status import BudgetExceeded
+
+CPU = torch.device("cpu")
+
+
+def test_the_device_is_synchronised_before_each_reading(monkeypatch):
+    """A queue that takes 50 ms to drain is billed to the method that filled it, not to whoever reads next."""
+    queue = []
+
+    def drain(device):
+        while queue:
+            time.sleep(queue.pop())
+
+    monkeypatch.setattr(clock, "synchronize", drain)
+    queue.append(0.05)  # left by somebody else: not billed
+    stopwatch = Stopwatch(CPU)
+    stopwatch.start()
+    queue.append(0.1)
+    stopwatch.stop()
+    assert 0.1 <= stopwatch.elapsed_s < 0.14
+    time.sleep(0.05)
+    assert stopwatch.reading_s() == stopwatch.elapsed_s
+
+
+def test_a_callback_solver_waits_for_the_device_at_evaluations_alone(small_benchmark, monkeypatch):
+    events = []
+    monkeypatch.setattr(clock, "synchronize", lambda device: events.append("wait"))
+    monkeypatch.setattr(solver, "resolve_device", lambda: CPU)
+    files = toy("callback", {"honest": (None, "")})
+    source = files["solvers/honest.py"].replace("evaluation_points = range(4 + 1)", "evaluation_points = (0, 3, 4)")
+    files["solvers/honest.py"] = source
+    rows = small_benchmark.write(files).run()
+    assert rows["stop_val"].tolist() == [0, 3, 4]
+    # Start and stop around steps 1 to 3, then around step 4.
+    assert len(events) == 4
+
+
+def test_warm_up_and_evaluation_are_not_billed(small_benchmark):
+    prepare = "def prepare(self, stop_val):\n    time.sleep(0.3)\n    self.x, self.done, self.drawn = torch.zeros(8), 0, 0"
+    files = toy("run_once", {"warm": ("time.sleep(0.01)", prepare)})
+    rows = small_benchmark.write(files).run()
+    assert 0.04 <= rows["time"].item() < 0.2
+
+
+def test_a_limit_interrupts_python_code_and_is_off_afterwards():
+    start = time.perf_counter()
+    with pytest.raises(BudgetExceeded, match="time budget of 9 s"), time_limit(0.1, 9):
+        while True:
+            pass
+    assert time.perf_counter() - start < 2
+    with time_limit(0.05, 0.05):
+        pass
+    time.sleep(0.1)  # no late alarm
+    with time_limit(None, None):
+        pass
+
+
+def test_peak_memory_is_that_of_the_timed_part():
+    if not os.access("/proc/self/clear_refs", os.W_OK):
+        assert math.isnan(peak_memory_bytes(CPU)) or peak_memory_bytes(CPU) > 0
+        return
+    block = torch.ones(64 * 2**20)  # 256 MiB before the timed part, given back at once
+    del block
+    reset_peak_memory(CPU)
+    before = peak_memory_bytes(CPU)
+    block = torch.ones(32 * 2**20)  # 128 MiB
+    after = peak_memory_bytes(CPU)
+    del block
+    assert 0.9 * 2**27 < after - before < 1.2 * 2**27
+
+
+def test_products_are_counted_with_their_batch():
+    x, batch = torch.randn(4, 6), torch.randn(3, 4, 6)
+    assert count_products(lambda: x @ x.mT) == (1, 2 * 4 * 4 * 6)
+    assert count_products(lambda: batch @ batch.mT) == (3, 3 * 2 * 4 * 4 * 6)
+    assert count_products(lambda: torch.addmm(x @ x.mT, x, x.mT)) == (2, 2 * 2 * 4 * 4 * 6)
+
+
+@pytest.mark.parametrize("method", [torch.linalg.svd, torch.linalg.qr, torch.linalg.inv, lambda x: x + 1])
+def test_work_that_is_no_product_has_no_count(method):
+    x = torch.randn(5, 5)
+    assert all(math.isnan(value) for value in count_products(lambda: method(x)))
+
+
+def test_the_rate_of_a_plain_product_is_that_of_the_machine():
+    rate = plain_product_rate(((256, 256), (256, 256)), torch.float32, CPU)
+    x = torch.randn(2, 256, 256)
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        x @ x.mT
+        times.append(time.perf_counter() - start)
+    assert 0.2 < rate * sorted(times)[4] / (2 * 2 * 256**3) < 5
+
+
+def test_a_missing_device_is_named_with_those_that_exist(monkeypatch):
+    with pytest.raises(ValueError, match=r"device 'cuda:99' is not available: this machine offers auto, cpu"):
+        resolve_device("cuda:99")
+    monkeypatch.setenv("ORTHOBENCH_DEVICE", "tpu")
+    with pytest.raises(ValueError, match=r"'tpu'.*set ORTHOBENCH_DEVICE"):
+        resolve_device()
+    monkeypatch.setenv("ORTHOBENCH_DEVICE", "CPU ")
+    assert resolve_device() == CPU
+    monkeypatch.delenv("ORTHOBENCH_DEVICE")
+    assert resolve_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_a_missing_device_is_a_row(root_copy, monkeypatch):
+    monkeypatch.setenv("ORTHOBENCH_DEVICE", "cuda:99")
+    rows = root_copy.run(dataset_names=["gaussian[rows=16,columns=24]"], solver_names=["SVD", "Muon"])
+    assert rows["objective_status"].eq("error").all()
+    assert rows["objective_message"].str.contains("device 'cuda:99' is not available").all()
+    assert set(rows["solver_name"]) == {"SVD", "Muon"}
+
+
+@pytest.mark.parametrize("threads", ["0", "two", "-1", ""])
+def test_a_bad_number_of_threads_is_named(threads):
+    done = subprocess.run(
+        [sys.executable, "-c", "import orthobench.harness"],
+        env=os.environ | {"ORTHOBENCH_THREADS": threads},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert f"ORTHOBENCH_THREADS='{threads}': expected a positive integer" in done.stderr
+
+
+def test_the_number_of_threads_is_set_at_import():
+    code = "import orthobench.harness, torch; print(torch.get_num_threads())"
+    for given, expected in ((None, "1"), ("2", "2")):
+        env = {name: value for name, value in os.environ.items() if name != "ORTHOBENCH_THREADS"}
+        env |= {} if given is None else {"ORTHOBENCH_THREADS": given}
+        done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == expected

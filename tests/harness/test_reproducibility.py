@@ -1,0 +1,67 @@
+"""The same figures in any order, in any process, in parallel; and seeds that differ where they should."""
+
+import re
+
+import pytest
+from toys import STRATEGIES, toy
+
+# Clocks, bytes and shares depend on the machine's mood.
+UNSTABLE = re.compile(r"time|peak_memory|efficiency|env_|run_date|system|platform|version|^env-")
+SMALL = ["gaussian[rows=16,columns=24,count=2]", "momenta[network=convnet,step=1]"]
+
+
+def stable(frame):
+    columns = [name for name in frame if not UNSTABLE.search(name)]
+    assert "objective_relative_error" in columns
+    order = ["solver_name", "dataset_name", "objective_name", "idx_rep", "stop_val"]
+    return frame[sorted(columns)].sort_values(order).reset_index(drop=True)
+
+
+def test_order_and_parallel_workers_change_no_bit(root_copy):
+    import pandas as pd
+    from conftest import SmallBenchmark
+
+    options = {"dataset_names": SMALL, "repetitions": 2, "timeout": None}
+    together = root_copy.run(**options)
+    assert together["objective_status"].eq("ok").all()
+
+    def fresh(name):
+        import shutil
+
+        folder = root_copy.folder.parent / name
+        shutil.copytree(root_copy.folder, folder, ignore=shutil.ignore_patterns("__cache__", "*.parquet"))
+        return SmallBenchmark(folder)
+
+    parallel = fresh("parallel").run(**options, n_jobs=2)
+    alone = fresh("alone")
+    solvers = sorted(together["solver_name"].unique(), reverse=True)
+    parts = [alone.run(output=f"part{i}", solver_names=[name], **options) for i, name in enumerate(solvers)]
+
+    expected = stable(together)
+    assert len(expected) == 2 * 2 * 2 * (5 + 4 + 1 + 1)
+    pd.testing.assert_frame_equal(stable(parallel), expected, check_exact=True)
+    reverse = stable(pd.concat(parts))
+    pd.testing.assert_frame_equal(reverse[expected.columns], expected, check_exact=True, check_dtype=False)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_solvers_draw_is_paired_by_repetition_and_ignores_who_ran_before(small_benchmark, strategy):
+    draws = "import random, numpy\n"
+    draws += "self.drawn = float(torch.rand(())) + numpy.random.rand() + random.random()"
+    greedy = "torch.rand(1000); import numpy; numpy.random.rand(7)\n" + draws.replace("self.drawn =", "self.ignored =")
+    code = "if self.done == 1:\n" + "\n".join("    " + line for line in draws.splitlines())
+    small_benchmark.write(toy(strategy, {"a_greedy_one": (greedy, ""), "b": (code, ""), "c": (code, "")}))
+    rows = small_benchmark.run(repetitions=3)
+    last = rows.groupby(["solver_name", "idx_rep"])["objective_drawn"].last().unstack()
+    assert last.loc["b"].tolist() == last.loc["c"].tolist()
+    assert last.loc["b"].nunique() == 3
+    assert (last.loc["b"] > 0).all()
+
+
+def test_repetitions_differ_in_their_matrices_and_solvers_share_them(root_copy):
+    rows = root_copy.run(dataset_names=SMALL, repetitions=3, solver_names=["SVD", "QR"])
+    qr = rows[rows["solver_name"] == "QR"]
+    assert (qr.groupby(["dataset_name", "objective_name"])["objective_relative_error"].nunique() == 3).all()
+    # The same matrices: the same numerical rank and, for the exact factor in float32, no error.
+    ranks = rows.groupby(["dataset_name", "objective_name", "idx_rep"])["objective_rank"].nunique()
+    assert (ranks == 1).all()

@@ -1,0 +1,141 @@
+"""The root benchmark's metrics against plain float64 computations, and its real run."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from orthobench.data.spectra import with_spectrum
+from orthobench.linalg import aol_rescale, exact_factors, newton_schulz, polar_errors, polar_factor, summarise
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (8, 20), (20, 8)])
+def test_metrics_equal_a_plain_float64_computation(shape):
+    matrix, output = torch.randn(2, *shape, generator=generator()).unbind()
+    U, s, Vt = np.linalg.svd(matrix.double().numpy(), full_matrices=False)
+    X = output.double().numpy()
+    values = np.linalg.svd(X, compute_uv=False)
+    errors = polar_errors(output, exact_factors(matrix))
+    assert errors["relative_error"] == pytest.approx(np.linalg.norm(X - U @ Vt) / np.linalg.norm(U @ Vt))
+    gram = X.T @ X if shape[0] > shape[1] else X @ X.T
+    expected = np.linalg.norm(gram - np.eye(len(gram))) / math.sqrt(len(gram))
+    assert errors["orthogonality_error"] == pytest.approx(expected)
+    assert errors["sigma_min"] == pytest.approx(values[-1])
+    assert errors["sigma_max"] == pytest.approx(values[0])
+    assert values[len(values) // 2] <= errors["sigma_median"] <= values[len(values) // 2 - 1]
+    gain = (matrix.double().numpy() * X).sum()
+    assert errors["lmo_gap"] == pytest.approx(1 - gain / (s.sum() * values[0]))
+    assert errors["rank"] == min(shape)
+    assert math.isnan(errors["own_limit_error"])
+    assert math.isnan(errors["limit_bias"])
+
+
+def test_the_exact_factor_has_no_error_and_no_gap():
+    matrix = torch.randn(10, 14, generator=generator())
+    errors = polar_errors(polar_factor(matrix.double()), exact_factors(matrix))
+    for name in ("relative_error", "orthogonality_error", "lmo_gap"):
+        assert abs(errors[name]) < 1e-12
+
+
+def test_the_gap_ignores_the_scale_of_the_output_and_is_one_for_zero():
+    matrix = torch.randn(10, 14, generator=generator())
+    factors = exact_factors(matrix)
+    assert polar_errors(7 * factors.polar, factors)["lmo_gap"] == pytest.approx(0, abs=1e-12)
+    assert polar_errors(torch.zeros(10, 14), factors)["lmo_gap"] == 1
+    assert polar_errors(-factors.polar, factors)["lmo_gap"] == pytest.approx(2)
+
+
+def test_directions_below_the_numerical_rank_are_left_out():
+    """Rank 5 in float32: rounding makes 7 more singular values, whose directions mean nothing."""
+    left, right = torch.randn(12, 5, generator=generator()), torch.randn(5, 30, generator=generator(1))
+    matrix = (left.double() @ right.double()).float()
+    assert torch.linalg.svdvals(matrix.double())[-1] > 0
+    factors = exact_factors(matrix)
+    assert len(factors.singular_values) == 5
+    errors = polar_errors(polar_factor(matrix), factors)
+    assert errors["rank"] == 5
+    assert errors["relative_error"] < 1e-5
+    assert errors["sigma_min"] == pytest.approx(1, abs=1e-5)
+
+
+def test_the_zero_matrix_has_rank_zero_and_the_zero_output_is_right():
+    factors = exact_factors(torch.zeros(4, 6))
+    errors = polar_errors(torch.zeros(4, 6), factors)
+    assert errors["rank"] == 0
+    assert errors["relative_error"] == 0
+    assert polar_errors(torch.ones(4, 6), factors)["relative_error"] > 1
+
+
+def test_turbo_muon_converges_to_its_own_limit_and_not_to_the_polar_factor():
+    matrix = with_spectrum("power_law", (64, 64), 1, generator())[0]
+    factors = exact_factors(matrix)
+    rescaled = aol_rescale(matrix.double())
+    limit = exact_factors(rescaled, rank=len(factors.singular_values))
+    # Enough classic iterations on the rescaled matrix to converge.
+    X = rescaled / torch.linalg.matrix_norm(rescaled, 2)
+    for _ in range(60):
+        A = X @ X.mT
+        X = 15 / 8 * X - 10 / 8 * A @ X + 3 / 8 * A @ A @ X
+    errors = polar_errors(X, factors, limit)
+    assert errors["own_limit_error"] < 1e-9
+    assert errors["relative_error"] == pytest.approx(errors["limit_bias"], rel=1e-6)
+    assert errors["limit_bias"] > 0.1
+    four = polar_errors(newton_schulz(matrix, "turbo_muon"), factors, limit)
+    assert four["limit_bias"] == errors["limit_bias"]
+    assert four["own_limit_error"] < four["relative_error"]
+
+
+def test_a_set_keeps_the_ends_of_the_spectrum_and_averages_the_rest():
+    first = {"relative_error": 0.1, "sigma_min": 0.5, "sigma_max": 1.1, "rank": 4.0}
+    second = {"relative_error": 0.3, "sigma_min": 0.7, "sigma_max": 1.4, "rank": 6.0}
+    expected = {"relative_error": 0.2, "sigma_min": 0.5, "sigma_max": 1.4, "rank": 5.0}
+    assert summarise([first, second]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(3), torch.zeros(2, 3, 4), torch.full((2, 2), float("nan"))])
+def test_exact_factors_take_one_finite_matrix(bad):
+    with pytest.raises(ValueError, match="one finite matrix"):
+        exact_factors(bad)
+
+
+def test_a_run_has_the_contracts_columns_and_plausible_figures(root_copy):
+    datasets = ["gaussian[rows=16,columns=24]", "momenta[network=convnet,step=20]"]
+    rows = root_copy.run(dataset_names=datasets)
+    contract = """relative_error orthogonality_error sigma_min sigma_median sigma_max lmo_gap own_limit_error rank
+    matmul_count flops time_per_matrix_s matmul_efficiency value status message peak_memory_bytes env_commit"""
+    assert {f"objective_{name}" for name in contract.split()} <= set(rows)
+    assert rows["objective_status"].eq("ok").all()
+    assert (rows["objective_value"] == rows["objective_relative_error"]).all()
+
+    def last(solver, dtype):
+        chosen = rows["solver_name"].eq(solver) & rows["objective_name"].str.contains(dtype)
+        return rows[chosen].groupby("dataset_name").last()
+
+    assert last("SVD", "float32")["objective_relative_error"].lt(1e-3).all()
+    assert last("QR", "float32")["objective_orthogonality_error"].lt(1e-5).all()
+    for solver, products in (("Muon", 15), ("Turbo-Muon", 12)):
+        iterative = last(solver, "bfloat16")
+        assert iterative["objective_relative_error"].between(0.01, 0.6).all()
+        assert iterative["objective_matmul_count"].eq(products).all()
+        assert iterative["objective_matmul_efficiency"].between(0.001, 3).all()
+        assert iterative["objective_sigma_max"].lt(1.25).all()
+    assert last("Turbo-Muon", "float32")["objective_own_limit_error"].notna().all()
+    for solver in ("SVD", "QR"):
+        assert last(solver, "float32")["objective_flops"].isna().all()
+        assert last(solver, "float32")["objective_own_limit_error"].isna().all()
+    # 4 m^2 n + 2 m^3 a step.
+    flops = rows[rows["solver_name"].eq("Muon") & rows["dataset_name"].str.startswith("gaussian")]
+    assert (flops["objective_flops"] == flops["stop_val"] * (4 * 16**2 * 24 + 2 * 16**3)).all()
+
+
+@pytest.mark.parametrize(
+    ("objective", "message"), [("*[exponent=1]", "exponent=1 isn't available"), ("*[dtype=float16]", "dtype='float16'")]
+)
+def test_a_parameter_out_of_range_is_named(root_copy, objective, message):
+    with pytest.raises(ValueError, match=message):
+        root_copy.run(objective_filters=[objective], dataset_names=["gaussian[rows=16,columns=24]"])

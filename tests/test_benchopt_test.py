@@ -1,0 +1,35 @@
+"""`benchopt test` passes on what is here (`make test` runs it) and fails on a broken solver."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import ROOT
+
+BROKEN = """
+from orthobench.harness import DirectOrthogonaliser
+
+
+class Solver(DirectOrthogonaliser):
+    name = "Broken"
+
+    def orthogonalise(self, matrices):
+        return [matrix[:, 1:] for matrix in matrices]
+"""
+
+
+def test_a_broken_solver_fails_benchopt_test_although_benchopt_run_contains_it(tmp_path):
+    for name in ("datasets", "solvers", "plots"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("objective.py", "test_config.py"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "solvers/broken.py").write_text(BROKEN)
+    # `benchopt test` starts `python`.
+    env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [sys.executable, "-m", "benchopt", "test", str(tmp_path), "--skip-install", "-k", "test_solver_run"]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert "has shape (16, 23), expected (16, 24)" in done.stdout
+    assert "1 failed, 4 passed" in done.stdout
