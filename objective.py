@@ -11,8 +11,8 @@ class Objective(HarnessObjective):
     """Orthogonalising matrices: the kernel of Muon and of orthogonal layers.
 
     A method gets a set of matrices G in type `dtype` and returns one X for each. The harness compares X with the exact
-    polar factor U_r V_r^T of G, by SVD in float64 of the matrices as they were before they were rounded to `dtype`, over
-    the singular values above max(m, n) eps sigma_1, eps being that of the float32 they were recorded in. The value is
+    polar factor U_r V_r^T, by SVD in float64 of the matrices as recorded in float32, before they were rounded to
+    `dtype`; the rank r counts the singular values above max(m, n) eps sigma_1, with the eps of float32. The value is
     the relative error in the Frobenius norm; time is the method's alone.
     """
 

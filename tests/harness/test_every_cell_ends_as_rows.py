@@ -123,9 +123,12 @@ def test_a_curve_ends_at_the_solvers_own_last_step_whatever_max_runs_says(small_
 def test_the_budget_covers_the_whole_cell_and_not_the_evaluation(small_benchmark, strategy):
     """Four steps of 0.15 s: 0.15 + 0.3 + 0.45 + 0.6 s from scratch each time, 0.6 s in one go."""
     files = toy(strategy, {"sleeps": ("time.sleep(0.15)", "")})
-    slow = files["objective.py"].replace("def evaluate(", "def evaluate(self, **result):\n"
-                                         "        import time; time.sleep(0.5)\n"
-                                         "        return self.evaluate_(**result)\n\n    def evaluate_(")
+    slow = files["objective.py"].replace(
+        "def evaluate(",
+        "def evaluate(self, **result):\n"
+        "        import time; time.sleep(0.5)\n"
+        "        return self.evaluate_(**result)\n\n    def evaluate_(",
+    )
     small_benchmark.write(files | {"objective.py": slow})
     enough = small_benchmark.run(output="enough", timeout=5)
     assert enough["objective_status"].eq("ok").all()

@@ -13,7 +13,8 @@ from orthobench.harness.provenance import environment
 def test_every_row_carries_its_environment_failed_ones_too(small_benchmark):
     small_benchmark.write(toy("iteration", {"honest": (None, ""), "broken": ("raise ValueError", "")}))
     rows = small_benchmark.run()
-    for name in "python benchopt torch cuda cudnn driver device device_name threads commit dirty package lock".split():
+    names = "python benchopt torch cuda cudnn driver device device_name threads commit dirty package lock"
+    for name in names.split():
         column = rows[f"objective_env_{name}"]
         assert column.notna().all()
         assert column.nunique() == 1

@@ -52,7 +52,7 @@ def test_what_solvers_draw_is_paired_by_repetition_and_ignores_who_ran_before(sm
     code = "if self.done == 1:\n" + "\n".join("    " + line for line in draws.splitlines())
     small_benchmark.write(toy(strategy, {"a_greedy_one": (greedy, ""), "b": (code, ""), "c": (code, "")}))
     rows = small_benchmark.run(repetitions=3)
-    last = rows.groupby(["solver_name", "idx_rep"])["objective_drawn"].last().unstack()
+    last = rows.pivot_table(index="solver_name", columns="idx_rep", values="objective_drawn", aggfunc="last")
     assert last.loc["b"].tolist() == last.loc["c"].tolist()
     assert last.loc["b"].nunique() == 3
     assert (last.loc["b"] > 0).all()

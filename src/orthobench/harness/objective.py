@@ -79,8 +79,7 @@ class Objective(BaseObjective):
         context = self._run_context
         # The root benchmark is the folder that holds the project.
         folder = "." if (self._benchmark_dir / "pyproject.toml").is_file() else self._benchmark_dir.name
-        names = zip(("-o", "-d", "-f"), (context.objective_name, context.dataset_name, context.solver_name), strict=True)
-        options = [part for option, name in names for part in (option, name)]
+        options = ["-o", context.objective_name, "-d", context.dataset_name, "-f", context.solver_name]
         options += ["-r", str((context.repetition or 0) + 1)]
         if context.base_seed not in ("", "0"):
             options += ["--seed", context.base_seed]

@@ -6,8 +6,7 @@ import torch
 from benchopt import BaseDataset
 
 from ..data.cache import cached
-from ..linalg import aol_rescale, exact_factors
-from ..linalg.evaluation import ExactFactors
+from ..linalg import ExactFactors, aol_rescale, exact_factors
 from .products import count_products, plain_product_rate
 from .provenance import package_hash
 from .solver import IterationSolver, RunOnceSolver
@@ -35,10 +34,8 @@ class MatrixDataset(BaseDataset):
         factors, limits = _factorise(arrays, package_hash())
         return {
             "matrices": matrices,
-            "factors": [ExactFactors(*map(torch.from_numpy, each)) for each in factors],
-            "limits": {
-                name: [ExactFactors(*map(torch.from_numpy, each)) for each in limit] for name, limit in limits.items()
-            },
+            "factors": _to_torch(factors),
+            "limits": {name: _to_torch(limit) for name, limit in limits.items()},
         }
 
 
@@ -58,8 +55,15 @@ def _factorise(arrays, package):
         ]
         for name, rescale in PRECONDITIONERS.items()
     }
-    to_numpy = lambda every: [tuple(part.numpy() for part in each) for each in every]  # noqa: E731
-    return to_numpy(factors), {name: to_numpy(limit) for name, limit in limits.items()}
+    return _to_numpy(factors), {name: _to_numpy(limit) for name, limit in limits.items()}
+
+
+def _to_numpy(factors):
+    return [tuple(part.numpy() for part in each) for each in factors]
+
+
+def _to_torch(factors):
+    return [ExactFactors(*map(torch.from_numpy, each)) for each in factors]
 
 
 class _Orthogonaliser:

@@ -14,13 +14,20 @@ aten = torch.ops.aten
 
 # A method that uses one of these does work that no count of products covers.
 FACTORISATIONS = {
-    getattr(aten, name)
-    for name in (
-        "_linalg_svd linalg_qr geqrf linalg_householder_product _linalg_eigh linalg_eig linalg_cholesky_ex cholesky "
-        "linalg_lu_factor_ex linalg_ldl_factor_ex _linalg_solve_ex linalg_inv_ex linalg_solve_triangular "
-        "triangular_solve linalg_matrix_exp linalg_lstsq"
-    ).split()
-    if hasattr(aten, name)
+    aten._linalg_svd,
+    aten.linalg_qr,
+    aten.geqrf,
+    aten.linalg_householder_product,
+    aten._linalg_eigh,
+    aten.linalg_eig,
+    aten.linalg_cholesky_ex,
+    aten.linalg_lu_factor_ex,
+    aten.linalg_ldl_factor_ex,
+    aten._linalg_solve_ex,
+    aten.linalg_inv_ex,
+    aten.linalg_solve_triangular,
+    aten.triangular_solve,
+    aten.linalg_lstsq,
 }
 
 

@@ -120,5 +120,8 @@ def summarise(errors):
     -------
     dict of float
     """
-    mean = lambda values: sum(values) / len(values)  # noqa: E731
-    return {name: _SUMMARIES.get(name, mean)([each[name] for each in errors]) for name in errors[0]}
+    return {name: _SUMMARIES.get(name, _mean)([each[name] for each in errors]) for name in errors[0]}
+
+
+def _mean(values):
+    return sum(values) / len(values)

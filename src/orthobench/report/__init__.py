@@ -1,0 +1,1 @@
+"""Tables, plots and pages. Reads result files only: imports no method, no harness and no torch."""

@@ -1,0 +1,84 @@
+"""The cells of a result frame: what one solver did with one seed on one data set and objective."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+REQUIRED = (
+    "dataset_name",
+    "objective_name",
+    "solver_name",
+    "idx_rep",
+    "stop_val",
+    "time",
+    "objective_status",
+    "objective_message",
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The points of one cell in the order they were reached, and the status of its end."""
+
+    solver: str
+    seed: int
+    status: str
+    message: str
+    stop_val: np.ndarray
+    time: np.ndarray  # seconds, cumulative
+    value: np.ndarray  # of the metric asked for; NaN where it does not apply or is not finite
+
+    @property
+    def ok(self):
+        """Whether every point is good: a cell that failed late is a failed cell."""
+        return self.status == "ok"
+
+
+def check_frame(frame):
+    """Raise ValueError, naming the missing columns, if the frame is not a result of this suite."""
+    missing = [column for column in REQUIRED if column not in frame]
+    if missing:
+        raise ValueError(f"not a result file of OrthoBench: the columns {', '.join(missing)} are missing.")
+
+
+def cells(frame, dataset, objective, metric):
+    """List the cells of one data set and objective, by solver and seed.
+
+    Raises
+    ------
+    ValueError
+        If the frame is foreign, lacks the metric, or holds a point twice (files of several machines put together).
+    """
+    check_frame(frame)
+    column = f"objective_{metric}"
+    if column not in frame:
+        known = sorted(name.removeprefix("objective_") for name in frame if name.startswith("objective_"))
+        raise ValueError(f"no metric {metric!r} in this result; it has {', '.join(known)}.")
+    selected = frame[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective)]
+    selected = selected.assign(_failed=selected["objective_status"] != "ok")
+
+    found = []
+    for (solver, seed), rows in selected.groupby(["solver_name", "idx_rep"], sort=True):
+        # A failure may carry the stop_val of the last good point: it comes after it.
+        points = rows.sort_values(["stop_val", "_failed"], kind="stable")
+        if points.duplicated(["stop_val", "_failed"]).any():
+            raise ValueError(
+                f"{solver}, repetition {seed}, on {dataset} has the same point twice: this looks like several runs in "
+                "one file; report on one file at a time."
+            )
+        value = pd.to_numeric(points[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        end = points[points["_failed"]].head(1) if points["_failed"].any() else points.tail(1)
+        status, message = end[["objective_status", "objective_message"]].iloc[0]
+        found.append(
+            Cell(
+                solver=str(solver),
+                seed=int(seed),
+                status=str(status) if pd.notna(status) else "error",
+                message=str(message) if pd.notna(message) else "",
+                stop_val=points["stop_val"].to_numpy(),
+                time=points["time"].to_numpy(dtype=float, na_value=np.nan),
+                value=np.where(np.isfinite(value), value, np.nan),
+            )
+        )
+    return found

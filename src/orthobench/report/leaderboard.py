@@ -1,0 +1,199 @@
+"""The leaderboard: one row a solver, from the last point of its cells; numbers first, their text apart."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from orthobench.report.cells import cells
+from orthobench.report.statistics import LEVEL, MIN_SEEDS, Comparison, holm, interval, paired_comparison, rank_with_ties
+
+BASELINE = "Muon"  # of the root benchmark, chosen before any run
+
+# What a leaderboard can show. Lower is better for each of them.
+METRICS = {
+    "relative_error": "relative error",
+    "orthogonality_error": "orthogonality error",
+    "lmo_gap": "LMO gap",
+    "time_per_matrix_s": "time per matrix (s)",
+    "value": "monitored value",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One solver. NaN stands for what can't be computed; `difference` is None for the baseline or without one."""
+
+    solver: str
+    rank: str
+    n: int
+    mean: float
+    low: float
+    high: float
+    difference: Comparison | None  # solver - baseline, over common seeds; p is Holm-adjusted, NaN below MIN_SEEDS
+    time: float  # median over the cells, in seconds
+    time_low: float  # the fastest cell
+    time_high: float  # the slowest
+    failures: Counter  # of statuses
+    note: str  # the message of the first failure
+
+
+def leaderboard(frame, dataset, objective, metric, baseline=None):
+    """Compare the solvers on one data set and objective by the last point of each cell.
+
+    A cell that did not end well counts as failed and is averaged nowhere, whatever it reached before; a solver with no
+    good cell keeps its row. Ranks are those of `rank_with_ties`. Differences are paired by seed against the baseline,
+    their p-values Holm-adjusted over all the other solvers (an untested one counts with p = 1).
+
+    Parameters
+    ----------
+    metric : str
+        A key of `METRICS`, without ``objective_``.
+    baseline : str or None
+        The solver to compare with: its full name, or the part before its parameters if only one solver has it.
+
+    Returns
+    -------
+    list of Row
+        By mean, the solvers without one last.
+
+    Raises
+    ------
+    ValueError
+        If the metric is not one of `METRICS`, or for the reasons given in `cells`.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"no leaderboard of {metric!r}; choose one of {', '.join(METRICS)}.")
+    by_solver = {}
+    for cell in cells(frame, dataset, objective, metric):
+        by_solver.setdefault(cell.solver, []).append(cell)
+    values = {
+        solver: pd.Series({cell.seed: cell.value[-1] for cell in own if cell.ok}, dtype=float).dropna()
+        for solver, own in by_solver.items()
+    }
+    ranks = rank_with_ties(pd.DataFrame(values, columns=list(values)))
+    differences = _differences(values, find_baseline(by_solver, baseline))
+
+    rows = []
+    for solver, own in by_solver.items():
+        failed = [cell for cell in own if not cell.ok]
+        times = [cell.time[-1] for cell in own if cell.ok and np.isfinite(cell.time[-1])]
+        mean = interval(values[solver]) if len(values[solver]) else None
+        # Good cells without a value: the metric does not apply. The mark is for failed cells, not for absent ones.
+        rank = str(replace(ranks[solver], failed=len(failed))) if mean else "failed" if failed else "n/a"
+        rows.append(
+            Row(
+                solver=solver,
+                rank=rank,
+                n=len(values[solver]),
+                mean=mean.estimate if mean else np.nan,
+                low=mean.low if mean else np.nan,
+                high=mean.high if mean else np.nan,
+                difference=differences.get(solver),
+                time=float(np.median(times)) if times else np.nan,
+                time_low=float(min(times)) if times else np.nan,
+                time_high=float(max(times)) if times else np.nan,
+                failures=Counter(cell.status for cell in failed),
+                note=next((cell.message for cell in failed if cell.message), ""),
+            )
+        )
+    return sorted(rows, key=lambda row: (np.isnan(row.mean), np.nan_to_num(row.mean), row.solver))
+
+
+def find_baseline(solvers, baseline):
+    """Return the solver that the baseline's name means: itself, or the only ``name[...]``; None if there is none."""
+    matches = [solver for solver in solvers if baseline is not None and solver.split("[")[0] == baseline]
+    if baseline in solvers:
+        return baseline
+    return matches[0] if len(matches) == 1 else None
+
+
+def _differences(values, baseline):
+    if baseline is None:
+        return {}
+    compared = {s: paired_comparison(values[s], values[baseline]) for s in values if s != baseline}
+    adjusted = holm([test.p if test.n >= MIN_SEEDS else 1.0 for test in compared.values()])
+    return {
+        solver: replace(test, p=float(p) if test.n >= MIN_SEEDS else np.nan)
+        for (solver, test), p in zip(compared.items(), adjusted, strict=True)
+    }
+
+
+# ----- text -----
+
+COLUMNS = (
+    "rank",
+    "solver",
+    "n",
+    "failures",
+    "mean",
+    f"{100 * LEVEL:.0f} % interval",
+    "difference, interval, p",
+    "time (s)",
+    "time range",
+)
+
+
+def format_number(x):
+    """Three significant digits; "n/a" for what is not finite."""
+    if not np.isfinite(x):
+        return "n/a"
+    digits, _, exponent = f"{x + 0.0:#.3g}".partition("e")  # + 0.0: no "-0.00"
+    return f"{digits.rstrip('.')}e{int(exponent)}" if exponent else digits.rstrip(".")
+
+
+def format_interval(low, high):
+    """``[low, high]``; "n/a" without bounds."""
+    return f"[{format_number(low)}, {format_number(high)}]" if np.isfinite(low) and np.isfinite(high) else "n/a"
+
+
+def format_failures(failures):
+    """``2 diverged, 1 out of memory``; empty if nothing failed."""
+    return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(failures.items()))
+
+
+def format_seeds(counts):
+    """``n = 10``, or ``n = 8 to 10`` where rows differ."""
+    counts = sorted(set(counts))
+    if not counts:
+        return "no seed"
+    return f"n = {counts[0]}" if len(counts) == 1 else f"n = {counts[0]} to {counts[-1]}"
+
+
+def format_row(row):
+    """Return the cells of a row as text, in the order of `COLUMNS`."""
+    test = row.difference
+    if test is None or test.n == 0:
+        difference = "n/a"
+    else:
+        bounds = format_interval(test.low, test.high)
+        difference = f"{format_number(test.difference)} {bounds}, p = {format_number(test.p)}"
+    return [
+        row.rank,
+        row.solver,
+        str(row.n),
+        format_failures(row.failures),
+        format_number(row.mean),
+        format_interval(row.low, row.high),
+        difference,
+        format_number(row.time),
+        format_interval(row.time_low, row.time_high),
+    ]
+
+
+def protocol(rows, metric, baseline=None):
+    """Say in one line what the table shows and by which rules."""
+    seeds = format_seeds(row.n for row in rows if row.n)
+    against = find_baseline([row.solver for row in rows], baseline)
+    if against:
+        difference = f"difference to {against} paired by seed, p Holm-adjusted; "
+    elif baseline:
+        difference = f"no difference: the baseline {baseline} is not in this table, or not once; "
+    else:
+        difference = ""
+    return (
+        f"{METRICS[metric]}, lower is better: mean over seeds ({seeds}), {100 * LEVEL:.0f} % Student t interval; "
+        f"{difference}rank a-b: a tie (paired t tests at 5 %, Holm-adjusted over all pairs, n ≥ {MIN_SEEDS}); "
+        "†: failed cells, left out of every mean"
+    )

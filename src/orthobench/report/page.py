@@ -1,0 +1,61 @@
+"""Text that is safe on a Benchopt page, which writes names into HTML and scripts as they are."""
+
+import re
+
+# Look-alikes, not entities: a menu's value must read the same before and after the browser has parsed it.
+_LOOK_ALIKE = str.maketrans({"<": "‹", ">": "›", "&": "+", '"': "”", "'": "’", "`": "’"})  # noqa: RUF001
+
+_FIGURE_SPACE = "\u2007"  # as wide as a digit, and not collapsed by HTML
+_HYPHEN = "\u2011"  # does not break the line
+
+
+def one_line(text):
+    """Return the text on one line, without control characters."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(str(text).split()))
+
+
+def shorten(text, length=80):
+    """Return the text on one line, cut off if it is too long for a table."""
+    line = one_line(text)
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def safe(text):
+    """Return the text on one line with nothing in it that HTML or a script reads as its own."""
+    return one_line(text).translate(_LOOK_ALIKE)
+
+
+def options(frame, column):
+    """Map the safe form of each name in the column, for a menu, to the name; in order of appearance."""
+    names = {}
+    for name in frame[column].unique():
+        shown, copies = safe(name), 1
+        while shown in names:
+            copies += 1
+            shown = f"{safe(name)} ({copies})"
+        names[shown] = name
+    return names
+
+
+def table_cell(text):
+    """Return the text of a table's cell, which Benchopt shows as it is.
+
+    It shows the number 0.0000123 as 0.0000, but leaves one alone that has markup inside. The italic dot keeps our three
+    significant digits, and the column still sorts as numbers.
+    """
+    try:
+        float(text)
+    except ValueError:
+        return re.sub(r"([*_])", r"\\\1", safe(text))  # a name's own * and _ are no markup
+    return text.replace(".", "*.*", 1)
+
+
+def table_header(name):
+    """Return a column's name with room for the sort arrow, which would hide its end."""
+    return name + "\u00a0" * 7
+
+
+def rank_cell(text, width):
+    """Return a rank padded so that ranks sort as text: "2-3" before "10", and what is no rank after both."""
+    digits = len(re.match(r"\d*", text)[0])
+    return _FIGURE_SPACE * (width - digits if digits else 0) + table_cell(text.replace("-", _HYPHEN))

@@ -1,0 +1,220 @@
+"""The statistics behind every table and figure: intervals, comparisons paired by seed, ranks with ties."""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+LEVEL = 0.95
+MIN_SEEDS = 8  # two solvers are never called different on fewer common seeds
+_ROUNDING = 4 * np.finfo(float).eps
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate from ``n`` values and the interval around it."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The mean of a - b over the ``n`` common seeds, its interval, and the two-sided p-value of "no difference"."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Rank:
+    """The best and the worst rank a solver can have; None where all its cells failed."""
+
+    best: int | None
+    worst: int | None
+    n: int
+    failed: int
+
+    def __str__(self):
+        if self.best is None:
+            return "failed"
+        mark = "†" if self.failed else ""  # ranked on the seeds that are left
+        return (f"{self.best}" if self.best == self.worst else f"{self.best}-{self.worst}") + mark
+
+
+def _finite(values):
+    series = pd.Series(values, dtype=float)
+    bad = series[~np.isfinite(series)]
+    if len(bad):
+        named = ", ".join(f"{key}: {value}" for key, value in bad.items())
+        raise ValueError(f"{len(bad)} of {len(series)} values are not finite ({named}); drop the failed cells first.")
+    return series
+
+
+def interval(values, level=LEVEL):
+    """Mean and two-sided Student t interval.
+
+    One value has no interval: its bounds are NaN. Equal values give a degenerate interval.
+
+    Raises
+    ------
+    ValueError
+        If there is no value, or if one is not finite (the message names it).
+    """
+    x = _finite(values).to_numpy()
+    if not len(x):
+        raise ValueError("An interval needs at least one value, got none.")
+    if len(x) == 1:
+        return Interval(float(x[0]), np.nan, np.nan, 1)
+    if np.ptp(x) == 0:  # exact: the mean of equal values may differ from them in the last bit
+        return Interval(float(x[0]), float(x[0]), float(x[0]), len(x))
+    half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+    return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x))
+
+
+def median_interval(values, level=LEVEL):
+    """Median and its distribution-free interval between two order statistics.
+
+    It assumes no distribution, and stays positive for positive values: it can be drawn on a logarithmic axis. Below
+    6 values no such interval reaches 95 %: the bounds are then the range, and one value has none (NaN).
+
+    Raises
+    ------
+    ValueError
+        As for `interval`.
+
+    References
+    ----------
+    David and Nagaraja, Order Statistics, 3rd edition (2003), section 7.1.
+    """
+    x = np.sort(_finite(values).to_numpy())
+    if not len(x):
+        raise ValueError("An interval needs at least one value, got none.")
+    if len(x) == 1:
+        return Interval(float(x[0]), np.nan, np.nan, 1)
+    # The largest k with P(Binomial(n, 1/2) < k) <= (1 - level) / 2; never less than the range.
+    k = np.count_nonzero(stats.binom.cdf(np.arange(len(x) // 2), len(x), 0.5) <= (1 - level) / 2)
+    k = max(k, 1)
+    return Interval(float(np.median(x)), float(x[k - 1]), float(x[-k]), len(x))
+
+
+def holm(p_values):
+    """Holm's step-down adjustment of p-values, in their order.
+
+    Raises
+    ------
+    ValueError
+        If a p-value is NaN or outside [0, 1].
+
+    References
+    ----------
+    Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6 (1979).
+    """
+    p = np.asarray(p_values, dtype=float)
+    valid = (p >= 0) & (p <= 1)
+    if not valid.all():
+        raise ValueError(f"p-values lie in [0, 1], got {p[~valid].tolist()}; count an untested one as 1.")
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate((len(p) - np.arange(len(p))) * p[order]))
+    return adjusted
+
+
+def paired_comparison(a, b, level=LEVEL):
+    """Compare two solvers on the seeds they share, by a paired t test.
+
+    Differences within the rounding of the two values count as zero. All zero: p = 1. All equal and not zero: p = 0 and
+    a degenerate interval. One common seed: no interval and no test (NaN). None: all NaN.
+
+    Parameters
+    ----------
+    a, b : mapping or pandas.Series
+        The value of each seed. Seeds that only one of the two has are left out.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite or a seed occurs twice.
+    """
+    a, b = _finite(a), _finite(b)
+    for series in (a, b):
+        if not series.index.is_unique:
+            raise ValueError(f"Seeds occur twice: {sorted(set(series.index[series.index.duplicated()]))}.")
+    seeds = a.index.intersection(b.index).sort_values()
+    a, b = a.loc[seeds].to_numpy(), b.loc[seeds].to_numpy()
+    n = len(seeds)
+    if n == 0:
+        return Comparison(np.nan, np.nan, np.nan, np.nan, 0)
+
+    rounding = _ROUNDING * np.maximum(np.abs(a), np.abs(b))
+    d = np.where(np.abs(a - b) <= rounding, 0.0, a - b)
+    if np.ptp(d) <= rounding.max():
+        d = np.full(n, d[0])
+    mean = interval(d, level)
+    if n == 1:
+        p = np.nan
+    elif np.ptp(d) == 0:
+        p = 1.0 if d[0] == 0 else 0.0
+    else:
+        p = float(2 * stats.t.sf(abs(mean.estimate) / (d.std(ddof=1) / np.sqrt(n)), n - 1))
+    return Comparison(mean.estimate, mean.low, mean.high, p, n)
+
+
+def rank_with_ties(table, alpha=0.05):
+    """Rank solvers, smaller values first, and show as ties those that can't be separated.
+
+    Two solvers are separated if the paired t test on their common seeds, Holm-adjusted over all pairs, has p <= alpha,
+    and they share at least `MIN_SEEDS` seeds; pairs with fewer count in the adjustment with p = 1. The best rank of a
+    solver is 1 + the number of solvers separated above it, the worst is the number of ranked solvers minus those
+    separated below it. All the ranks that are shown hold together with probability 1 - alpha.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row a seed, one column a solver. NaN marks a failed cell: it is left out and counted.
+
+    Returns
+    -------
+    dict
+        The `Rank` of each solver. A solver whose cells all failed has none and does not count for the others.
+
+    Raises
+    ------
+    ValueError
+        If a value is infinite, or a seed or a solver occurs twice.
+
+    References
+    ----------
+    Mogstad, Romano, Shaikh and Wilhelm, Inference for Ranks with Applications to Mobility across Neighbourhoods and
+    Academic Achievement across Countries, Review of Economic Studies 91 (2024).
+    """
+    if not (table.index.is_unique and table.columns.is_unique):
+        raise ValueError("A table to rank has each seed and each solver once.")
+    values = {solver: table[solver].dropna() for solver in table}
+    ranked = [solver for solver in table if len(values[solver])]
+    pairs = list(combinations(ranked, 2))
+    tests = [paired_comparison(values[one], values[other]) for one, other in pairs]
+    adjusted = holm([test.p if test.n >= MIN_SEEDS else 1.0 for test in tests])
+
+    above, below = dict.fromkeys(ranked, 0), dict.fromkeys(ranked, 0)
+    for (one, other), test, p in zip(pairs, tests, adjusted, strict=True):
+        if p <= alpha and test.difference != 0:
+            better, worse = (one, other) if test.difference < 0 else (other, one)
+            above[worse] += 1
+            below[better] += 1
+    return {
+        solver: Rank(
+            best=1 + above[solver] if solver in above else None,
+            worst=len(ranked) - below[solver] if solver in below else None,
+            n=len(values[solver]),
+            failed=len(table) - len(values[solver]),
+        )
+        for solver in table
+    }
