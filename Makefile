@@ -18,11 +18,12 @@ PIP := $(IN_VENV) python -m pip --disable-pip-version-check --quiet
 
 run: $(STAMP)
 	@$(IN_VENV) for benchmark in $(BENCHMARKS); do \
-	  benchopt run $$benchmark --config $$benchmark/configs/quick.yml --output $$benchmark/outputs/quick.parquet --no-display || exit 1; \
-	  python -m orthobench.report $$benchmark/outputs/quick.parquet || exit 1; \
+	  rm -f $$benchmark/outputs/quick*.parquet $$benchmark/outputs/*_quick*.html; \
+	  benchopt run $$benchmark --config $$benchmark/configs/quick.yml --output quick --no-display || exit 1; \
 	done
+	@$(IN_VENV) for benchmark in $(BENCHMARKS); do python -m orthobench.report $$benchmark/outputs/quick.parquet || exit 1; done
 	@echo; echo "Pages, with every plot and table:"
-	@for benchmark in $(BENCHMARKS); do ls -d "$(CURDIR)"/$$benchmark/outputs/*_quick.html || exit 1; done
+	@cd "$(CURDIR)" && for benchmark in $(BENCHMARKS); do realpath $$benchmark/outputs/*_quick.html || exit 1; done
 
 test: $(STAMP)
 	$(IN_VENV) python -m pytest

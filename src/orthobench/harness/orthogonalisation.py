@@ -87,18 +87,14 @@ class _Orthogonaliser:
             )
         self._matrices = [matrix.to(device=self.device, dtype=getattr(torch, dtype)) for matrix in matrices]
         self._warm = False
-        self._counts = {}
 
     def prepare(self, stop_val):
         arguments = self._arguments(stop_val)
         if not self._warm:
             self.orthogonalise(self._throwaways(), *arguments)
             self._warm = True
-        if arguments not in self._counts:
-            self._counts[arguments] = count_products(self.orthogonalise, self._throwaways(), *arguments)
-        self._product_counts = self._counts[arguments]
-        shapes = tuple(tuple(matrix.shape) for matrix in self._matrices)
-        self._product_rate = plain_product_rate(shapes, self._matrices[0].dtype, self.device)
+        self._product_counts = self._count(arguments)
+        self._product_rate = plain_product_rate(*self._problem_kind())
         # The method gets copies: what it does to them can't reach anybody else.
         self._inputs = [matrix.clone() for matrix in self._matrices]
         self._outputs = None
@@ -119,6 +115,18 @@ class _Orthogonaliser:
             "flops": flops,
             "product_rate": self._product_rate,
         }
+
+    def _problem_kind(self):
+        shapes = tuple(tuple(matrix.shape) for matrix in self._matrices)
+        return shapes, self._matrices[0].dtype, self.device
+
+    def _count(self, arguments):
+        # Counting is slow; one instance serves all repetitions, whose matrices differ in their values alone.
+        counts = vars(self).setdefault("_counts", {})
+        key = *self._problem_kind(), arguments
+        if key not in counts:
+            counts[key] = count_products(self.orthogonalise, self._throwaways(), *arguments)
+        return counts[key]
 
     def _throwaways(self):
         # Other values than the real ones: a method that remembers its answers gains nothing.

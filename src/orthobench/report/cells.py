@@ -56,29 +56,37 @@ def cells(frame, dataset, objective, metric):
         known = sorted(name.removeprefix("objective_") for name in frame if name.startswith("objective_"))
         raise ValueError(f"no metric {metric!r} in this result; it has {', '.join(known)}.")
     selected = frame[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective)]
-    selected = selected.assign(_failed=selected["objective_status"] != "ok")
+    # A failure may carry the stop_val of the last good point: it comes after it.
+    points = selected.assign(_failed=selected["objective_status"] != "ok").sort_values(
+        ["solver_name", "idx_rep", "stop_val", "_failed"], kind="stable"
+    )
+    repeated = points[points.duplicated(["solver_name", "idx_rep", "stop_val", "_failed"])]
+    if len(repeated):
+        solver, seed = repeated[["solver_name", "idx_rep"]].iloc[0]
+        raise ValueError(
+            f"{solver}, repetition {seed}, on {dataset} has the same point twice: this looks like several runs in one "
+            "file; report on one file at a time."
+        )
+    value = pd.to_numeric(points[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    value = np.where(np.isfinite(value), value, np.nan)
+    time = points["time"].to_numpy(dtype=float, na_value=np.nan)
+    stop_val, failed = points["stop_val"].to_numpy(), points["_failed"].to_numpy()
+    status = points["objective_status"].fillna("error").to_numpy()
+    message = points["objective_message"].fillna("").to_numpy()
 
     found = []
-    for (solver, seed), rows in selected.groupby(["solver_name", "idx_rep"], sort=True):
-        # A failure may carry the stop_val of the last good point: it comes after it.
-        points = rows.sort_values(["stop_val", "_failed"], kind="stable")
-        if points.duplicated(["stop_val", "_failed"]).any():
-            raise ValueError(
-                f"{solver}, repetition {seed}, on {dataset} has the same point twice: this looks like several runs in "
-                "one file; report on one file at a time."
-            )
-        value = pd.to_numeric(points[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
-        end = points[points["_failed"]].head(1) if points["_failed"].any() else points.tail(1)
-        status, message = end[["objective_status", "objective_message"]].iloc[0]
+    for (solver, seed), rows in points.groupby(["solver_name", "idx_rep"], sort=True).indices.items():
+        # The first failure is how the cell ended.
+        end = rows[np.argmax(failed[rows])] if failed[rows].any() else rows[-1]
         found.append(
             Cell(
                 solver=str(solver),
                 seed=int(seed),
-                status=str(status) if pd.notna(status) else "error",
-                message=str(message) if pd.notna(message) else "",
-                stop_val=points["stop_val"].to_numpy(),
-                time=points["time"].to_numpy(dtype=float, na_value=np.nan),
-                value=np.where(np.isfinite(value), value, np.nan),
+                status=str(status[end]),
+                message=str(message[end]),
+                stop_val=stop_val[rows],
+                time=time[rows],
+                value=value[rows],
             )
         )
     return found

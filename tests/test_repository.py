@@ -1,0 +1,170 @@
+"""What the documents promise is there, and the layers keep apart."""
+
+import ast
+import itertools
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from conftest import ROOT
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+PACKAGE = ROOT / "src" / "orthobench"
+
+
+def code_blocks(language=""):
+    """Return the fenced blocks of the documents in one language."""
+    return [
+        block
+        for document in DOCUMENTS
+        for block in re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+    ]
+
+
+def commands():
+    """Return every shell command of the documents: lines of plain blocks and inline code."""
+    inline = [code for document in DOCUMENTS for code in re.findall(r"`([^`\n]+)`", document.read_text())]
+    lines = [line for block in code_blocks() for line in block.splitlines()]
+    return sorted({line for line in lines + inline if line.split()[:1] in (["make"], ["benchopt"], ["python"])})
+
+
+def test_the_two_commands_are_documented():
+    assert {"make run", "make test"} <= set(commands())
+
+
+@pytest.mark.parametrize("command", [each for each in commands() if each.startswith("make ")])
+def test_documented_make_targets_exist(command):
+    done = subprocess.run([*shlex.split(command), "-n"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [each for each in commands() if each.startswith("benchopt ")])
+def test_documented_benchopt_commands_name_what_exists(command):
+    from benchopt.benchmark import Benchmark
+
+    words = shlex.split(command)
+    benchmark = Benchmark(ROOT)
+    assert words[1] in ("run", "test")
+    for option, value in itertools.pairwise(words):
+        if option == "--config":
+            assert set(yaml.safe_load((ROOT / value).read_text())) <= {
+                "n-repetitions", "no-timeout", "dataset", "objective", "solver"
+            }  # fmt: skip
+        elif option == "-d":
+            assert benchmark.check_dataset_patterns([value])
+        elif option == "-s" and value != "Muon+":  # the solver that the README shows how to write
+            assert benchmark.check_solver_patterns([value])
+
+
+def test_documented_modules_can_be_run():
+    modules = {word for command in commands() for word in re.findall(r"python -m (\S+)", command)}
+    assert "orthobench.report" in modules
+    for module in modules:
+        done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_readmes_solver_runs_as_it_stands(root_copy):
+    source = next(block for block in code_blocks("python") if "class Solver" in block)
+    root_copy.write({"solvers/muon_plus.py": source})
+    rows = root_copy.run(dataset_names=["gaussian[rows=16,columns=24]"], solver_names=["Muon+"])
+    assert rows["objective_status"].eq("ok").all()
+    assert len(rows) == 2 * 5
+
+
+def test_the_readmes_example_runs_as_it_stands():
+    example = next(block for block in code_blocks("python") if "newton_schulz(gradients" in block)
+    namespace = {}
+    exec(example, namespace)
+    for update, exact in zip(namespace["updates"], namespace["exact"], strict=True):
+        assert update.shape == exact.shape
+        assert float((update - exact).norm() / exact.norm()) < 0.5
+
+
+def test_the_columns_of_the_readme_are_those_of_a_run(root_copy):
+    table = (ROOT / "README.md").read_text().split("| column | meaning |")[1].split("\n\n")[0]
+    documented = {
+        name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+\*?)`", row.split("|")[1]) if name
+    }
+    rows = root_copy.run(dataset_names=["gaussian[rows=16,columns=24]"], solver_names=["Muon"])
+    produced = {name.removeprefix("objective_") for name in rows if name.startswith("objective_")} - {"name"}
+    assert {"env_*" if name.startswith("env_") else name for name in produced} == documented
+
+
+def test_every_configuration_is_one_that_benchopt_takes():
+    from benchopt.benchmark import Benchmark
+
+    benchmark = Benchmark(ROOT)
+    for path in (ROOT / "configs").glob("*.yml"):
+        config = yaml.safe_load(path.read_text())
+        assert config["no-timeout"] is True
+        assert benchmark.check_dataset_patterns(config["dataset"])
+        assert benchmark.check_objective_filters(config["objective"])
+
+
+def imports(path):
+    """Return the modules a file imports, relative ones resolved."""
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = parts[: len(parts) - node.level] if node.level else ()
+            found.add(".".join([*base, *([node.module] if node.module else [])]))
+    return found
+
+
+# What each layer may import from this package.
+LAYERS = {
+    "data": {"data", "models"},
+    "models": {"models"},
+    "linalg": {"linalg"},
+    "report": {"report"},
+    "harness": {"harness", "linalg", "data", "models"},
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_point_down_only(layer):
+    for path in (PACKAGE / layer).rglob("*.py"):
+        for module in imports(path):
+            if module.startswith("orthobench."):
+                assert module.split(".")[1] in LAYERS[layer], f"{path} imports {module}"
+            elif layer != "harness":
+                assert module.split(".")[0] != "benchopt", path
+            if layer == "report":
+                assert module.split(".")[0] != "torch", path
+
+
+def test_every_package_has_its_layer():
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(LAYERS)
+
+
+def test_the_methods_work_without_benchopt():
+    code = "import sys; sys.modules['benchopt'] = None; import orthobench.linalg, orthobench.data, orthobench.models"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_solvers_are_thin():
+    for path in [*ROOT.glob("solvers/*.py"), *ROOT.glob("benchmark_*/solvers/*.py")]:
+        text = path.read_text()
+        assert len(text.splitlines()) <= 35, path
+        if path.parent.parent == ROOT:
+            (solver,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+            assert solver.end_lineno - solver.lineno + 1 <= 15, path
+
+
+def test_the_lock_pins_every_dependency_exactly():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line and line[0] != "#"]
+    pinned = dict(line.lower().split("==") for line in lines)
+    assert lines[0].startswith("torch==")
+    assert pinned["torch"] == "2.13.0"
+    assert pinned["benchopt"] == "1.10.0"
+    for requirement in project["dependencies"] + project["optional-dependencies"]["test"]:
+        assert re.match(r"[\w-]+", requirement)[0].lower() in pinned, requirement
