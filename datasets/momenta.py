@@ -16,4 +16,4 @@ class Dataset(MatrixDataset):
     parameters = {"network": ["convnet", "transformer"], "step": list(STEPS)}
 
     def matrices(self, seed):
-        return list(record_momenta(self.network, STEPS, seed)[self.step].values())
+        return record_momenta(self.network, STEPS, seed)[self.step]

@@ -3,7 +3,7 @@
 from benchopt import BasePlot
 
 from orthobench.report.leaderboard import BASELINE, COLUMNS, METRICS, format_row, leaderboard, protocol
-from orthobench.report.page import options, rank_cell, safe, shorten, table_cell, table_header
+from orthobench.report.page import options, rank_cell, remember, safe, shorten, table_cell, table_header
 
 
 class Plot(BasePlot):
@@ -31,6 +31,7 @@ class Plot(BasePlot):
         }
 
 
+@remember
 def _rows(df, dataset, objective, metric):
     names = options(df, "dataset_name")[dataset], options(df, "objective_name")[objective]
     return leaderboard(df, *names, metric, BASELINE)

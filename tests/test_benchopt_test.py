@@ -21,10 +21,9 @@ class Solver(DirectOrthogonaliser):
 
 
 def test_a_broken_solver_fails_benchopt_test_although_benchopt_run_contains_it(tmp_path):
-    for name in ("datasets", "solvers", "plots"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("objective.py", "test_config.py"):
-        shutil.copy(ROOT / name, tmp_path)
+    for name in ("datasets/gaussian.py", "solvers/svd.py", "solvers/muon.py", "objective.py", "test_config.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
     (tmp_path / "solvers/broken.py").write_text(BROKEN)
     # `benchopt test` starts `python`.
     env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
@@ -32,4 +31,4 @@ def test_a_broken_solver_fails_benchopt_test_although_benchopt_run_contains_it(t
     done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
     assert "has shape (16, 23), expected (16, 24)" in done.stdout
-    assert "1 failed, 4 passed" in done.stdout
+    assert "1 failed, 2 passed" in done.stdout

@@ -164,7 +164,9 @@ def test_the_lock_pins_every_dependency_exactly():
     lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line and line[0] != "#"]
     pinned = dict(line.lower().split("==") for line in lines)
     assert lines[0].startswith("torch==")
+    pinned_names = {name.replace("-", "_") for name in pinned}
     assert pinned["torch"] == "2.13.0"
     assert pinned["benchopt"] == "1.10.0"
-    for requirement in project["dependencies"] + project["optional-dependencies"]["test"]:
-        assert re.match(r"[\w-]+", requirement)[0].lower() in pinned, requirement
+    extras = project["optional-dependencies"]
+    for requirement in project["dependencies"] + extras["libraries"] + extras["test"]:
+        assert re.match(r"[\w-]+", requirement)[0].lower().replace("-", "_") in pinned_names, requirement

@@ -21,8 +21,9 @@ def test_order_and_parallel_workers_change_no_bit(root_copy):
     import pandas as pd
     from conftest import SmallBenchmark
 
+    solvers = ["Turbo-Muon", "SVD", "QR", "Muon"]
     options = {"dataset_names": SMALL, "repetitions": 2, "timeout": None}
-    together = root_copy.run(**options)
+    together = root_copy.run(solver_names=solvers, **options)
     assert together["objective_status"].eq("ok").all()
 
     def fresh(name):
@@ -32,10 +33,9 @@ def test_order_and_parallel_workers_change_no_bit(root_copy):
         shutil.copytree(root_copy.folder, folder, ignore=shutil.ignore_patterns("__cache__", "*.parquet"))
         return SmallBenchmark(folder)
 
-    parallel = fresh("parallel").run(**options, n_jobs=2)
+    parallel = fresh("parallel").run(solver_names=solvers, n_jobs=2, **options)
     alone = fresh("alone")
-    solvers = sorted(together["solver_name"].unique(), reverse=True)
-    parts = [alone.run(output=f"part{i}", solver_names=[name], **options) for i, name in enumerate(solvers)]
+    parts = [alone.run(output=f"part{i}", solver_names=[name], **options) for i, name in enumerate(reversed(solvers))]
 
     expected = stable(together)
     assert len(expected) == 2 * 2 * 2 * (5 + 4 + 1 + 1)

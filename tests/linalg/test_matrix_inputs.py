@@ -1,5 +1,7 @@
 """Conventions that every function from matrices to matrices keeps: shapes, lists, scale, memory, errors."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,17 +11,25 @@ from orthobench.linalg import RECIPES, aol_rescale, newton_schulz, polar_factor,
 from orthobench.linalg.scaling import divide_by_power_of_two
 
 FUNCTIONS = {
-    **{recipe: lambda matrices, recipe=recipe: newton_schulz(matrices, recipe) for recipe in RECIPES},
+    **{recipe: partial(newton_schulz, recipe=recipe) for recipe in RECIPES},
+    **{
+        f"{recipe} {method}": partial(newton_schulz, recipe=recipe, method=method)
+        for recipe in ("muon", "turbo_muon", "polar_express_8")
+        for method in ("plain", "gram")
+    },
     "aol_rescale": aol_rescale,
     "polar_factor": polar_factor,
     "qr_factor": qr_factor,
 }
-SCALES_ROWS = ("turbo_muon", "aol_rescale")
+SCALES_ROWS = (*(name for name, recipe in RECIPES.items() if recipe.preconditioner == "aol"), "aol_rescale")
 # Allowed relative difference between two orders of the same operations. A small singular value may grow 500 times.
 ROUNDING = {torch.float64: 1e-11, torch.float32: 2e-3, torch.bfloat16: 5e-2}
+# These map the interval up to 1 to a wide band so steeply that another rounding of the input to bfloat16 moves the
+# largest singular value through that band.
+STEEP = ("polar_express", "cans", "cubic5")
 
 all_functions = pytest.mark.parametrize("function", FUNCTIONS.values(), ids=FUNCTIONS.keys())
-few_examples = settings(max_examples=20, deadline=None, derandomize=True)
+few_examples = settings(max_examples=12, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**31)
 sizes = st.integers(1, 6)
 dtypes = st.sampled_from(list(ROUNDING))
@@ -31,11 +41,11 @@ def well_conditioned(seed, m, dtype=torch.float32, batch=()):
     return torch.randn(*batch, m, m + 8, generator=generator, dtype=torch.float64).to(dtype)
 
 
-def assert_same_to_rounding(actual, expected):
+def assert_same_to_rounding(actual, expected, tolerances=ROUNDING):
     assert actual.shape == expected.shape
     assert actual.dtype == expected.dtype
     difference = (actual.double() - expected.double()).norm()
-    assert difference <= ROUNDING[expected.dtype] * expected.double().norm()
+    assert difference <= tolerances[expected.dtype] * expected.double().norm()
 
 
 @all_functions
@@ -90,7 +100,7 @@ def test_a_list_is_done_with_one_product_a_shape(recipe):
         names = ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
         return sum(event.count for event in profile.key_averages() if event.key in names)
 
-    assert products(tensors) == 2 * products(tensors[0])
+    assert products(tensors) == products(tensors[0]) + products(tensors[-1])
 
 
 def test_an_empty_list_gives_an_empty_list():
@@ -120,7 +130,7 @@ def test_square_matrices_are_transposed_too_unless_rows_are_scaled(name):
     X = torch.randn(6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     same = torch.allclose(FUNCTIONS[name](X.mT), FUNCTIONS[name](X).mT, atol=1e-9)
     # The Q of a square X is that of its columns, so it is not symmetric in the two sides either.
-    assert same == (name not in (*SCALES_ROWS, "qr_factor"))
+    assert same == (name.split()[0] not in (*SCALES_ROWS, "qr_factor"))
 
 
 @all_functions
@@ -142,12 +152,13 @@ def test_the_first_scaling_is_exact(seed, m, dtype, exponent):
     assert torch.equal(scaled * power, X)
 
 
-@all_functions
+@pytest.mark.parametrize("name", FUNCTIONS)
 @given(seed=seeds, m=sizes, dtype=dtypes, log10=st.floats(-30, 30))
 @few_examples
-def test_scaling_changes_nothing_but_rounding(function, seed, m, dtype, log10):
+def test_scaling_changes_nothing_but_rounding(name, seed, m, dtype, log10):
     X = well_conditioned(seed, m, dtype)
-    assert_same_to_rounding(function(X * 10**log10), function(X))
+    tolerances = ROUNDING | ({torch.bfloat16: 0.5} if name in STEEP else {})
+    assert_same_to_rounding(FUNCTIONS[name](X * 10**log10), FUNCTIONS[name](X), tolerances)
 
 
 @all_functions

@@ -2,16 +2,21 @@
 
 import importlib.util
 import json
+import math
 import re
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
+import yaml
 from benchopt.plotting import plot_benchmark
 from benchopt.plotting.generate_matplotlib import get_plot_figure
 from benchopt.plotting.helpers import reset_solver_styles, update_plot_data_style
 from benchopt.results.parquet import to_parquet
 from benchopt.utils.temp_benchmark import temp_benchmark
+from made_up import DATASETS, STEPS, fail, root_frame
 from test_report_cells import NAN, cell, every_status, frame
 
 from orthobench.report.curves import error_traces, protocol
@@ -23,12 +28,16 @@ HOSTILE = "</script><script>alert(1)</script><img src=x onerror=\"alert('2')\">&
 
 def plot_class(name):
     spec = importlib.util.spec_from_file_location(f"plot_{name}", ROOT / "plots" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.Plot
 
 
-PLOTS = {name: plot_class(name) for name in ("error_against_time", "leaderboard")}
+PLOTS = {path.stem: plot_class(path.stem) for path in sorted((ROOT / "plots").glob("*.py"))}
+SCATTERS = [name for name, plot in PLOTS.items() if plot.type == "scatter"]
+
+
+SOME = ("SVD", "Muon", "Turbo-Muon")
 
 
 def traces(rows):
@@ -40,20 +49,49 @@ def _same_styles_in_every_test():
     reset_solver_styles()
 
 
-def hostile_frame():
-    rows = every_status(3)
+def hostile_frame(rows):
+    rows = rows.copy()
     for column in ("solver_name", "dataset_name", "objective_name", "objective_message"):
         rows[column] = rows[column] + HOSTILE
     return rows
 
 
+def hostile_inside():
+    """Names and layers that are hostile where the report takes them apart."""
+    rows = root_frame(seeds=2, solvers=SOME, datasets=[*DATASETS, "spectrum[columns=8,kind=levy,rows=8]"])
+    for column, word in (("dataset_name", "transformer"), ("dataset_name", "levy"), ("objective_name", "float32")):
+        rows[column] = rows[column].str.replace(word, HOSTILE, regex=False)
+    rows["objective_by_matrix"] = rows["objective_by_matrix"].str.replace(
+        "blocks", json.dumps(HOSTILE)[1:-1], regex=False
+    )
+    return rows
+
+
+def all_failed():
+    rows = root_frame(seeds=2)
+    for solver in STEPS:
+        rows = fail(rows, solver, range(3))
+    return rows[rows["objective_status"] != "ok"]
+
+
 FRAMES = {
     "every status": every_status(10),
-    "every status, hostile text": hostile_frame(),
+    "every status, hostile text": hostile_frame(every_status(3)),
     "one seed": every_status(1),
     "one point": frame(cell("Muon", 0, [0.1])),
     "all failed": frame(*[cell(name, seed, [], "error", times=[NAN]) for name in "AB" for seed in range(3)]),
     "zeros": frame(*[cell("Muon", seed, [0.0, 0.0], times=[0.0, 0.0]) for seed in range(3)]),
+    "root": fail(root_frame(), "CANS", [1, 2]),
+    "root, hostile text": hostile_frame(fail(root_frame(seeds=2, solvers=SOME), "Muon", [1])),
+    "root, hostile inside": hostile_inside(),
+    "root, one seed": root_frame(seeds=1),
+    "root, all failed": all_failed(),
+    "root, no matrices": root_frame(seeds=2, solvers=SOME).drop(columns="objective_by_matrix"),
+    "root, other text for matrices": root_frame(seeds=2, solvers=SOME).assign(objective_by_matrix='[{"name": "0"}, 3]'),
+    "root, no figures but the error": root_frame(seeds=2, solvers=SOME)[
+        [name for name in root_frame(seeds=1) if not name.endswith(("flops", "per_matrix_s", "gap", "by_matrix"))]
+    ],
+    "root and foreign rows": pd.concat([root_frame(seeds=2, solvers=SOME), every_status(2)]),
 }
 
 
@@ -63,15 +101,21 @@ def test_plots_give_plain_json_for_any_frame(name, rows):
     plot = PLOTS[name]()
     plot._check()
     data, menus = plot._get_all_plots(rows)
-    assert len(data) == len(menus["metric"]) >= 3
+    assert len(data) == math.prod(map(len, menus.values())) >= 1
     text = json.dumps(update_plot_data_style({name: data}), allow_nan=False)
     assert not set("<>&") & set(text.replace("<br />", ""))
 
 
+DRAWN = [every_status(3), *(FRAMES[name] for name in ("one point", "all failed", "zeros"))]
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")  # a crowded layout, a logarithmic axis without positive values
-@pytest.mark.parametrize("rows", [every_status(3), FRAMES["one point"], FRAMES["all failed"], FRAMES["zeros"]])
-def test_scatter_can_be_drawn_by_matplotlib_too(rows, tmp_path):
-    data, _ = PLOTS["error_against_time"]()._get_all_plots(rows)
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [*(("error_against_time", rows) for rows in DRAWN), *((name, FRAMES["root"]) for name in SCATTERS)],
+)
+def test_scatter_can_be_drawn_by_matplotlib_too(name, rows, tmp_path):
+    data, _ = PLOTS[name]()._get_all_plots(rows)
     key, first = next(iter(data.items()))
     (figure,) = get_plot_figure(update_plot_data_style({"x": {key: first}}, plotly=False)["x"], tmp_path)
     assert len(figure.axes[0].lines) == len(first["data"]) > 0
@@ -182,13 +226,15 @@ def test_the_table_is_that_of_the_leaderboard():
         assert rule in title[2]
 
 
-@pytest.mark.parametrize(
-    "rows", [FRAMES["every status"], FRAMES["every status, hostile text"]], ids=["plain", "hostile"]
-)
+PAGES = ("every status, hostile text", "root", "root, hostile text", "root, hostile inside")
+
+
+@pytest.mark.parametrize("rows", [FRAMES[name] for name in PAGES], ids=PAGES)
 def test_benchopt_makes_a_page_with_our_plots_first(rows, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # temp_benchmark makes its folder here
     plots = {path.name: path.read_text() for path in (ROOT / "plots").glob("*.py")}
-    with temp_benchmark(plots=plots, config=(ROOT / "config.yml").read_text()) as benchmark:
+    config, claims = (ROOT / "config.yml").read_text(), {"claims.toml": (ROOT / "claims.toml").read_text()}
+    with temp_benchmark(plots=plots, config=config, extra_files=claims) as benchmark:
         folder = benchmark.get_output_folder()
         folder.mkdir(parents=True, exist_ok=True)
         to_parquet(rows, folder / "run.parquet")
@@ -196,16 +242,51 @@ def test_benchopt_makes_a_page_with_our_plots_first(rows, tmp_path, monkeypatch)
         page = (folder / f"{benchmark.name}_run.html").read_text()
 
     menu = re.search(r'<select id="plot_kind".*?</select>', page, flags=re.DOTALL)[0]
-    assert re.findall(r'<option value="(\w+)"', menu)[:2] == ["error_against_time", "leaderboard"]
+    names = yaml.safe_load(config)["plots"]
+    assert sorted(PLOTS) == sorted(names) == re.findall(r'<option value="(\w+)"', menu)
     views = re.findall(r'onclick="setConfig\(this\)"[^>]*>([^<]*)<', page)
-    assert views[:2] == ["Error against time", "Leaderboard"]
+    assert views[:3] == ["Error against time", "Leaderboard", "Claims"]
     data = json.loads(re.search(r"window\._plots = (.*);\n", page)[1], parse_constant=pytest.fail)
-    assert list(data)[:2] == ["error_against_time", "leaderboard"]
+    assert sorted(data) == sorted(names)
     assert "<img src=x" not in page
     assert "alert(1)</script>" not in page
     # The key that the page builds from its menus, as the browser reads them, is that of the data.
-    chosen = [
-        re.search(rf'id="change_leaderboard_{option}".*?<option value="([^"]*)"', page, flags=re.DOTALL)[1]
-        for option in ("dataset", "objective", "metric")
-    ]
-    assert "_".join(["leaderboard", *chosen]) in data["leaderboard"]
+    for name, plot in PLOTS.items():
+        chosen = [
+            re.search(rf'id="change_{name}_{option}".*?<option value="([^"]*)"', page, flags=re.DOTALL)[1]
+            for option in plot.options
+        ]
+        assert "_".join([name, *chosen]) in data[name]
+
+
+def test_first_views_choose_what_their_plots_offer():
+    config = yaml.safe_load((ROOT / "config.yml").read_text())
+    for view in config["plot_configs"].values():
+        kind = view["plot_kind"]
+        offered = PLOTS[kind].options.items()
+        menus = {key: values(FRAMES["root"]) if callable(values) else values for key, values in offered}
+        chosen = {key.removeprefix(f"{kind}_"): value for key, value in view.items() if key.startswith(f"{kind}_")}
+        assert all(value in menus[key] for key, value in chosen.items()), view
+    assert {view["plot_kind"] for view in config["plot_configs"].values()} == set(PLOTS)
+
+
+def test_a_mistake_in_the_claims_is_shown_and_does_not_cost_the_page(tmp_path, monkeypatch):
+    module = sys.modules[PLOTS["claims"].__module__]
+    broken = tmp_path / "claims.toml"
+    monkeypatch.setattr(module, "CLAIMS", broken)
+    data, menus = PLOTS["claims"]()._get_all_plots(root_frame(seeds=1))
+    assert menus == {"claim": ["all"]}
+    assert data["claims_all"]["data"] == []
+    assert data["claims_all"]["title"].startswith(f"error: {broken}: no such file")
+
+
+def test_the_table_of_claims_has_a_row_a_claim_and_a_table_for_each():
+    data, menus = PLOTS["claims"]()._get_all_plots(FRAMES["root"])
+    table = data["claims_all"]
+    assert [row[0] for row in table["data"]].count("not reproduced") >= 1
+    assert len(table["data"]) == len(menus["claim"]) - 1 >= 7
+    assert {len(row) for row in table["data"]} == {len(table["columns"])}
+    one = data["claims_turbo-muon-as-good-as-muon"]
+    assert len(one["data"]) == len(DATASETS)
+    assert {len(row) for row in one["data"]} == {len(one["columns"])}
+    assert "Holm" in one["title"]

@@ -21,7 +21,17 @@ class MatrixDataset(BaseDataset):
     """A data set of matrices. A subclass implements :meth:`matrices`."""
 
     def matrices(self, seed):
-        """Return the matrices of one repetition: a list of float32 tensors (m, n), the same for the same seed."""
+        """Return the matrices of one repetition, the same for the same seed.
+
+        Parameters
+        ----------
+        seed : int
+
+        Returns
+        -------
+        dict of str to torch.Tensor, or list of torch.Tensor
+            Float32 matrices (m, n), by name; in a list they are named 0, 1, ...
+        """
         raise NotImplementedError
 
     def prepare(self):
@@ -29,10 +39,13 @@ class MatrixDataset(BaseDataset):
 
     def get_data(self):
         """Return the matrices of this repetition with their exact factors, and those after each preconditioner."""
-        matrices = self.matrices(self.get_seed(use_repetition=True))
+        made = self.matrices(self.get_seed(use_repetition=True))
+        named = made if isinstance(made, dict) else {str(index): matrix for index, matrix in enumerate(made)}
+        matrices = list(named.values())
         arrays = [matrix.numpy() for matrix in matrices]
         factors, limits = _factorise(arrays, package_hash())
         return {
+            "names": list(named),
             "matrices": matrices,
             "factors": _to_torch(factors),
             "limits": {name: _to_torch(limit) for name, limit in limits.items()},
@@ -75,16 +88,30 @@ class _Orthogonaliser:
     ----------
     preconditioner : str or None
         A key of ``PRECONDITIONERS`` if the method rescales its input, so that it has a limit of its own.
+    exponents : tuple of float or None
+        Exponents e for which the method computes U S^e V^T; the default is the polar factor alone. None means any.
+    exponent : float
+        The one to compute in this cell.
     """
 
     preconditioner = None
+    exponents = (0,)
+    exponent = 0
 
-    def receive(self, matrices, dtype):
+    def skip(self, exponent, **problem):
+        """Skip the exponents that the method doesn't compute."""
+        if self.exponents is None or exponent in self.exponents:
+            return False, None
+        available = ", ".join(f"{each:g}" for each in self.exponents)
+        return True, f"{self.name} does not compute U S^e V^T for e = {exponent:g}, only for e = {available}"
+
+    def receive(self, matrices, dtype, exponent):
         if self.preconditioner is not None and self.preconditioner not in PRECONDITIONERS:
             raise InvalidResult(
                 f"preconditioner {self.preconditioner!r} of {self.name} is unknown: use one of "
                 f"{', '.join(PRECONDITIONERS)}, or None"
             )
+        self.exponent = exponent
         self._matrices = [matrix.to(device=self.device, dtype=getattr(torch, dtype)) for matrix in matrices]
         self._warm = False
 
@@ -94,6 +121,7 @@ class _Orthogonaliser:
             self.orthogonalise(self._throwaways(), *arguments)
             self._warm = True
         self._product_counts = self._count(arguments)
+        self._final = stop_val == self.evaluation_points[-1]
         self._product_rate = plain_product_rate(*self._problem_kind())
         # The method gets copies: what it does to them can't reach anybody else.
         self._inputs = [matrix.clone() for matrix in self._matrices]
@@ -110,6 +138,7 @@ class _Orthogonaliser:
         return {
             "outputs": Unsaved(self._outputs),
             "preconditioner": self.preconditioner,
+            "final": self._final,
             "elapsed_s": self.stopwatch.elapsed_s,
             "products": products,
             "flops": flops,
@@ -123,7 +152,7 @@ class _Orthogonaliser:
     def _count(self, arguments):
         # Counting is slow; one instance serves all repetitions, whose matrices differ in their values alone.
         counts = vars(self).setdefault("_counts", {})
-        key = *self._problem_kind(), arguments
+        key = *self._problem_kind(), self.exponent, arguments
         if key not in counts:
             counts[key] = count_products(self.orthogonalise, self._throwaways(), *arguments)
         return counts[key]

@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ..linalg.symmetric import whole_products
 from .clock import Stopwatch
 
 aten = torch.ops.aten
@@ -62,8 +63,11 @@ class ProductCounter(TorchDispatchMode):
 
 
 def count_products(method, *args):
-    """Run ``method(*args)`` and return ``(products, flops)``, NaN both if it factorises matrices or uses no product."""
-    with ProductCounter() as counter:
+    """Run ``method(*args)`` and return ``(products, flops)``, NaN both if it factorises matrices or uses no product.
+
+    These are nominal figures: a symmetric product that is computed by halves counts as a whole one.
+    """
+    with whole_products(), ProductCounter() as counter:
         method(*args)
     if counter.factorised or not counter.products:
         return math.nan, math.nan

@@ -1,20 +1,27 @@
 """Orthogonalisation of matrices: exact factors, and the Newton-Schulz iterations that approximate them."""
 
 from .direct import polar_factor, qr_factor
-from .evaluation import ExactFactors, exact_factors, polar_errors, summarise
-from .newton_schulz import newton_schulz
+from .evaluation import ExactFactors, exact_factors, spectral_errors, spectrum_map, summarise
+from .newton_schulz import newton_schulz, newton_schulz_flops
+from .polynomials import polar_express_coefficients
 from .recipes import RECIPES, Recipe
 from .scaling import aol_rescale
+from .schatten import check_exponent, schatten_power
 
 __all__ = [
     "RECIPES",
     "ExactFactors",
     "Recipe",
     "aol_rescale",
+    "check_exponent",
     "exact_factors",
     "newton_schulz",
-    "polar_errors",
+    "newton_schulz_flops",
+    "polar_express_coefficients",
     "polar_factor",
     "qr_factor",
+    "schatten_power",
+    "spectral_errors",
+    "spectrum_map",
     "summarise",
 ]

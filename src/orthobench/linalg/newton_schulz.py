@@ -2,19 +2,22 @@
 
 import torch
 
+from .gram import METHODS, count_operations, is_worthwhile, segments
 from .recipes import get_recipe
-from .scaling import aol_normalise, frobenius_normalise
-from .shapes import map_by_shape
+from .scaling import aol_normalise, at_least_float32, frobenius_normalise
+from .shapes import check_matrices, map_by_shape
+from .symmetric import gram, quadratic
 
 
-def newton_schulz(matrices, recipe="muon", steps=None):
+def newton_schulz(matrices, recipe="muon", steps=None, method="auto"):
     """Approximate the polar factor U V^T of each matrix X = U S V^T by an odd quintic iteration.
 
     With the short side first (X is transposed if m > n), X is normalised as the recipe says, then each step does::
 
         A = X X^T;  X <- a X + (b A + c A^2) X
 
-    which maps each singular value s to a s + b s^3 + c s^5, and costs 4 m^2 n + 2 m^3 floating-point operations.
+    which maps each singular value s to a s + b s^3 + c s^5, and costs 4 m^2 n + 2 m^3 floating-point operations, or
+    4 m^2 n if c = 0.
 
     Parameters
     ----------
@@ -23,10 +26,18 @@ def newton_schulz(matrices, recipe="muon", steps=None):
         norms and row sums are accumulated in float32 or better. In a list, the matrices of equal (m, n), dtype and
         device are done as one batch. Not modified.
     recipe : str or Recipe
-        A key of `RECIPES`: "muon", "airbench", "muon_plus" or "turbo_muon"; or a `Recipe` of your own.
+        A key of `RECIPES`, such as "muon", "polar_express" or "turbo_muon"; or a `Recipe` of your own.
     steps : int, optional
         Run the first `steps` polynomials only; all of them by default. A recipe that repeats one triple ("muon",
-        "airbench") can be run for more steps than published.
+        "airbench", "classic") can be run for more steps than published.
+    method : {"auto", "plain", "gram"}
+        - "plain": the products above.
+        - "gram": the same polynomials, iterated on the Gram matrix X X^T where several steps can share one; fewer
+          operations if n is well above m, more if not. The same result to rounding, which is up to some 30 times
+          that of "plain". For bfloat16 matrices it computes in float32, then rounds: in bfloat16 the Gram matrix
+          loses small singular values.
+        - "auto": "gram" where it needs clearly fewer operations and products have at least the precision of float32
+          (not for bfloat16, nor for float32 with TF32), else "plain".
 
     Returns
     -------
@@ -38,7 +49,7 @@ def newton_schulz(matrices, recipe="muon", steps=None):
     TypeError
         If something isn't a tensor, or has another dtype.
     ValueError
-        If a tensor has fewer than 2 dimensions, the recipe is unknown, or `steps` is out of its range.
+        If a tensor has fewer than 2 dimensions, the recipe or the method is unknown, or `steps` is out of its range.
 
     Notes
     -----
@@ -53,24 +64,94 @@ def newton_schulz(matrices, recipe="muon", steps=None):
     References
     ----------
     Jordan et al. (2024), Muon: an optimizer for hidden layers in neural networks; and the `source` of each recipe.
+    The Gram form and its restarts: Zhang, Amsel, Chen & Dao (2026), Gram Newton-Schulz: a fast, hardware-aware
+    Newton-Schulz algorithm for Muon, https://tridao.me/blog/2026/gram-newton-schulz/.
     """
     recipe = get_recipe(recipe)
     polynomials = recipe.polynomials(steps)
-    return map_by_shape(lambda X: _iterate(X, recipe.preconditioner, polynomials), matrices)
+    _check_method(method)
+    return map_by_shape(lambda X: _orthogonalise(X, recipe, polynomials, method), matrices)
 
 
-def _iterate(X, preconditioner, polynomials):
+def newton_schulz_flops(matrices, recipe="muon", steps=None, method="auto"):
+    """Count the floating-point operations of the products that `newton_schulz` does with the same arguments.
+
+    Parameters
+    ----------
+    matrices, recipe, steps, method
+        As for `newton_schulz`. Only shapes, dtypes and devices count: tensors of the "meta" device will do.
+
+    Returns
+    -------
+    int
+        2 p q r for a product of (p, q) and (q, r).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `newton_schulz` does.
+    """
+    recipe = get_recipe(recipe)
+    polynomials = recipe.polynomials(steps)
+    _check_method(method)
+    total = 0
+    for X in matrices if isinstance(matrices, (list, tuple)) else [matrices]:
+        check_matrices(X)
+        m, n = sorted(X.shape[-2:])
+        if X.numel():
+            count = X.numel() // (m * n)
+            total += count * count_operations(m, n, _divide(m, n, X, recipe, polynomials, method))
+    return total
+
+
+def _check_method(method):
+    if method not in METHODS:
+        raise ValueError(f"method must be one of {', '.join(map(repr, METHODS))}, got {method!r}.")
+
+
+def _divide(m, n, X, recipe, polynomials, method):
+    """Return the polynomials, divided into segments of one step (plain) or more (Gram form)."""
+    plain = [[triple] for triple in polynomials]
+    if method == "plain":
+        return plain
+    divided = segments(polynomials, 1 / (1 + recipe.safety))
+    return divided if method == "gram" or is_worthwhile(m, n, divided, X.dtype, X.device) else plain
+
+
+def _orthogonalise(X, recipe, polynomials, method):
     """Normalise and iterate on (m, n) or (batch, m, n), m <= n."""
-    if preconditioner == "aol":
-        X, A = aol_normalise(X)
+    divided = _divide(*X.shape[-2:], X, recipe, polynomials, method)
+    dtype = X.dtype
+    if method == "gram":
+        X = X.to(at_least_float32(dtype))
+    X = X.contiguous()  # panels of rows of a transposed matrix would be strided
+    if recipe.preconditioner == "aol":
+        X, R = aol_normalise(X, recipe.safety)
     else:
-        X = frobenius_normalise(X)
-        A = X @ X.mT
+        X = frobenius_normalise(X, recipe.safety)
+        R = gram(X)
+    # Two buffers of each shape serve all steps: fresh memory costs page faults, as much as a tenth of a step.
+    Y, Z = torch.empty_like(X), torch.empty_like(R)
+    for i, segment in enumerate(divided):
+        if i > 0:  # the normalisation gave the first Gram matrix
+            gram(X, out=R)
+        X, Y = _iterate(X, R, segment, Y, Z), X
+    return X.to(dtype)
+
+
+def _iterate(X, R, polynomials, Y, Z):
+    """Do the steps of one segment on X, whose Gram matrix is R; return the result in Y. Z and R are overwritten.
+
+    In the k-th step P_k = a_k I + Z_k, Z_k = b_k R + c_k R^2, R becomes P_k R P_k; X is multiplied by P = P_1 P_2 ...
+    in the end. P is kept as p I + W, so that the only product with X of a single step is that of the plain iteration.
+    """
     addmm = torch.addmm if X.ndim == 2 else torch.baddbmm
-    for step, (a, b, c) in enumerate(polynomials):
-        # The normalisation gave the first Gram matrix.
-        if step > 0:
-            A = X @ X.mT
-        B = addmm(A, A, A, beta=b, alpha=c)
-        X = addmm(X, B, X, beta=a)
-    return X
+    p, W = 1.0, None
+    for k, (a, b, c) in enumerate(polynomials):
+        Z = quadratic(R, b, c, out=Z if W is None else None)
+        W = Z if W is None else addmm(torch.add(a * W, Z, alpha=p), W, Z)
+        p *= a
+        if k < len(polynomials) - 1:
+            S = addmm(R, R, Z, beta=a)
+            R = addmm(S, Z, S, beta=a)
+    return addmm(X, W, X, beta=p, out=Y)

@@ -1,8 +1,13 @@
 """The published Newton-Schulz recipes: which polynomials, in which order, after which normalisation."""
 
+import math
 from dataclasses import dataclass
 from numbers import Integral
 from types import MappingProxyType
+
+import torch
+
+from .polynomials import divide_argument, evaluate, image, polar_express_coefficients
 
 PRECONDITIONERS = (None, "aol")
 
@@ -18,12 +23,16 @@ class Recipe:
     title : str
         Published name.
     coefficients : tuple of (float, float, float)
-        One triple (a, b, c) a step: X <- a X + b (X X^T) X + c (X X^T)^2 X.
+        One triple (a, b, c) a step: X <- a X + b (X X^T) X + c (X X^T)^2 X. Steps with c = 0 need a product less.
     preconditioner : None or "aol"
         How singular values are brought into [0, 1] before the first step: None divides by the Frobenius norm, "aol"
         scales the rows (see `aol_rescale`).
     source : str
         Citation.
+    safety : float
+        The normalisation divides by 1 + `safety` too, so that rounding leaves no singular value above 1.
+    superseded_by : str or None
+        The name of the recipe that its authors replaced it with.
     """
 
     name: str
@@ -31,6 +40,8 @@ class Recipe:
     coefficients: tuple[tuple[float, float, float], ...]
     preconditioner: str | None
     source: str
+    safety: float = 0.0
+    superseded_by: str | None = None
 
     def __post_init__(self):
         if not self.coefficients or any(len(triple) != 3 for triple in self.coefficients):
@@ -43,6 +54,8 @@ class Recipe:
                 f"preconditioner of recipe {self.name!r} must be one of {PRECONDITIONERS}, "
                 f"got {self.preconditioner!r}; use None for the Frobenius norm."
             )
+        if not 0 <= self.safety < math.inf:
+            raise ValueError(f"safety of recipe {self.name!r} must be a finite number >= 0, got {self.safety!r}.")
 
     def polynomials(self, steps=None):
         """Return the triples of the first `steps` steps.
@@ -65,6 +78,33 @@ class Recipe:
             return self.coefficients[:1] * int(steps)
         return self.coefficients[:steps]
 
+    def scalar_map(self, s, steps=None):
+        """Return what `steps` steps in exact arithmetic make of singular values.
+
+        Parameters
+        ----------
+        s : array_like
+            Singular values, in units of the Frobenius norm; for an "aol" recipe, those of the rescaled matrix.
+        steps : int, optional
+            As in `polynomials`.
+
+        Returns
+        -------
+        Tensor
+            Of float64 and the shape of `s`.
+        """
+        s = torch.as_tensor(s, dtype=torch.float64) / (1 + self.safety)
+        for triple in self.polynomials(steps):
+            s = evaluate(triple, s)
+        return s
+
+    def scalar_maximum(self, steps=None):
+        """Return the maximum of `scalar_map` on [0, 1]: without rounding, no singular value ends above it."""
+        low, high = 0.0, 1 / (1 + self.safety)
+        for triple in self.polynomials(steps):
+            low, high = image(triple, low, high)
+        return high
+
 
 _JORDAN = (3.4445, -4.7750, 2.0315)
 _FIVE_DISTINCT = (
@@ -73,6 +113,27 @@ _FIVE_DISTINCT = (
     (3.7418, -5.5913, 2.3037),
     (2.8769, -3.1427, 1.2046),
     (2.8366, -3.0525, 1.2012),
+)
+
+_CLASSIC = (2.0, -1.5, 0.5)
+_CANS = (
+    (8.4703, -25.1081, 18.6293),
+    (4.1828, -3.1087, 0.5806),
+    (3.9619, -2.9541, 0.5630),
+    (3.2866, -2.4647, 0.5074),
+    (2.2737, -1.6447, 0.4162),
+)
+# As published, without a safety factor, singular values of wide matrices exceed 1e6 in bfloat16. In measurements 0.0025
+# is not enough and 0.005 is; 0.01 raises the errors by at most 7 % in float32.
+_CANS_SAFETY = 0.01
+
+_TURBO_MUON = (
+    "Boissin et al. (2025), Turbo-Muon: accelerating orthogonality-based optimization with pre-conditioning, "
+    "arXiv:2512.04632; rescaling of Prach & Lampert (2022), arXiv:2208.03160"
+)
+_AMSEL = (
+    "Amsel, Persson, Musco & Gower (2025), The Polar Express: optimal matrix sign methods and their application to the "
+    "Muon algorithm, arXiv:2505.16932"
 )
 
 _PUBLISHED = (
@@ -102,8 +163,92 @@ _PUBLISHED = (
         title="Turbo-Muon",
         coefficients=_FIVE_DISTINCT[1:],
         preconditioner="aol",
-        source="Boissin et al. (2025), Turbo-Muon: accelerating orthogonality-based optimization with "
-        "pre-conditioning, arXiv:2512.04632; rescaling of Prach & Lampert (2022), arXiv:2208.03160",
+        source=_TURBO_MUON,
+    ),
+    Recipe(
+        name="turbo_muon_5",
+        title="Turbo-Muon (5 steps)",
+        coefficients=_FIVE_DISTINCT,
+        preconditioner="aol",
+        source=f"All coefficients of Muon+ after the rescaling of {_TURBO_MUON}",
+    ),
+    Recipe(
+        name="turbo_muon_v0",
+        title="Turbo-Muon (September 2025)",
+        coefficients=(
+            (4.6051, -9.6552, 5.6769),
+            (4.7505, -6.0861, 2.1790),
+            (2.7763, -2.3190, 0.5523),
+            (2.4231, -2.2861, 0.8193),
+        ),
+        preconditioner="aol",
+        source=f"First coefficients, found by a genetic algorithm, still in microsoft/dion; {_TURBO_MUON}",
+        superseded_by="turbo_muon",
+    ),
+    Recipe(
+        name="turbo_muon_v1",
+        title="Turbo-Muon (second coefficients)",
+        coefficients=(
+            (4.0098, -7.0585, 2.4635),
+            (3.4585, -5.5479, 2.5959),
+            (2.7573, -3.2939, 1.4254),
+            (2.7215, -3.0494, 1.3169),
+        ),
+        preconditioner="aol",
+        source=f"Second coefficients, in NVIDIA Emerging-Optimizers (there without rescaling); {_TURBO_MUON}",
+        superseded_by="turbo_muon",
+    ),
+    Recipe(
+        name="classic",
+        title="Newton-Schulz (2, -1.5, 0.5)",
+        coefficients=(_CLASSIC,) * 12,
+        preconditioner=None,
+        source="Jordan et al., optimizer track of modded-nanogpt, where 12 steps stand for the polar factor",
+    ),
+    Recipe(
+        name="polar_express",
+        title="Polar Express",
+        coefficients=polar_express_coefficients(steps=5, safety=0.02),
+        preconditioner=None,
+        source=f"{_AMSEL}; parameters of modded-nanogpt and dion",
+        safety=0.02,
+    ),
+    Recipe(
+        name="polar_express_8",
+        title="Polar Express (8 steps)",
+        coefficients=polar_express_coefficients(steps=8, safety=0.01),
+        preconditioner=None,
+        source=f"{_AMSEL}; parameters of the authors' program",
+        safety=0.01,
+    ),
+    Recipe(
+        name="cans",
+        title="CANS",
+        coefficients=(*(divide_argument(triple, 1 + _CANS_SAFETY) for triple in _CANS[:-1]), _CANS[-1]),
+        preconditioner=None,
+        source="Grishina, Smirnov & Rakhuba (2025), Accelerating Newton-Schulz iteration for orthogonalization via "
+        "Chebyshev-type polynomials, arXiv:2506.10935; list of NVIDIA Emerging-Optimizers, with a safety factor added",
+        safety=_CANS_SAFETY,
+    ),
+    Recipe(
+        name="cubic5",
+        title="Relaxed cubic (5 steps)",
+        coefficients=(
+            (3.3656576, -3.3420992, 0.0),
+            (2.5744352, -1.4957376, 0.0),
+            (2.5368962, -1.4312570, 0.0),
+            (2.4418906, -1.2764040, 0.0),
+            (2.2230472, -0.9630650, 0.0),
+        ),
+        preconditioner=None,
+        source="arXiv:2606.00371; list of NVIDIA Emerging-Optimizers",
+    ),
+    Recipe(
+        name="deepseek_v4",
+        title="DeepSeek-V4 (8 + 2 steps)",
+        coefficients=(*(_JORDAN,) * 8, *(_CLASSIC,) * 2),
+        preconditioner=None,
+        source="DeepSeek-AI (2026), DeepSeek-V4: towards highly efficient million-token context intelligence",
     ),
 )
 

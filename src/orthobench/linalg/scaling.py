@@ -6,6 +6,7 @@ None of them adds an epsilon: what they return does not depend on the scale of t
 import torch
 
 from .shapes import map_by_shape
+from .symmetric import gram
 
 
 def at_least_float32(dtype):
@@ -24,19 +25,19 @@ def divide_by_power_of_two(X):
     return X / torch.where(largest > 0, power, 1).to(X.dtype)
 
 
-def frobenius_normalise(X):
-    """Return X / ||X||_F for each matrix, and zero for zero; a new tensor."""
+def frobenius_normalise(X, safety=0.0):
+    """Return X / (||X||_F (1 + safety)) for each matrix, and zero for zero; a new tensor."""
     X = divide_by_power_of_two(X)
     norm = torch.linalg.vector_norm(X, dim=(-2, -1), keepdim=True, dtype=at_least_float32(X.dtype))
-    return X.div_(torch.where(norm == 0, 1, norm))
+    return X.div_(torch.where(norm == 0, 1, norm * (1 + safety)))
 
 
-def aol_normalise(X):
-    """Return D X and its Gram matrix D X X^T D, for the D of `aol_rescale`, with one product; new tensors."""
+def aol_normalise(X, safety=0.0):
+    """Return D X and its Gram matrix D X X^T D with one product, for D = (that of `aol_rescale`) / (1 + safety)."""
     X = divide_by_power_of_two(X)
-    A = X @ X.mT
+    A = gram(X)
     row_sums = torch.linalg.vector_norm(A, 1, dim=-1, keepdim=True, dtype=at_least_float32(X.dtype))
-    scale = torch.where(row_sums == 0, 1, row_sums.rsqrt())
+    scale = torch.where(row_sums == 0, 1, row_sums.rsqrt() / (1 + safety))
     return X.mul_(scale), A.mul_(scale).mul_(scale.mT)
 
 

@@ -1,4 +1,4 @@
-"""The curves of error against method time: what to draw, without how it looks."""
+"""The curves of error against method time or work: what to draw, without how it looks."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,15 @@ from orthobench.report.cells import cells
 from orthobench.report.leaderboard import format_seeds
 from orthobench.report.statistics import LEVEL, median_interval
 
+# What a curve can run along.
+AGAINST = {"time": "method time (s)", "flops": "floating-point operations a matrix"}
+
 
 @dataclass(frozen=True)
 class Trace:
-    """One line of the figure. ``kind`` is "curve", "line" (an error bar, or the way to a failure) or "failed"."""
+    """One line of a figure. ``kind`` is "curve", "line" (an error bar, or the way to a failure) or "failed"."""
 
-    solver: str
+    solver: str | None  # whose colour it has; None for what belongs to no solver
     label: str
     kind: str
     x: list
@@ -24,31 +27,43 @@ class Trace:
     y_high: list | None = None
 
 
-def error_traces(frame, dataset, objective, metric="relative_error"):
-    """Return the traces of a metric against cumulative method time.
+def error_traces(frame, dataset, objective, metric="relative_error", against="time"):
+    """Return the traces of a metric against cumulative method time, or against floating-point operations.
 
     Per solver: the median over its good cells at each step, with the interval of `median_interval` as a band, and at
-    the last point one error bar for the metric and one for the time. A cell that ends before the others keeps its last
-    point, so that n is the same all along a curve. Each failed cell is a line of its own, up to where it failed. One
-    that failed before it had a value is at the top, and its label says so.
+    the last point one error bar for each axis. A cell that ends before the others keeps its last point, so that n is
+    the same all along a curve. Each failed cell is a line of its own, up to where it failed. One that failed before it
+    had a value is at the top, and its label says so. A solver without figures along the axis (a factorisation has no
+    count of operations) has no curve.
+
+    Parameters
+    ----------
+    against : str
+        A key of `AGAINST`.
 
     Raises
     ------
     ValueError
         For the reasons given in `cells`.
     """
+    if against != "time" and f"objective_{against}" not in frame:
+        return []
+    found = cells(frame, dataset, objective, metric)
+    if against == "time":
+        along = [cell.time for cell in found]
+    else:
+        along = [cell.value for cell in cells(frame, dataset, objective, against)]
     by_solver = {}
-    for cell in cells(frame, dataset, objective, metric):
-        by_solver.setdefault(cell.solver, []).append(cell)
+    for cell, x in zip(found, along, strict=True):
+        by_solver.setdefault(cell.solver, []).append((cell, x))
 
     traces = []
     for solver, own in by_solver.items():
-        good = [cell for cell in own if cell.ok and np.isfinite(cell.value).any()]
+        good = [(cell, x) for cell, x in own if cell.ok and np.isfinite(cell.value).any()]
         traces += _curve(solver, good) if good else []
 
-    drawn = [(cell.time, cell.value) for own in by_solver.values() for cell in own]
-    left = min((t for time, _ in drawn for t in time if np.isfinite(t) and t > 0), default=1.0)
-    top = max((v for _, value in drawn for v in value if np.isfinite(v) and v > 0), default=1.0)
+    left = min((x for each in along for x in each if np.isfinite(x) and x > 0), default=1.0)
+    top = max((v for cell in found for v in cell.value if np.isfinite(v) and v > 0), default=1.0)
     for own in by_solver.values():
         traces += _failures(own, left, top)
     return traces
@@ -56,40 +71,40 @@ def error_traces(frame, dataset, objective, metric="relative_error"):
 
 def _curve(solver, good):
     """Return the error bars, then the curve: the legend takes its symbol from the last trace of a label."""
-    time, value = (
-        pd.DataFrame({cell.seed: pd.Series(getattr(cell, name), index=cell.stop_val) for cell in good})
+    along, value = (
+        pd.DataFrame({cell.seed: pd.Series(figures, index=cell.stop_val) for cell, figures in pairs})
         .sort_index()
         .ffill()
-        for name in ("time", "value")
+        for pairs in (good, [(cell, cell.value) for cell, _ in good])
     )
-    reached = time.notna().all(axis=1) & value.notna().all(axis=1)
+    reached = along.notna().all(axis=1) & value.notna().all(axis=1)
     if not reached.any():
         return []
-    x = [median_interval(row) for row in time[reached].to_numpy()]
+    x = [median_interval(row) for row in along[reached].to_numpy()]
     y = [median_interval(row) for row in value[reached].to_numpy()]
-    across, along = [point.estimate for point in x], [point.estimate for point in y]
+    across, up = [point.estimate for point in x], [point.estimate for point in y]
     n = len(good)
     if n == 1:  # nothing to estimate a spread from
-        return [Trace(solver, solver, "curve", across, along, 1)]
+        return [Trace(solver, solver, "curve", across, up, 1)]
     return [
         Trace(solver, solver, "line", [across[-1]] * 2, [y[-1].low, y[-1].high], n),
-        Trace(solver, solver, "line", [x[-1].low, x[-1].high], [along[-1]] * 2, n),
-        Trace(solver, solver, "curve", across, along, n, [point.low for point in y], [point.high for point in y]),
+        Trace(solver, solver, "line", [x[-1].low, x[-1].high], [up[-1]] * 2, n),
+        Trace(solver, solver, "curve", across, up, n, [point.low for point in y], [point.high for point in y]),
     ]
 
 
 def _failures(own, left, top):
     """Return the line and the cross of each failed cell; a solver's failures of one kind share a legend entry."""
     traces = []
-    for cell in own:
+    for cell, along in own:
         if cell.ok:
             continue
-        shown = (cell.time > 0) & (cell.value > 0)  # what a logarithmic axis can show; False for NaN
-        x, y = cell.time[shown].tolist(), cell.value[shown].tolist()
-        end = float(cell.time[-1]) if cell.time[-1] > 0 else left
+        shown = (along > 0) & (cell.value > 0)  # what a logarithmic axis can show; False for NaN
+        x, y = along[shown].tolist(), cell.value[shown].tolist()
+        end = float(along[-1]) if along[-1] > 0 else x[-1] if x else left
         if y and not shown[-1]:  # the failure itself, at the last error that was reached
             x, y = [*x, end], [*y, y[-1]]
-        count = sum(other.status == cell.status for other in own)
+        count = sum(other.status == cell.status for other, _ in own)
         label = f"{cell.solver}: {cell.status.replace('_', ' ')}, {count} of {len(own)} seeds"
         if not y:
             x, y, label = [end], [float(top)], f"{label} (no value: drawn at the top)"
@@ -98,10 +113,11 @@ def _failures(own, left, top):
     return traces
 
 
-def protocol(traces):
+def protocol(traces, against="time"):
     """Say in one line what the curves show."""
     seeds = format_seeds(trace.n for trace in traces if trace.kind == "curve")
+    left_out = "" if against == "time" else "; solvers without a count (factorisations) are left out"
     return (
         f"median over seeds ({seeds}); band and bars: its {100 * LEVEL:.0f} % interval, the range below 6 seeds; "
-        "crosses: failed cells"
+        f"crosses: failed cells{left_out}"
     )

@@ -1,5 +1,6 @@
 """Text that is safe on a Benchopt page, which writes names into HTML and scripts as they are."""
 
+import functools
 import re
 
 # Look-alikes, not entities: a menu's value must read the same before and after the browser has parsed it.
@@ -59,3 +60,36 @@ def rank_cell(text, width):
     """Return a rank padded so that ranks sort as text: "2-3" before "10", and what is no rank after both."""
     digits = len(re.match(r"\d*", text)[0])
     return _FIGURE_SPACE * (width - digits if digits else 0) + table_cell(text.replace("-", _HYPHEN))
+
+
+def remember(function):
+    """Keep the last result of a function of a frame and names: Benchopt asks each plot for its data, then its title."""
+    last = []
+
+    @functools.wraps(function)
+    def remembering(frame, *names):
+        if not (last and last[0] is frame and last[1] == names):
+            last[:] = frame, names, function(frame, *names)
+        return last[2]
+
+    return remembering
+
+
+# Plotly's symbol numbers. The cross is for failures alone; 41 is invisible.
+SYMBOLS = [0, 1, 2, 5, 6, 7, 8, 13, 14, 16, 19, 20, 21, 22, 23, 25, 26]
+CROSS, NO_SYMBOL = 4, 41
+_GREY = (0.45, 0.45, 0.45, 1.0)  # what belongs to no solver
+
+
+def draw(traces, get_style):
+    """Return traces as Benchopt's scatter plots take them; ``get_style`` is that of the plot."""
+    return [_draw(trace, get_style) for trace in traces]
+
+
+def _draw(trace, get_style):
+    style = {"color": _GREY, "marker": 0} if trace.solver is None else get_style(trace.solver)
+    symbol = {"curve": SYMBOLS[style["marker"] % len(SYMBOLS)], "line": NO_SYMBOL, "failed": CROSS}[trace.kind]
+    drawn = {"x": trace.x, "y": trace.y, "label": safe(trace.label), "color": style["color"], "marker": symbol}
+    if trace.y_low is not None:
+        drawn |= {"y_low": trace.y_low, "y_high": trace.y_high}
+    return drawn

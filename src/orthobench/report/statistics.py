@@ -1,5 +1,6 @@
 """The statistics behind every table and figure: intervals, comparisons paired by seed, ranks with ties."""
 
+import functools
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -58,6 +59,12 @@ def _finite(values):
     return series
 
 
+def _array(values):
+    """Return the values as an array, finite; a series is made only to name those that are not."""
+    x = np.asarray(list(values.values()) if isinstance(values, dict) else values, dtype=float)
+    return x if np.isfinite(x).all() else _finite(values).to_numpy()
+
+
 def interval(values, level=LEVEL):
     """Mean and two-sided Student t interval.
 
@@ -68,7 +75,7 @@ def interval(values, level=LEVEL):
     ValueError
         If there is no value, or if one is not finite (the message names it).
     """
-    x = _finite(values).to_numpy()
+    x = _array(values)
     if not len(x):
         raise ValueError("An interval needs at least one value, got none.")
     if len(x) == 1:
@@ -94,15 +101,20 @@ def median_interval(values, level=LEVEL):
     ----------
     David and Nagaraja, Order Statistics, 3rd edition (2003), section 7.1.
     """
-    x = np.sort(_finite(values).to_numpy())
+    x = np.sort(_array(values))
     if not len(x):
         raise ValueError("An interval needs at least one value, got none.")
     if len(x) == 1:
         return Interval(float(x[0]), np.nan, np.nan, 1)
-    # The largest k with P(Binomial(n, 1/2) < k) <= (1 - level) / 2; never less than the range.
-    k = np.count_nonzero(stats.binom.cdf(np.arange(len(x) // 2), len(x), 0.5) <= (1 - level) / 2)
-    k = max(k, 1)
+    k = _depth(len(x), level)
     return Interval(float(np.median(x)), float(x[k - 1]), float(x[-k]), len(x))
+
+
+@functools.cache
+def _depth(n, level):
+    """Return the largest k with P(Binomial(n, 1/2) < k) <= (1 - level) / 2; never less than the range's, 1."""
+    k = np.count_nonzero(stats.binom.cdf(np.arange(n // 2), n, 0.5) <= (1 - level) / 2)
+    return max(k, 1)
 
 
 def holm(p_values):

@@ -1,4 +1,4 @@
-"""Leaderboards for the terminal: ``python -m orthobench.report FILE.parquet``."""
+"""Leaderboards and claims for the terminal: ``python -m orthobench.report FILE.parquet [--claims]``."""
 
 import argparse
 import sys
@@ -7,6 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from orthobench.report.cells import check_frame
+from orthobench.report.claims import COLUMNS as CLAIM_COLUMNS
+from orthobench.report.claims import check_claims, format_verdict, load_claims
+from orthobench.report.claims import protocol as claims_protocol
 from orthobench.report.leaderboard import BASELINE, COLUMNS, METRICS, format_row, leaderboard, protocol
 from orthobench.report.page import one_line
 
@@ -66,15 +69,50 @@ def print_leaderboard(parquet_path, metric="relative_error", baseline=BASELINE):
     print("\n\n\n".join(tables) if tables else f"{parquet_path}: no rows.")
 
 
+def render_claims(frame, claims):
+    """Return the verdicts as text: one paragraph a claim, labelled as on the page."""
+    paragraphs = [claims_protocol()]
+    for verdict in check_claims(frame, claims):
+        first, *others = map(one_line, format_verdict(verdict))
+        lines = [f"  {label}: {text}" for label, text in zip(CLAIM_COLUMNS[1:], others, strict=True)]
+        paragraphs.append("\n".join([f"{first.upper()}  {verdict.claim.id}", *lines]))
+    return "\n\n".join(paragraphs)
+
+
+def print_claims(parquet_path, claims_path):
+    """Print the verdict of each claim.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for `read_frame`, `load_claims` and `check_claims`; the message starts with the file.
+    """
+    frame, claims = read_frame(parquet_path), load_claims(claims_path)
+    try:
+        print(render_claims(frame, claims))
+    except ValueError as error:
+        raise ValueError(f"{parquet_path}: {error}") from error
+
+
 def main(argv=None):
-    """Print the leaderboards of a result file; return 0, or 2 with the reason on stderr."""
+    """Print the leaderboards of a result file, or its claims; return 0, or 2 with the reason on stderr."""
     parser = argparse.ArgumentParser(prog="python -m orthobench.report", description="Leaderboards of a result file.")
     parser.add_argument("file", help="a .parquet file that `benchopt run` wrote")
     parser.add_argument("--metric", default="relative_error", choices=list(METRICS))
     parser.add_argument("--baseline", default=BASELINE, help=f"the solver to compare with (default: {BASELINE})")
+    parser.add_argument(
+        "--claims",
+        nargs="?",
+        const="claims.toml",
+        metavar="FILE",
+        help="print instead whether the result reproduces the published claims of FILE (default: claims.toml)",
+    )
     arguments = parser.parse_args(argv)
     try:
-        print_leaderboard(arguments.file, arguments.metric, arguments.baseline)
+        if arguments.claims:
+            print_claims(arguments.file, arguments.claims)
+        else:
+            print_leaderboard(arguments.file, arguments.metric, arguments.baseline)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

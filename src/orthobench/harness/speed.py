@@ -1,0 +1,137 @@
+"""How fast the orthogonalisers are against others, as ratios of times measured in one run.
+
+``python -m orthobench.harness.speed`` prints them. Nothing else should run meanwhile.
+"""
+
+import argparse
+import statistics
+
+import torch
+from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
+
+from ..linalg import newton_schulz
+from .clock import Stopwatch
+from .device import resolve_device
+from .orthogonalisation import IterativeOrthogonaliser
+from .products import count_products, plain_product_rate
+
+MUON = (3.4445, -4.7750, 2.0315)
+SHAPES = ((1, 1024, 1024), (1, 2048, 2048), (24, 256, 256), (1, 512, 2048))
+
+
+def torch_muon(matrices):
+    """The orthogonaliser of torch.optim.Muon, which takes one matrix at a time and may overwrite it."""
+    return [zeropower(matrix.clone(), MUON, 5, 1e-7) for matrix in matrices]
+
+
+def plain_loop(matrices):
+    """Five steps of Muon's iteration, written out, one matrix at a time."""
+    results = []
+    for matrix in matrices:
+        X = matrix / matrix.norm()
+        for _ in range(5):
+            A = X @ X.mT
+            X = MUON[0] * X + (MUON[1] * A + MUON[2] * A @ A) @ X
+        results.append(X)
+    return results
+
+
+def medians(methods, device, repetitions):
+    """Time each method in turn, ``repetitions`` times, after a warm-up of all.
+
+    Parameters
+    ----------
+    methods : dict of str to callable
+    device : torch.device
+    repetitions : int
+
+    Returns
+    -------
+    dict of str to float
+        Median seconds of each.
+    """
+    times = {name: [] for name in methods}
+    for repetition in range(repetitions + 1):
+        for name, method in methods.items():
+            stopwatch = Stopwatch(device)
+            stopwatch.start()
+            method()
+            stopwatch.stop()
+            if repetition:
+                times[name].append(stopwatch.elapsed_s)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+class _Probe(IterativeOrthogonaliser):
+    name = "probe"
+    steps = 5
+
+    def orthogonalise(self, matrices, steps):
+        return newton_schulz(matrices, "muon", steps)
+
+
+def harness_probe(matrices):
+    """Return a method that runs Muon's iteration through the harness, as Benchopt would."""
+    solver = _Probe.get_instance()
+    solver.device = matrices[0].device
+    solver.stopwatch = Stopwatch(solver.device)
+    solver._inputs = matrices
+    return lambda: solver.run(5)
+
+
+def report(device, repetitions, shapes=SHAPES):
+    """Yield the lines of the report.
+
+    Parameters
+    ----------
+    device : torch.device
+    repetitions : int
+    shapes : sequence of (count, rows, columns)
+
+    Yields
+    ------
+    str
+    """
+    yield f"device {device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {repetitions} repetitions"
+    for count, rows, columns in shapes:
+        generator = torch.Generator().manual_seed(0)
+        recorded = [torch.randn(rows, columns, generator=generator) for _ in range(count)]
+        for dtype, other, reference in (
+            (torch.bfloat16, "torch.optim.Muon's own", torch_muon),
+            (torch.float32, "a plain loop of Muon's", plain_loop),
+        ):
+            matrices = [matrix.to(device, dtype) for matrix in recorded]
+            times = medians(
+                {
+                    "reference": lambda run=reference, given=matrices: run(given),
+                    "muon": lambda given=matrices: newton_schulz(given, "muon"),
+                    "turbo_muon": lambda given=matrices: newton_schulz(given, "turbo_muon"),
+                    "harness": harness_probe(matrices),
+                },
+                device,
+                repetitions,
+            )
+            flops = count_products(newton_schulz, matrices, "muon")[1]
+            rate = plain_product_rate(((rows, columns),) * count, dtype, device)
+            yield (
+                f"{count} x ({rows}, {columns}) {str(dtype).removeprefix('torch.')}, time against {other}: "
+                f"muon {times['muon'] / times['reference']:.2f}, "
+                f"turbo_muon {times['turbo_muon'] / times['reference']:.2f}; "
+                f"matmul_efficiency of muon {flops / times['muon'] / rate:.2f}; "
+                f"through the harness {times['harness'] / times['muon'] - 1:+.1%}"
+            )
+
+
+def main(argv=None):
+    """Print the report."""
+    parser = argparse.ArgumentParser(prog="python -m orthobench.harness.speed", description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=9, help="alternating repetitions (default 9)")
+    parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    for line in report(resolve_device(), arguments.repetitions):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""What the names of data sets and objectives say: ``spectrum[columns=128,count=4,kind=levy,rows=128]``."""
+
+import math
+
+SQUARE, WIDE, OTHER = "square", "1:4", "other"
+_FAMILIES = ("gaussian", "spectrum", "momenta")
+
+
+def family(name):
+    """Return a name without its parameters."""
+    return name.split("[")[0]
+
+
+def parameters(name):
+    """Return the parameters in a name's brackets, as text by key; empty if there are none."""
+    _, _, inside = name.removesuffix("]").partition("[")
+    return {key.strip(): value.strip() for key, found, value in (p.partition("=") for p in inside.split(",")) if found}
+
+
+def regime(name):
+    """Return the kind of the data set's matrices: that of a spectrum, else the data set's family."""
+    return parameters(name).get("kind", "spectrum") if family(name) == "spectrum" else family(name)
+
+
+def shape(name):
+    """Return (rows, columns), or None if the name does not tell."""
+    given = parameters(name)
+    try:
+        rows, columns = int(given["rows"]), int(given["columns"])
+    except (KeyError, ValueError):
+        return None
+    return (rows, columns) if rows > 0 and columns > 0 else None
+
+
+def shape_class(name):
+    """Return "square", "1:4" (four times as many columns as rows), or "other"."""
+    rows, columns = shape(name) or (1, 0)
+    return SQUARE if rows == columns else WIDE if 4 * rows == columns else OTHER
+
+
+def size(name):
+    """Return the square root of rows times columns; NaN if the name does not tell."""
+    return math.sqrt(math.prod(shape(name) or (math.nan,)))
+
+
+def in_order(names):
+    """Sort data sets: gaussian, spectra, momenta by network and step, then the others in their order."""
+
+    def key(name):
+        given = parameters(name)
+        step = given.get("step", "")
+        rank = _FAMILIES.index(family(name)) if family(name) in _FAMILIES else len(_FAMILIES)
+        return rank, given.get("network", ""), int(step) if step.isdecimal() else 0
+
+    return sorted(names, key=key)
+
+
+def short_names(names):
+    """Map each data set to a short name, or to its own where the short one would mean two of them."""
+    short = {name: _short(name) for name in names}
+    return {name: text if list(short.values()).count(text) == 1 else name for name, text in short.items()}
+
+
+def _short(name):
+    given, dimensions = parameters(name), shape(name)
+    if family(name) in ("gaussian", "spectrum") and dimensions:
+        return f"{regime(name)} {dimensions[0]}x{dimensions[1]}"
+    if family(name) == "momenta" and {"network", "step"} <= set(given):
+        return f"{given['network']} momenta, step {given['step']}"
+    return name

@@ -1,0 +1,434 @@
+"""Published claims: when each verdict comes out, what a mistake in claims.toml is answered with, and the real file."""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up import DATASETS, GAUSSIAN, MOMENTA, POWER_LAW, STEPS, WIDE, cell_rows, constant, fail, noise, root_frame
+from scipy import stats
+
+from orthobench.report.claims import (
+    CHECK_COLUMNS,
+    COLUMNS,
+    METRICS,
+    check_claims,
+    decisive,
+    format_check,
+    format_verdict,
+    load_claims,
+    matches,
+)
+from orthobench.report.text import main
+
+ROOT = Path(__file__).parents[2]
+REAL = ROOT / "claims.toml"
+
+HEAD = 'solvers = ["Muon", "Turbo-Muon"]\n'
+CLAIM = """
+[[claim]]
+id = "a-claim"
+method = "Turbo-Muon"
+text = "As good with a step less."
+source = { paper = "A paper", arxiv = "2512.04632", where = "abstract" }
+[claim.query]
+"""
+QUERY = {
+    "metric": '"relative_error"',
+    "datasets": '["gaussian*", "spectrum*", "momenta*"]',
+    "dtype": '["float32"]',
+    "solver": '"Turbo-Muon"',
+    "baseline": '"Muon"',
+    "direction": '"not higher"',
+}
+SPEED = {
+    "metric": '"time_per_matrix_s"',
+    "datasets": '["gaussian*"]',
+    "factor": "0.5",
+    "device": '"cuda"',
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text=CLAIM, head=HEAD, **changes):
+        query = {**QUERY, **changes}
+        path = tmp_path / "claims.toml"
+        path.write_text(head + text + "".join(f"{key} = {value}\n" for key, value in query.items() if value))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def check(write):
+    def check(frame, **changes):
+        (verdict,) = check_claims(frame, load_claims(write(**changes)))
+        texts = format_verdict(verdict)
+        assert len(texts) == len(COLUMNS)
+        assert all(len(format_check(each, verdict.claim.query)) == len(CHECK_COLUMNS) for each in verdict.checks)
+        return verdict
+
+    return check
+
+
+def turbo(value, other=0.1, where=DATASETS):
+    """Turbo-Muon's figure is ``value`` on some data sets; everything else is ``other``."""
+    return lambda s, d, t, seed: (value if s == "Turbo-Muon" and d in where else other) * noise(s, d, t, seed)
+
+
+# ----- verdicts -----
+
+
+def test_a_true_claim_is_reproduced(check):
+    verdict = check(root_frame(turbo(0.05)))
+    assert (verdict.verdict, verdict.reason) == ("reproduced", "holds on all 4")
+    assert {each.reason for each in verdict.checks} == {"lower"}
+
+
+def test_a_false_claim_is_not_reproduced(check):
+    verdict = check(root_frame(turbo(0.2)))
+    assert (verdict.verdict, verdict.reason) == ("not reproduced", "fails on 4 of 4: higher: everywhere")
+
+
+def test_a_claim_that_fails_on_one_data_set_is_not_reproduced_and_says_where(check):
+    verdict = check(root_frame(turbo(0.2, where=[MOMENTA])))
+    assert verdict.verdict == "not reproduced"
+    assert verdict.reason == "fails on 1 of 4: higher: transformer momenta, step 20 (float32)"
+    assert decisive(verdict).dataset == MOMENTA
+    assert decisive(verdict).estimate == pytest.approx(0.1, rel=0.03)
+    figure = format_verdict(verdict)[4]
+    assert figure.startswith("worst: relative_error of Turbo-Muon - Muon: ")
+    assert figure.endswith("], n = 8, transformer momenta, step 20 (float32)")
+
+
+def test_a_tie_counts_for_not_higher_and_against_lower(check):
+    tie = root_frame(constant(0.1), seeds=10)
+    assert check(tie).verdict == "reproduced"
+    verdict = check(tie, direction='"lower"')
+    assert (verdict.verdict, verdict.reason) == ("not reproduced", "fails on 4 of 4: no difference found: everywhere")
+
+
+def test_a_claim_of_equality_needs_the_interval_within_the_tolerance(check):
+    near = root_frame(turbo(0.103))
+    assert check(near, direction='"equal"', tolerance="0.1").verdict == "reproduced"
+    assert check(near, direction='"equal"', tolerance="0.03").verdict == "not reproduced"
+    far = root_frame(turbo(0.05))
+    assert check(far, direction='"equal"', tolerance="0.1").verdict == "not reproduced"
+
+
+def test_too_few_seeds_give_no_verdict(check):
+    verdict = check(root_frame(turbo(0.2), seeds=7))
+    assert verdict.verdict == "not run here"
+    assert verdict.reason == "7 common seeds, 8 needed: everywhere"
+
+
+def test_only_common_seeds_count(check):
+    rows = root_frame(turbo(0.05), seeds=14)
+    rows = rows[~((rows.solver_name == "Muon") & (rows.idx_rep < 3))]
+    rows = rows[~((rows.solver_name == "Turbo-Muon") & (rows.idx_rep > 9))]
+    verdict = check(rows)
+    assert {each.n for each in verdict.checks} == {7}
+    assert verdict.verdict == "not run here"
+
+
+def test_a_missing_solver_and_missing_data_sets_are_named(check):
+    verdict = check(root_frame(solvers=["SVD", "Muon"]))
+    assert (verdict.verdict, verdict.reason) == ("not run here", "no rows of Turbo-Muon: everywhere")
+    verdict = check(root_frame(turbo(0.05), datasets=[GAUSSIAN, POWER_LAW]))
+    assert (verdict.verdict, verdict.reason) == ("not run here", "no rows of momenta*, dtype float32")
+    verdict = check(root_frame(turbo(0.2), datasets=[GAUSSIAN, POWER_LAW]))
+    assert verdict.verdict == "not reproduced"  # one data set is enough for that
+    assert verdict.reason.endswith("; not tested: no rows of momenta*, dtype float32")
+
+
+def test_another_type_or_exponent_is_no_evidence(check):
+    rows = root_frame(turbo(0.2))
+    assert check(rows, dtype='["bfloat16"]').verdict == "not run here"
+    rows["objective_name"] = "Orthogonalisation[dtype=float32,exponent=0.5]"
+    assert check(rows).verdict == "not run here"
+
+
+def test_the_type_of_the_rows_is_a_condition_of_its_own(check):
+    rows = root_frame(
+        lambda s, d, t, seed: turbo(0.2 if t == "bfloat16" else 0.05)(s, d, t, seed), dtypes=("float32", "bfloat16")
+    )
+    assert check(rows, dtype='["float32"]').verdict == "reproduced"
+    verdict = check(rows, dtype='["float32", "bfloat16"]')
+    assert verdict.verdict == "not reproduced"
+    assert verdict.reason.startswith("fails on 4 of 8")
+
+
+def test_survivors_alone_do_not_show_that_a_claim_holds(check):
+    good = root_frame(turbo(0.05), seeds=12)
+    verdict = check(fail(good, "Turbo-Muon", [0, 1], "out_of_memory", [MOMENTA]))
+    assert verdict.verdict == "not run here"
+    assert verdict.reason == ("2 cells of Turbo-Muon failed where Muon did not: transformer momenta, step 20 (float32)")
+    # But that it fails they do show, and a failure of the baseline is none of the claim.
+    bad = root_frame(turbo(0.2), seeds=12)
+    assert check(fail(bad, "Turbo-Muon", [0, 1], "out_of_memory", [MOMENTA])).verdict == "not reproduced"
+    assert check(fail(good, "Muon", [0, 1])).verdict == "reproduced"
+    assert check(fail(fail(good, "Muon", [0, 1]), "Turbo-Muon", [0, 1])).verdict == "reproduced"
+
+
+@pytest.mark.parametrize("status", ["diverged", "refuted"])
+def test_a_method_that_diverges_with_eight_seeds_fails(check, status):
+    verdict = check(fail(root_frame(turbo(0.05)), "Turbo-Muon", range(8), status, [POWER_LAW]))
+    assert verdict.verdict == "not reproduced"
+    assert verdict.reason == f"fails on 1 of 4: Turbo-Muon {status} where Muon did not: power_law 128x128 (float32)"
+
+
+def test_a_method_without_time_or_memory_is_not_run(check):
+    verdict = check(fail(root_frame(turbo(0.05)), "Turbo-Muon", range(8), "timeout"))
+    assert verdict.verdict == "not run here"
+    assert verdict.reason == "0 common seeds, 8 of Turbo-Muon failed, 8 needed: everywhere"
+
+
+def test_the_numbers_of_iterations_can_be_chosen(check):
+    rows = root_frame(turbo(0.05))
+    # Made-up errors grow by their last value with each step left out: Turbo-Muon after 1 has 0.2, Muon after 5 0.1.
+    assert check(rows, steps="[4, 5]").verdict == "reproduced"
+    assert check(rows, steps="[1, 5]").verdict == "not reproduced"
+    verdict = check(rows, steps="[9, 5]")
+    assert (verdict.verdict, verdict.reason) == (
+        "not run here",
+        "0 common seeds at 9 and 5 iterations, 8 needed: everywhere",
+    )
+
+
+# ----- ratios and devices -----
+
+
+def test_a_claim_about_a_gpu_is_not_run_on_a_cpu_and_shows_its_figure(check):
+    verdict = check(root_frame(time=turbo(4e-4, 1e-3)), **SPEED)
+    assert (verdict.verdict, verdict.reason) == ("not run here", "it is about cuda, and these rows are from: cpu")
+    assert verdict.checks == ()
+    figure = format_verdict(verdict)[4]
+    assert figure.startswith("no evidence, on another device: worst: time_per_matrix_s of Turbo-Muon / Muon: 0.4")
+    assert "n = 8" in figure
+
+
+def test_a_claim_about_a_gpu_has_its_verdict_on_one(check):
+    fast = root_frame(time=turbo(4e-4, 1e-3), device="cuda")
+    slow = root_frame(time=turbo(8e-4, 1e-3), device="cuda")
+    assert check(fast, **SPEED).verdict == "reproduced"
+    verdict = check(slow, **SPEED)
+    assert verdict.verdict == "not reproduced"
+    assert "higher than 0.500 times Muon: everywhere" in verdict.reason
+    ratio = decisive(verdict)
+    assert ratio.low < ratio.estimate < ratio.high
+    assert ratio.estimate == pytest.approx(0.8, rel=0.02)
+
+
+def test_rows_that_do_not_say_their_device_are_no_evidence(check):
+    rows = root_frame(time=turbo(8e-4, 1e-3), device="cuda").drop(columns="objective_env_device")
+    assert check(rows, **SPEED).reason == "it is about cuda, and these rows are from: unknown"
+
+
+def test_up_to_needs_one_data_set(check):
+    rows = root_frame(time=turbo(4e-4, 1e-3, where=[WIDE]), device="cuda")
+    assert check(rows, **SPEED).verdict == "not reproduced"
+    verdict = check(rows, **SPEED, scope='"any"')
+    assert (verdict.verdict, verdict.reason) == ("reproduced", "holds on gaussian 64x256 (float32)")
+    assert decisive(verdict).dataset == WIDE
+    slow = root_frame(time=turbo(8e-4, 1e-3), device="cuda")
+    assert check(slow, **SPEED, scope='"any"').reason == "holds on none of 2"
+
+
+def test_a_claim_about_wide_matrices_looks_at_no_other(check):
+    rows = root_frame(time=turbo(4e-4, 1e-3, where=[WIDE]), device="cuda")
+    assert check(rows, **SPEED, shape='"1:4"').verdict == "reproduced"
+    assert check(rows, **SPEED, shape='"square"').verdict == "not reproduced"
+
+
+def test_a_ratio_of_what_is_not_positive_is_untested(check):
+    assert "a ratio needs relative_error > 0" in check(root_frame(constant(0.0)), factor="0.5").reason
+
+
+def test_brackets_of_a_pattern_are_brackets():
+    assert matches(GAUSSIAN, "gaussian[*rows=128]")
+    assert not matches(GAUSSIAN, "gaussian[*rows=64]")
+    assert not matches("gaussianc", GAUSSIAN[:-1] + "]")
+
+
+# ----- the file -----
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"metric": ""}, "claim 'a-claim': key 'query.metric' is missing; required: metric, datasets"),
+        ({"metric": '"accuracy"'}, "claim 'a-claim': key 'query.metric' is 'accuracy'; allowed: relative_error, "),
+        ({"direction": '"higher"'}, "key 'query.direction' is 'higher'; allowed: lower, not higher, equal."),
+        ({"direction": '"equal"'}, "key 'query.tolerance': allowed: with direction 'equal'"),
+        ({"solver": '"Turbo"'}, "key 'query.solver' is 'Turbo'; allowed: Muon, Turbo-Muon."),
+        ({"dtype": '"float32"'}, "key 'query.dtype' is 'float32'; allowed: a list of some of float32, bfloat16"),
+        ({"datasets": "[]"}, "key 'query.datasets' is []; allowed: a list of texts."),
+        ({"steps": "[4]"}, "key 'query.steps' is [4]; allowed: 'last', or two numbers of iterations"),
+        ({"factor": "-1"}, "key 'query.factor' is -1; allowed: a number > 0."),
+        ({"factor": "true"}, "key 'query.factor' is True; allowed: a number > 0."),
+        ({"device": '"tpu"'}, "key 'query.device' is 'tpu'; allowed: any, cpu, cuda."),
+        ({"devise": '"cpu"'}, "claim 'a-claim': unknown key 'query.devise'; allowed: metric, "),
+        ({"text": CLAIM.replace('text = "As good with a step less."\n', "")}, "claim 'a-claim': key 'text' is missing"),
+        ({"text": CLAIM.replace('"a-claim"', '"A claim"')}, "key 'id' is 'A claim'; allowed: lower-case letters"),
+        ({"text": CLAIM.replace('id = "a-claim"\n', "")}, "claim number 1: key 'id' is missing"),
+        ({"text": CLAIM.replace('arxiv = "2512.04632", ', "")}, "key 'source.arxiv' or 'source.url': allowed: exactly"),
+        ({"text": CLAIM.replace("2512.04632", "Turbo")}, "key 'source.arxiv' is 'Turbo'; allowed: an arXiv identifier"),
+        ({"text": CLAIM + "= 1"}, "not a TOML file"),
+        ({"head": ""}, "key 'solvers' is missing; required: solvers, claim."),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_what_is_allowed(write, changes, expected):
+    path = write(**changes)
+    with pytest.raises(ValueError, match=r"allowed|required|TOML") as error:
+        load_claims(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert expected in str(error.value)
+
+
+def test_an_identifier_is_there_once(write):
+    path = write()
+    path.write_text(path.read_text() + path.read_text().removeprefix(HEAD))
+    with pytest.raises(ValueError, match="claim 'a-claim': key 'id' is there 2 times; allowed: once"):
+        load_claims(path)
+
+
+def test_no_file_is_an_error_with_its_remedy(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Give the claims\.toml"):
+        load_claims(tmp_path / "claims.toml")
+
+
+def test_a_foreign_frame_is_refused():
+    with pytest.raises(ValueError, match="the columns dataset_name"):
+        check_claims(pd.DataFrame({"solver_name": ["Muon"]}), [])
+
+
+# ----- the real claims -----
+
+
+def test_the_real_claims_use_the_names_listed_in_their_file():
+    claims = load_claims(REAL)
+    solvers = tomllib.loads(REAL.read_text())["solvers"]
+    assert len(claims) >= 7
+    assert {claim.query.metric for claim in claims} <= set(METRICS)
+    assert {name for claim in claims for name in (claim.query.solver, claim.query.baseline)} == set(solvers)
+    assert set(solvers) <= set(STEPS)
+    assert {claim.method for claim in claims} >= {"Turbo-Muon", "Polar Express", "CANS", "Gram Newton-Schulz"}
+
+
+def mixed(solver, dataset, dtype, seed):
+    """Errors of which some claims are true everywhere, some nowhere, and some here and there."""
+    level = {"Muon": 0.2, "Muon+": 0.1, "Turbo-Muon": 0.1005, "Polar Express": 0.12, "CANS": 0.11}.get(solver, 0.1)
+    if dataset == MOMENTA and solver == "Turbo-Muon":
+        level = 0.15
+    return level * noise(dataset, seed) * noise(solver, dataset, dtype, seed)
+
+
+def recomputed(claim, frame):
+    """The verdict of one claim, by plain pandas and SciPy."""
+    query = claim.query
+    if query.device == "cuda" and frame["objective_env_device"].iloc[0] != "cuda":
+        return "not run here"
+    kinds = frame["dataset_name"].str.split("[").str[0] + "*"
+    chosen = frame[kinds.isin(query.datasets) & frame["objective_name"].str.contains("|".join(query.dtype))]
+    if query.shape == "1:4":
+        chosen = chosen[chosen["dataset_name"] == WIDE]
+    p_values, above, equal = [], [], []
+    for _, rows in chosen.groupby(["dataset_name", "objective_name"]):
+        table = {}
+        for place, solver in enumerate((query.solver, query.baseline)):
+            own = rows[rows["solver_name"] == solver]
+            step = own["stop_val"].max() if query.steps == "last" else query.steps[place]
+            table[place] = own[own["stop_val"] == step].set_index("idx_rep")[f"objective_{query.metric}"]
+        a, b = table[0].align(table[1], join="inner")
+        if len(a) < 8:
+            return "not run here"
+        if query.factor:
+            a, b = np.log(a), np.log(b * query.factor)
+        test = stats.ttest_rel(a, b)
+        p_values.append(test.pvalue)
+        above.append((a - b).mean() > 0)
+        low, high = test.confidence_interval()
+        equal.append(max(-low, high) <= (query.tolerance or 0) * b.mean())
+    running, order = 0, np.argsort(p_values)
+    adjusted = np.empty(len(order))
+    for place, index in enumerate(order):
+        running = max(running, (len(order) - place) * p_values[index])
+        adjusted[index] = min(1, running)
+    outcomes = {
+        "equal": equal,
+        "lower": [p <= 0.05 and not up for p, up in zip(adjusted, above, strict=True)],
+        "not higher": [not (p <= 0.05 and up) for p, up in zip(adjusted, above, strict=True)],
+    }[query.direction]
+    return "reproduced" if (all if query.scope == "all" else any)(outcomes) else "not reproduced"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("seeds", [7, 9])
+def test_verdicts_of_the_real_claims_are_those_of_plain_pandas(device, seeds):
+    times = {"Turbo-Muon": 3.5e-4, "Gram Newton-Schulz (Muon+)": 7e-4}
+    rows = root_frame(
+        mixed,
+        lambda s, d, t, seed: times.get(s, 1e-3) * noise(s, d, t, seed),
+        seeds,
+        dtypes=("float32", "bfloat16"),
+        device=device,
+    )
+    claims = load_claims(REAL)
+    verdicts = {verdict.claim.id: verdict.verdict for verdict in check_claims(rows, claims)}
+    assert verdicts == {claim.id: recomputed(claim, rows) for claim in claims}
+    if seeds >= 8:
+        assert set(verdicts.values()) == {"reproduced", "not reproduced"} | (
+            {"not run here"} if device == "cpu" else set()
+        )
+        assert verdicts["turbo-muon-saves-an-iteration"] == "not reproduced"  # on the momenta alone
+        assert verdicts["turbo-muon-as-good-as-muon"] == "reproduced"
+
+
+# ----- the command -----
+
+
+def test_the_command_prints_the_verdicts(tmp_path, write, capsys):
+    path = tmp_path / "run.parquet"
+    rows = root_frame(turbo(0.2, where=[MOMENTA]))
+    rows.to_parquet(path)
+    assert main([str(path), "--claims", str(write())]) == 0
+    printed = capsys.readouterr().out
+    assert "NOT REPRODUCED  a-claim" in printed
+    assert "fails on 1 of 4: higher: transformer momenta, step 20 (float32)" in printed
+    assert "A paper, arXiv:2512.04632, abstract" in printed
+    assert "Holm" in printed
+
+
+def test_the_command_takes_the_claims_of_the_current_folder(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "run.parquet"
+    root_frame(datasets=[GAUSSIAN]).to_parquet(path)
+    monkeypatch.chdir(ROOT)
+    assert main([str(path), "--claims"]) == 0
+    assert "turbo-muon-saves-an-iteration" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert main([str(path), "--claims"]) == 2
+    assert capsys.readouterr().err.startswith("error: claims.toml: no such file")
+
+
+def test_two_runs_in_one_file_are_refused_by_the_command(tmp_path, write, capsys):
+    path = tmp_path / "run.parquet"
+    pd.concat([root_frame(datasets=[GAUSSIAN])] * 2).to_parquet(path)
+    assert main([str(path), "--claims", str(write())]) == 2
+    assert "report on one file at a time" in capsys.readouterr().err
+
+
+def test_escape_sequences_of_a_result_do_not_reach_the_terminal(tmp_path, write, capsys):
+    path = tmp_path / "run.parquet"
+    hostile = "gaussian\x1b[2J"
+    pd.DataFrame(
+        [
+            row
+            for s in ("Muon", "Turbo-Muon")
+            for seed in range(8)
+            for row in cell_rows((s, hostile, "float32", seed), 0.1, 1)
+        ]
+    ).to_parquet(path)
+    assert main([str(path), "--claims", str(write(datasets='["gaussian*"]'))]) == 0
+    assert "\x1b" not in capsys.readouterr().out
