@@ -1,14 +1,10 @@
 """Muon's orthogonaliser: five Newton-Schulz steps with one tuned quintic polynomial."""
 
-from orthobench.harness import IterativeOrthogonaliser
-from orthobench.linalg import newton_schulz
+from orthobench.harness import NewtonSchulz
 
 
-class Solver(IterativeOrthogonaliser):
+class Solver(NewtonSchulz):
     """Newton-Schulz after Frobenius normalisation (Jordan et al., "Muon", 2024)."""
 
     name = "Muon"
-    steps = 5
-
-    def orthogonalise(self, matrices, steps):
-        return newton_schulz(matrices, "muon", steps)
+    recipe = "muon"

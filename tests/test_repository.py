@@ -56,7 +56,7 @@ def test_documented_benchopt_commands_name_what_exists(command):
             }  # fmt: skip
         elif option == "-d":
             assert benchmark.check_dataset_patterns([value])
-        elif option == "-s" and value != "Muon+":  # the solver that the README shows how to write
+        elif option == "-s" and value != "Three steps":  # the solver that the README shows how to write
             assert benchmark.check_solver_patterns([value])
 
 
@@ -70,10 +70,11 @@ def test_documented_modules_can_be_run():
 
 def test_the_readmes_solver_runs_as_it_stands(root_copy):
     source = next(block for block in code_blocks("python") if "class Solver" in block)
-    root_copy.write({"solvers/muon_plus.py": source})
-    rows = root_copy.run(dataset_names=["gaussian[rows=16,columns=24]"], solver_names=["Muon+"])
+    root_copy.write({"solvers/three_steps.py": source})
+    rows = root_copy.run(dataset_names=["gaussian[rows=16,columns=24]"], solver_names=["Three steps"])
     assert rows["objective_status"].eq("ok").all()
-    assert len(rows) == 2 * 5
+    assert set(rows["solver_name"]) == {"Three steps"}
+    assert len(rows) == 2 * 3
 
 
 def test_the_readmes_example_runs_as_it_stands():
@@ -104,6 +105,19 @@ def test_every_configuration_is_one_that_benchopt_takes():
         assert config["no-timeout"] is True
         assert benchmark.check_dataset_patterns(config["dataset"])
         assert benchmark.check_objective_filters(config["objective"])
+
+
+def test_every_name_selects_itself_and_nothing_else():
+    """Benchopt reads a name as a regular expression: "Muon+" would select Muon."""
+    from benchopt.benchmark import Benchmark
+
+    benchmark = Benchmark(ROOT)
+    for names, check in (
+        (benchmark.get_solver_names(), benchmark.check_solver_patterns),
+        (benchmark.get_dataset_names(), benchmark.check_dataset_patterns),
+    ):
+        for name in names:
+            assert {each.name for each in check([name], class_only=True)} == {name}
 
 
 def imports(path):

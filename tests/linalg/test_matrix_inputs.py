@@ -157,7 +157,8 @@ def test_the_first_scaling_is_exact(seed, m, dtype, exponent):
 @few_examples
 def test_scaling_changes_nothing_but_rounding(name, seed, m, dtype, log10):
     X = well_conditioned(seed, m, dtype)
-    tolerances = ROUNDING | ({torch.bfloat16: 0.5} if name in STEEP else {})
+    # In bfloat16 the scaled entries and their norm are rounded anew, and then go through the slope of the polynomials.
+    tolerances = ROUNDING | {torch.bfloat16: 0.5 if name in STEEP else 0.1}
     assert_same_to_rounding(FUNCTIONS[name](X * 10**log10), FUNCTIONS[name](X), tolerances)
 
 

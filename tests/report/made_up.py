@@ -15,11 +15,11 @@ DATASETS = (GAUSSIAN, WIDE, POWER_LAW, MOMENTA)
 STEPS = {
     "SVD": 1,
     "Muon": 5,
-    "Muon+": 5,
+    "Muon-plus": 5,
     "Turbo-Muon": 4,
     "Polar Express": 5,
     "CANS": 5,
-    "Gram Newton-Schulz (Muon+)": 5,
+    "Gram Newton-Schulz": 5,
 }
 LAYERS = ("blocks.0.query", "blocks.0.mlp_in")
 

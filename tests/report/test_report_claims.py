@@ -319,7 +319,7 @@ def test_the_real_claims_use_the_names_listed_in_their_file():
 
 def mixed(solver, dataset, dtype, seed):
     """Errors of which some claims are true everywhere, some nowhere, and some here and there."""
-    level = {"Muon": 0.2, "Muon+": 0.1, "Turbo-Muon": 0.1005, "Polar Express": 0.12, "CANS": 0.11}.get(solver, 0.1)
+    level = {"Muon": 0.2, "Muon-plus": 0.1, "Turbo-Muon": 0.1005, "Polar Express": 0.12, "CANS": 0.11}.get(solver, 0.1)
     if dataset == MOMENTA and solver == "Turbo-Muon":
         level = 0.15
     return level * noise(dataset, seed) * noise(solver, dataset, dtype, seed)
@@ -367,7 +367,7 @@ def recomputed(claim, frame):
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 @pytest.mark.parametrize("seeds", [7, 9])
 def test_verdicts_of_the_real_claims_are_those_of_plain_pandas(device, seeds):
-    times = {"Turbo-Muon": 3.5e-4, "Gram Newton-Schulz (Muon+)": 7e-4}
+    times = {"Turbo-Muon": 3.5e-4, "Gram Newton-Schulz": 7e-4}
     rows = root_frame(
         mixed,
         lambda s, d, t, seed: times.get(s, 1e-3) * noise(s, d, t, seed),

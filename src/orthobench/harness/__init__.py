@@ -3,7 +3,13 @@
 from .checks import check_tensors
 from .device import resolve_device, synchronize
 from .objective import Objective
-from .orthogonalisation import DirectOrthogonaliser, IterativeOrthogonaliser, MatrixDataset, timing_metrics
+from .orthogonalisation import (
+    DirectOrthogonaliser,
+    IterativeOrthogonaliser,
+    MatrixDataset,
+    NewtonSchulz,
+    timing_metrics,
+)
 from .seeds import set_threads
 from .solver import CallbackSolver, IterationSolver, RunOnceSolver, Solver
 from .status import STATUSES, Diverged, InvalidResult, Refuted
@@ -22,6 +28,7 @@ __all__ = [
     "IterationSolver",
     "IterativeOrthogonaliser",
     "MatrixDataset",
+    "NewtonSchulz",
     "Objective",
     "Refuted",
     "RunOnceSolver",

@@ -6,7 +6,7 @@ import torch
 from benchopt import BaseDataset
 
 from ..data.cache import cached
-from ..linalg import ExactFactors, aol_rescale, exact_factors
+from ..linalg import RECIPES, ExactFactors, aol_rescale, exact_factors, newton_schulz
 from .products import count_products, plain_product_rate
 from .provenance import package_hash
 from .solver import IterationSolver, RunOnceSolver
@@ -176,6 +176,33 @@ class IterativeOrthogonaliser(_Orthogonaliser, IterationSolver):
 
     def _arguments(self, steps):
         return (steps,)
+
+
+class NewtonSchulz(IterativeOrthogonaliser):
+    """A recipe of `orthobench.linalg.RECIPES`, which says how many steps there are and what comes before them.
+
+    A solver sets ``recipe``, as an attribute or a parameter.
+
+    Attributes
+    ----------
+    method : str
+        As for `newton_schulz`: "plain" or "gram".
+    """
+
+    method = "plain"
+
+    @property
+    def steps(self):
+        """The number of published steps."""
+        return len(RECIPES[self.recipe].coefficients)
+
+    @property
+    def preconditioner(self):
+        """What the recipe applies first."""
+        return RECIPES[self.recipe].preconditioner
+
+    def orthogonalise(self, matrices, steps):
+        return newton_schulz(matrices, self.recipe, steps, self.method)
 
 
 class DirectOrthogonaliser(_Orthogonaliser, RunOnceSolver):

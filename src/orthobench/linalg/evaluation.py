@@ -167,7 +167,7 @@ def spectrum_map(output, factors, points=24):
     gains = ((factors.left.mT @ output.detach().to("cpu", torch.float64)) * factors.right).sum(-1)
     return {
         "rank": rank,
-        "stable_rank": _four_digits((values.square().sum() / values[0].square())),
+        "stable_rank": _four_digits(values.square().sum() / values[0].square()),
         "sigma_in": [_four_digits(value) for value in values[indices] / values[0]],
         "sigma_out": [_four_digits(gain) for gain in gains[indices]],
     }

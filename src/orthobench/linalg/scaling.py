@@ -20,24 +20,33 @@ def divide_by_power_of_two(X):
     It keeps squares from under- and overflowing. The power below the largest entry is taken, not the one above, which
     may be beyond the largest float; and it is a division, because the reciprocal of a subnormal overflows.
     """
-    largest = torch.linalg.vector_norm(X, float("inf"), dim=(-2, -1), keepdim=True).to(at_least_float32(X.dtype))
+    largest = _largest_entry(X).to(at_least_float32(X.dtype))
     power = largest / (2 * torch.frexp(largest).mantissa)
     return X / torch.where(largest > 0, power, 1).to(X.dtype)
+
+
+def _largest_entry(X):
+    """Return max |X_ij| of each matrix, (..., 1, 1); in bfloat16 vector_norm would take as long as a product."""
+    if X.ndim == 2:
+        low, high = torch.aminmax(X)
+        return torch.maximum(-low, high).reshape(1, 1)
+    return X.abs().amax(dim=(-2, -1), keepdim=True)
 
 
 def frobenius_normalise(X, safety=0.0):
     """Return X / (||X||_F (1 + safety)) for each matrix, and zero for zero; a new tensor."""
     X = divide_by_power_of_two(X)
-    norm = torch.linalg.vector_norm(X, dim=(-2, -1), keepdim=True, dtype=at_least_float32(X.dtype))
-    return X.div_(torch.where(norm == 0, 1, norm * (1 + safety)))
+    norm = torch.linalg.vector_norm(X.flatten(-2), dim=-1, dtype=at_least_float32(X.dtype))[..., None, None]
+    # Rounded to the type of X first: with two types torch makes temporaries in the larger one, ten times slower.
+    return X.div_(torch.where(norm == 0, 1, norm * (1 + safety)).to(X.dtype))
 
 
 def aol_normalise(X, safety=0.0):
     """Return D X and its Gram matrix D X X^T D with one product, for D = (that of `aol_rescale`) / (1 + safety)."""
     X = divide_by_power_of_two(X)
     A = gram(X)
-    row_sums = torch.linalg.vector_norm(A, 1, dim=-1, keepdim=True, dtype=at_least_float32(X.dtype))
-    scale = torch.where(row_sums == 0, 1, row_sums.rsqrt() / (1 + safety))
+    row_sums = A.abs().sum(dim=-1, keepdim=True, dtype=at_least_float32(X.dtype))
+    scale = torch.where(row_sums == 0, 1, row_sums.rsqrt() / (1 + safety)).to(X.dtype)
     return X.mul_(scale), A.mul_(scale).mul_(scale.mT)
 
 

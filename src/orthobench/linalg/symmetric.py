@@ -7,8 +7,9 @@ import torch
 
 # More panels skip more of the lower triangle, (1 - 1/panels) / 2 of the work, but make thinner products.
 PANELS = 4
-# Below this size thin products lose more than the triangle saves.
-SMALLEST = 512
+# Below these many multiplications, or rows, thin products lose more than the triangle saves.
+SMALLEST_WORK = 2**28
+SMALLEST_SIZE = 512
 
 _whole = False
 
@@ -40,7 +41,7 @@ def gram(X, out=None):
     """
     product = torch.mm if X.ndim == 2 else torch.bmm
     out = _empty_square(X) if out is None else out
-    for start, stop in _panels(X):
+    for start, stop in _panels(X, X.shape[-1]):
         product(X[..., start:stop, :], X[..., start:, :].mT, out=out[..., start:stop, start:])
         _mirror(out, start, stop)
     return out
@@ -65,7 +66,7 @@ def quadratic(A, b, c, out=None):
         return torch.mul(A, b, out=out)
     product = torch.addmm if A.ndim == 2 else torch.baddbmm
     out = _empty_square(A) if out is None else out
-    for start, stop in _panels(A):
+    for start, stop in _panels(A, A.shape[-1]):
         rows, right = A[..., start:stop, :], A[..., start:]
         product(rows[..., start:], rows, right, beta=b, alpha=c, out=out[..., start:stop, start:])
         _mirror(out, start, stop)
@@ -76,10 +77,10 @@ def _empty_square(X):
     return X.new_empty(*X.shape[:-1], X.shape[-2])
 
 
-def _panels(X):
+def _panels(X, inner):
     """Return the panels of rows as (start, stop); a single one where mirroring doesn't pay."""
     size = X.shape[-2]
-    if _whole or size < SMALLEST or X.device.type != "cpu":
+    if _whole or X.device.type != "cpu" or size < SMALLEST_SIZE or size * size * inner < SMALLEST_WORK:
         return [(0, size)]
     edges = [round(size * i / PANELS) for i in range(PANELS + 1)]
     return list(itertools.pairwise(edges))
