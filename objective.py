@@ -53,7 +53,7 @@ class Objective(HarnessObjective):
                 "rows": output.shape[0],
                 "columns": output.shape[1],
                 **spectrum_map(output, exact),
-                "relative_error": each["relative_error"],
+                "relative_error": float(f"{each['relative_error']:.6g}"),
             }
             for name, output, exact, each in zip(self.names, outputs, self.factors, errors, strict=True)
         ]

@@ -141,7 +141,7 @@ def _schatten_norm(values, order):
     return largest * float(torch.linalg.vector_norm(values / largest, order)) if largest > 0 else 0.0
 
 
-def spectrum_map(output, factors, points=24):
+def spectrum_map(output, factors, points=16):
     """Return what became of the singular values: those of the matrix against the gains u_i^T X v_i of ``output``.
 
     Parameters
