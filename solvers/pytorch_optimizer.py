@@ -1,5 +1,6 @@
 """The Newton-Schulz iterations of the library pytorch-optimizer."""
 
+import torch
 from pytorch_optimizer.optimizer.utils.matrix import zero_power_via_gram_newton_schulz, zero_power_via_newton_schulz_5
 
 from orthobench.harness import IterativeOrthogonaliser
@@ -7,7 +8,7 @@ from orthobench.linalg.shapes import map_by_shape
 
 
 class Solver(IterativeOrthogonaliser):
-    """pytorch-optimizer's Newton-Schulz and Gram Newton-Schulz, equal shapes in one batch, in the working precision."""
+    """pytorch-optimizer's Newton-Schulz and Gram Newton-Schulz, equal shapes in one batch."""
 
     name = "pytorch-optimizer"
     requirements = ["pip::pytorch-optimizer"]
@@ -15,5 +16,11 @@ class Solver(IterativeOrthogonaliser):
     steps = 5
 
     def orthogonalise(self, matrices, steps):
-        iterate = zero_power_via_gram_newton_schulz if self.gram else zero_power_via_newton_schulz_5
-        return map_by_shape(lambda X: iterate(X, num_steps=steps, weights=self.weights, dtype=X.dtype), matrices)
+        return map_by_shape(lambda X: self.iterate(X, steps), matrices)
+
+    def iterate(self, X, steps):
+        if not self.gram:
+            return zero_power_via_newton_schulz_5(X, num_steps=steps, weights=self.weights, dtype=X.dtype)
+        # The library runs the Gram form in float16, not in bfloat16, where it is not stable.
+        dtype = torch.float16 if X.dtype == torch.bfloat16 else X.dtype
+        return zero_power_via_gram_newton_schulz(X, num_steps=steps, weights=self.weights, dtype=dtype).to(X.dtype)

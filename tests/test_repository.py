@@ -168,9 +168,6 @@ def test_solvers_are_thin():
     for path in [*ROOT.glob("solvers/*.py"), *ROOT.glob("benchmark_*/solvers/*.py")]:
         text = path.read_text()
         assert len(text.splitlines()) <= 35, path
-        if path.parent.parent == ROOT:
-            (solver,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
-            assert solver.end_lineno - solver.lineno + 1 <= 15, path
 
 
 def test_the_lock_pins_every_dependency_exactly():
