@@ -168,6 +168,10 @@ def test_solvers_are_thin():
     for path in [*ROOT.glob("solvers/*.py"), *ROOT.glob("benchmark_*/solvers/*.py")]:
         text = path.read_text()
         assert len(text.splitlines()) <= 35, path
+    for name in ("svd", "qr", "muon", "turbo_muon"):
+        text = (ROOT / "solvers" / f"{name}.py").read_text()
+        (solver,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
+        assert solver.end_lineno - solver.lineno + 1 <= 15, name
 
 
 def test_the_lock_pins_every_dependency_exactly():
