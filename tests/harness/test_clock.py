@@ -19,7 +19,7 @@ CPU = torch.device("cpu")
 
 
 def test_the_device_is_synchronised_before_each_reading(monkeypatch):
-    """A queue that takes 50 ms to drain is billed to the method that filled it, not to whoever reads next."""
+    """What is queued is billed to the method that queued it, not to whoever reads next."""
     queue = []
 
     def drain(device):
@@ -27,12 +27,12 @@ def test_the_device_is_synchronised_before_each_reading(monkeypatch):
             time.sleep(queue.pop())
 
     monkeypatch.setattr(clock, "synchronize", drain)
-    queue.append(0.05)  # left by somebody else: not billed
+    queue.append(0.5)  # left by somebody else: not billed
     stopwatch = Stopwatch(CPU)
     stopwatch.start()
     queue.append(0.1)
     stopwatch.stop()
-    assert 0.1 <= stopwatch.elapsed_s < 0.14
+    assert 0.1 <= stopwatch.elapsed_s < 0.5
     time.sleep(0.05)
     assert stopwatch.reading_s() == stopwatch.elapsed_s
 
