@@ -209,6 +209,18 @@ def test_a_result_that_never_was_finite_is_no_figure(small_benchmark):
     assert small_benchmark.write(files).run()["objective_status"].tolist() == ["diverged"]
 
 
+def test_a_device_beyond_use_still_leaves_a_row(small_benchmark, monkeypatch):
+    def broken():
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "is_available", broken)
+    monkeypatch.setenv("ORTHOBENCH_DEVICE", "cpu")
+    monkeypatch.setattr("orthobench.harness.solver.resolve_device", lambda: torch.device("cpu"))
+    small_benchmark.write(toy("run_once", {"broken": ("raise RuntimeError('illegal memory access')", "")}))
+    monkeypatch.setattr("orthobench.harness.provenance._device", lambda: None)
+    assert small_benchmark.run()["objective_status"].tolist() == ["error"]
+
+
 def test_statuses_are_the_six_of_the_contract():
     from orthobench.harness import STATUSES
 

@@ -235,6 +235,17 @@ def test_exponents_of_any_value_run_and_products_are_skipped_where_they_have_no_
     assert "does not compute U S^e V^T for e = 0.3, only for e = 0.125, 0.25, 0.5" in printed
 
 
+def test_an_unknown_recipe_is_a_row_that_names_the_known_ones(root_copy):
+    rows = root_copy.run(
+        dataset_names=["gaussian[rows=16,columns=24]"],
+        objective_filters=["*[dtype=float32]"],
+        solver_names=["Turbo-Muon superseded[recipe=turbo_muon_v9]"],
+    )
+    assert rows["objective_status"].tolist() == ["error"]
+    assert "'turbo_muon_v9'" in rows["objective_message"].item()
+    assert "'turbo_muon_v1'" in rows["objective_message"].item()
+
+
 @pytest.mark.parametrize(
     ("objective", "message"),
     [

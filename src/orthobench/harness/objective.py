@@ -2,13 +2,12 @@
 
 import math
 import shlex
-import traceback
 
 from benchopt import BaseObjective
 
 from .provenance import cache_identity, environment
-from .status import OK, Diverged, status_of
-from .strict import failures_are_raised
+from .status import OK, Diverged
+from .strict import contain
 from .unsaved import unwrap
 
 
@@ -51,14 +50,9 @@ class Objective(BaseObjective):
             try:
                 figures = checked_figures(self.evaluate(**{name: unwrap(value) for name, value in result.items()}))
                 status, message = figures.pop("status", OK), figures.pop("message", "")
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:
-                if failures_are_raised():
-                    raise
-                traceback.print_exc()
+                status, message = contain(error)
                 figures = {}
-                status, message = status_of(error)
         if status != OK:
             message = f"{message} | retry: {self.retry_command()}"
         return {

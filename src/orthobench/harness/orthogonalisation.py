@@ -6,7 +6,8 @@ import torch
 from benchopt import BaseDataset
 
 from ..data.cache import cached
-from ..linalg import RECIPES, ExactFactors, aol_rescale, exact_factors, newton_schulz
+from ..linalg import ExactFactors, aol_rescale, exact_factors, newton_schulz
+from ..linalg.recipes import get_recipe
 from .products import count_products, plain_product_rate
 from .provenance import package_hash
 from .solver import IterationSolver, RunOnceSolver
@@ -194,12 +195,12 @@ class NewtonSchulz(IterativeOrthogonaliser):
     @property
     def steps(self):
         """The number of published steps."""
-        return len(RECIPES[self.recipe].coefficients)
+        return len(get_recipe(self.recipe).coefficients)
 
     @property
     def preconditioner(self):
         """What the recipe applies first."""
-        return RECIPES[self.recipe].preconditioner
+        return get_recipe(self.recipe).preconditioner
 
     def orthogonalise(self, matrices, steps):
         return newton_schulz(matrices, self.recipe, steps, self.method)

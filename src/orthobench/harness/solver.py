@@ -4,8 +4,8 @@ They own the clock, the seeds, the device and the budget, and turn each failure 
 of a solver that raises; here none of the calls it makes ever does, so that each planned cell ends as rows.
 """
 
+import contextlib
 import functools
-import traceback
 
 import torch
 from benchopt import BaseSolver
@@ -13,9 +13,9 @@ from benchopt import BaseSolver
 from .clock import Stopwatch, budget_exceeded, check_clock, peak_memory_bytes, reset_peak_memory, time_limit
 from .device import resolve_device
 from .seeds import seed_everything
-from .status import InvalidResult, status_of
+from .status import InvalidResult
 from .stopping import RunToEnd
-from .strict import failures_are_raised
+from .strict import contain
 
 OWNED = ("set_objective", "warm_up", "pre_run_hook", "run", "get_result")
 GUARDED = ("skip", *OWNED)
@@ -150,13 +150,8 @@ class Solver(BaseSolver):
                 if name == "skip":
                     self._check_rules()
                 return getattr(type(self), name)(self, *args, **kwargs)
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:
-                if failures_are_raised():
-                    raise
-                traceback.print_exc()
-                self.failure = status_of(error)
+                self.failure = contain(error)
                 _free_device_memory()
         if name == "skip":
             return False, None
@@ -254,6 +249,8 @@ class CallbackSolver(Solver):
 
 
 def _free_device_memory():
-    # After an out-of-memory the next solver must find the device empty.
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    # After an out-of-memory the next solver must find the device empty. A device that is beyond use raises even here:
+    # that must not cost this cell its row.
+    with contextlib.suppress(RuntimeError):
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()

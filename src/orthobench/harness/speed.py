@@ -4,6 +4,7 @@
 """
 
 import argparse
+import functools
 import statistics
 
 import torch
@@ -71,12 +72,12 @@ class _Probe(IterativeOrthogonaliser):
 
 
 def harness_probe(matrices):
-    """Return a method that runs Muon's iteration through the harness, as Benchopt would."""
+    """Return a solver of Muon's iteration whose ``run(5)`` is what Benchopt times."""
     solver = _Probe.get_instance()
     solver.device = matrices[0].device
     solver.stopwatch = Stopwatch(solver.device)
     solver._inputs = matrices
-    return lambda: solver.run(5)
+    return solver
 
 
 def report(device, repetitions, shapes=SHAPES):
@@ -106,7 +107,7 @@ def report(device, repetitions, shapes=SHAPES):
                     "reference": lambda run=reference, given=matrices: run(given),
                     "muon": lambda given=matrices: newton_schulz(given, "muon"),
                     "turbo_muon": lambda given=matrices: newton_schulz(given, "turbo_muon"),
-                    "harness": harness_probe(matrices),
+                    "harness": functools.partial(harness_probe(matrices).run, 5),
                 },
                 device,
                 repetitions,

@@ -1,5 +1,9 @@
 """Whether failures are contained as rows (`benchopt run`) or raised (`benchopt test`)."""
 
+import traceback
+
+from .status import status_of
+
 _strict = False
 
 
@@ -16,6 +20,24 @@ def raise_failures(strict=True):
     _strict = strict
 
 
-def failures_are_raised():
-    """Return whether failures are raised."""
-    return _strict
+def contain(error):
+    """Turn an exception that was caught into a status, and print its traceback.
+
+    Parameters
+    ----------
+    error : BaseException
+
+    Returns
+    -------
+    tuple of (str, str)
+        Status and message, as of `status_of`.
+
+    Raises
+    ------
+    BaseException
+        The error itself if failures are raised, or if the user interrupted the run.
+    """
+    if _strict or isinstance(error, KeyboardInterrupt):
+        raise error
+    traceback.print_exception(error)
+    return status_of(error)
