@@ -45,3 +45,11 @@ def test_the_report_has_a_line_a_shape_and_type_with_positive_ratios():
     for line in lines:
         ratios = re.search(r"muon ([\d.]+), turbo_muon ([\d.]+); matmul_efficiency of muon ([\d.]+)", line)
         assert all(float(ratio) > 0 for ratio in ratios.groups())
+
+
+def test_the_choice_of_the_form_is_told_beside_its_time():
+    wide, square = speed.choices(CPU, 1, [(2, 16, 128), (1, 32, 32)])
+    assert wide.endswith("auto takes the Gram form")
+    assert square.endswith("auto takes the plain form")
+    for line in (wide, square):
+        assert all(float(ratio) > 0 for ratio in re.search(r"time ([\d.]+), operations ([\d.]+)", line).groups())

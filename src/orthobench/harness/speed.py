@@ -10,7 +10,7 @@ import statistics
 import torch
 from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
 
-from ..linalg import newton_schulz
+from ..linalg import newton_schulz, newton_schulz_flops
 from .clock import Stopwatch
 from .device import resolve_device
 from .orthogonalisation import IterativeOrthogonaliser
@@ -18,6 +18,8 @@ from .products import count_products, plain_product_rate
 
 MUON = (3.4445, -4.7750, 2.0315)
 SHAPES = ((1, 1024, 1024), (1, 2048, 2048), (24, 256, 256), (1, 512, 2048))
+# Where `newton_schulz` has to choose between the plain and the Gram form, in float32.
+CHOICES = ((1, 512, 512), (1, 512, 768), (1, 512, 1024), (1, 512, 2048), (8, 256, 512), (8, 256, 1024), (32, 64, 256))
 
 
 def torch_muon(matrices):
@@ -123,6 +125,31 @@ def report(device, repetitions, shapes=SHAPES):
             )
 
 
+def choices(device, repetitions, shapes=CHOICES):
+    """Yield a line for each shape: the time of the Gram form over that of the plain one, and what "auto" takes.
+
+    Parameters
+    ----------
+    device : torch.device
+    repetitions : int
+    shapes : sequence of (count, rows, columns)
+
+    Yields
+    ------
+    str
+    """
+    for count, rows, columns in shapes:
+        matrices = torch.randn(count, rows, columns, generator=torch.Generator().manual_seed(0)).to(device)
+        runs = {name: functools.partial(newton_schulz, matrices, "muon", method=name) for name in ("plain", "gram")}
+        times = medians(runs, device, repetitions)
+        flops = {name: newton_schulz_flops(matrices, "muon", method=name) for name in ("plain", "gram", "auto")}
+        yield (
+            f"{count} x ({rows}, {columns}) float32, Gram form over plain form: time {times['gram'] / times['plain']:.2f}, "
+            f"operations {flops['gram'] / flops['plain']:.2f}; "
+            f"auto takes the {'plain' if flops['auto'] == flops['plain'] else 'Gram'} form"
+        )
+
+
 def main(argv=None):
     """Print the report."""
     parser = argparse.ArgumentParser(prog="python -m orthobench.harness.speed", description=__doc__.splitlines()[0])
@@ -130,8 +157,9 @@ def main(argv=None):
     parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
-    for line in report(resolve_device(), arguments.repetitions):
-        print(line, flush=True)
+    for lines in (report, choices):
+        for line in lines(resolve_device(), arguments.repetitions):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":
