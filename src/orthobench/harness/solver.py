@@ -34,8 +34,11 @@ class Solver(BaseSolver):
         Seconds the method may take in one cell, all its points together.
     evaluation_points : sequence of int
         Where the curve is sampled, fixed before the run.
+    owned : tuple of str
+        The methods that a solver must not override.
     """
 
+    owned = OWNED
     device = None
     stopwatch = None
     budget_s = None
@@ -163,7 +166,7 @@ class Solver(BaseSolver):
         return None
 
     def _check_rules(self):
-        for owned in OWNED:
+        for owned in self.owned:
             module = getattr(getattr(type(self), owned), "__module__", "")
             if not module.startswith(("orthobench.harness", "benchopt.")):
                 raise InvalidResult(

@@ -144,7 +144,7 @@ def choices(device, repetitions, shapes=CHOICES):
         times = medians(runs, device, repetitions)
         flops = {name: newton_schulz_flops(matrices, "muon", method=name) for name in ("plain", "gram", "auto")}
         yield (
-            f"{count} x ({rows}, {columns}) float32, Gram form over plain form: time {times['gram'] / times['plain']:.2f}, "
+            f"{count} x ({rows}, {columns}) float32, Gram over plain form: time {times['gram'] / times['plain']:.2f}, "
             f"operations {flops['gram'] / flops['plain']:.2f}; "
             f"auto takes the {'plain' if flops['auto'] == flops['plain'] else 'Gram'} form"
         )

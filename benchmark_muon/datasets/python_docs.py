@@ -1,0 +1,18 @@
+"""The next byte of the documentation that ships with Python."""
+
+from functools import partial
+
+from orthobench.data import python_docs
+from orthobench.harness.training import TaskDataset, TrainingTask
+from orthobench.models import byte_transformer
+
+
+class Dataset(TaskDataset):
+    """About 450 kB of English prose and code, read byte by byte by a small GPT."""
+
+    name = "python_docs"
+    parameters = {"steps": [240], "width": [96], "depth": [2], "context": [64]}
+
+    def task(self, seed):
+        make_model = partial(byte_transformer, width=self.width, depth=self.depth, context=self.context)
+        return TrainingTask(make_model, python_docs(self.context), batch_size=32, steps=self.steps, target=2.2)

@@ -1,0 +1,16 @@
+"""AdamW: the baseline."""
+
+import torch
+
+from orthobench.harness.training import TrainingSolver
+
+
+class Solver(TrainingSolver):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), for all parameters."""
+
+    name = "AdamW"
+    parameters = {"learning_rate": [3e-3], "weight_decay": [0.01]}
+
+    def optimizers(self, model):
+        settings = {"lr": self.learning_rate, "weight_decay": self.weight_decay, "betas": (0.9, 0.95)}
+        return [torch.optim.AdamW(model.parameters(), **settings)]

@@ -1,0 +1,47 @@
+"""Which examples are in each batch: decided by a seed, and by nothing that a solver does."""
+
+import torch
+
+# Above this many examples, such as the windows of a long text, repeats are rare, and an order of all would fill memory.
+LARGEST_EPOCH = 2**20
+
+
+class BatchOrder:
+    """The indices of each batch.
+
+    Every example comes once an epoch, in an order drawn anew for each; a batch that the end of an epoch leaves
+    incomplete is filled from the next. Of more than ``LARGEST_EPOCH`` examples, indices are drawn independently.
+
+    Parameters
+    ----------
+    count : int
+        Number of examples.
+    batch_size : int
+        At most ``count``.
+    seed : int
+    """
+
+    def __init__(self, count, batch_size, seed):
+        if not 1 <= batch_size <= count:
+            raise ValueError(f"batch_size is {batch_size}: give one from 1 to {count}, the number of examples")
+        self.count, self.batch_size = count, batch_size
+        self.generator = torch.Generator().manual_seed(seed)
+        self.waiting = torch.empty(0, dtype=torch.int64)
+
+    def draw(self):
+        """Return the indices of the next batch, int64, (batch_size,)."""
+        if self.count > LARGEST_EPOCH:
+            return torch.randint(self.count, (self.batch_size,), generator=self.generator)
+        if len(self.waiting) < self.batch_size:
+            self.waiting = torch.cat([self.waiting, torch.randperm(self.count, generator=self.generator)])
+        batch, self.waiting = self.waiting.tensor_split([self.batch_size])
+        return batch
+
+    def state_dict(self):
+        """Return what :meth:`load_state_dict` needs to go on from here."""
+        return {"generator": self.generator.get_state(), "waiting": self.waiting.clone()}
+
+    def load_state_dict(self, state):
+        """Go on from a state of :meth:`state_dict`."""
+        self.generator.set_state(state["generator"])
+        self.waiting = state["waiting"].clone()

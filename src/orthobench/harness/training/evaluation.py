@@ -1,0 +1,53 @@
+"""Loss and accuracy of a model on a part of the data, without a trace left on the model or on random numbers."""
+
+import contextlib
+
+import torch
+
+EXAMPLES_AT_ONCE = 1024
+
+
+@contextlib.contextmanager
+def evaluation_mode(model):
+    """Put the model in evaluation mode, without gradients; each module's own mode is put back after."""
+    modes = [(module, module.training) for module in model.modules()]
+    devices = sorted({each.device for each in model.parameters() if each.device.type == "cuda"}, key=str)
+    try:
+        model.eval()
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def evaluate_model(model, part, loss, device, examples_at_once=EXAMPLES_AT_ONCE):
+    """Compute the mean loss of a model and the share of targets that its largest output names.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Maps inputs to logits (..., classes).
+    part : Examples or Windows
+    loss : callable
+        Of outputs and targets; a mean over the targets.
+    device : torch.device
+        Of the model.
+    examples_at_once : int
+
+    Returns
+    -------
+    tuple of (float, float)
+        Loss, summed over batches in float64, and accuracy in [0, 1].
+    """
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    count = 0
+    with evaluation_mode(model):
+        for indices in torch.arange(len(part)).split(examples_at_once):
+            inputs, targets = (each.to(device) for each in part[indices])
+            outputs = model(inputs).float()
+            total += loss(outputs, targets).double() * targets.numel()
+            correct += (outputs.argmax(-1) == targets).sum()
+            count += targets.numel()
+    return float(total) / count, float(correct) / count

@@ -1,0 +1,92 @@
+"""The base of the objectives whose solvers train networks: held-out loss, accuracy, and when the target is reached."""
+
+import copy
+import math
+from dataclasses import replace
+
+from ...data.parts import digest
+from ..device import resolve_device
+from ..objective import Objective
+from ..status import InvalidResult
+from ..unsaved import Unsaved
+from .evaluation import evaluate_model
+from .phases import PHASES
+
+
+def reached(losses, target):
+    """Return the index of the first of two evaluations in a row at or below a target, None if there are none."""
+    below = [loss <= target for loss in losses]
+    return next((i for i in range(len(below) - 1) if below[i] and below[i + 1]), None)
+
+
+class TrainingObjective(Objective):
+    """Hands out the task of a `TaskDataset`, and computes the metrics of a model in training."""
+
+    def set_data(self, task):
+        self.task = task
+        self._digest = digest(task.parts.train)
+
+    def handed_out(self):
+        """Return the task with a copy of the data: what a solver does to it reaches nobody else."""
+        return replace(self.task, parts=copy.deepcopy(self.task.parts))
+
+    def measure(
+        self, part, model, digest, steps, train_loss, elapsed_s, phases, optimizer_state_bytes, parameters_by_route
+    ):
+        """Return the metrics of a model after ``steps`` steps of training.
+
+        Parameters
+        ----------
+        part : Examples or Windows
+            What it is evaluated on.
+        model, digest, steps, train_loss, elapsed_s, phases, optimizer_state_bytes, parameters_by_route
+            As `TrainingSolver.result` returns them.
+
+        Returns
+        -------
+        dict
+            NaN for what needs a step before the first, and for a target that isn't reached so far.
+
+        Raises
+        ------
+        InvalidResult
+            If the training examples are no longer those that were handed out.
+        """
+        if digest not in (None, self._digest):
+            raise InvalidResult("the solver changed the training data: they belong to the harness")
+        loss, accuracy = evaluate_model(model, part, self.task.loss, resolve_device())
+        if steps == 0:
+            self._curve = []
+        self._curve.append((steps, elapsed_s, loss))
+        index = reached([each[-1] for each in self._curve], self.task.target)
+        to_target = (math.nan, math.nan) if index is None else self._curve[index][:2]
+        milliseconds = {f"{name}_time_ms": 1e3 * phases[name] / steps if steps else math.nan for name in PHASES}
+        total = sum(phases.values())
+        return {
+            "held_out_loss": loss,
+            "held_out_accuracy": accuracy,
+            "train_loss": train_loss,
+            "steps": steps,
+            "samples_seen": steps * self.task.batch_size,
+            "step_time_ms": 1e3 * elapsed_s / steps if steps else math.nan,
+            **milliseconds,
+            "optimizer_share": phases["optimizer"] / total if steps else math.nan,
+            "target": float(self.task.target),
+            "floor": float(self.task.floor),
+            "steps_to_target": float(to_target[0]),
+            "time_to_target_s": float(to_target[1]),
+            "optimizer_state_bytes": optimizer_state_bytes,
+            "parameters_by_route": parameters_by_route,
+        }
+
+    def get_one_result(self):
+        return {
+            "model": Unsaved(self.task.make_model(0).to(resolve_device())),
+            "digest": None,
+            "steps": 0,
+            "train_loss": math.nan,
+            "elapsed_s": 0.0,
+            "phases": dict.fromkeys(PHASES, 0.0),
+            "optimizer_state_bytes": 0,
+            "parameters_by_route": "{}",
+        }

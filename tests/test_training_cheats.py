@@ -1,0 +1,74 @@
+"""The harness sees through planted cheats of solvers that train, and leaves honest ones alone."""
+
+import shutil
+
+import pytest
+from conftest import ROOT, SmallBenchmark
+
+HONEST = ("honest", "honest_in_groups")
+CHEATS = {
+    "another_forward": "changed the model's modules (head)",
+    "another_model": "changed the model's modules (head",
+    "changes_the_data": "changed the training data",
+    "draws_batches": "drew from the order of the batches",
+    "freezes_layers": "in no optimizer",
+    "own_schedule": "changed its learning rate from",
+    "seeds_again": "seeded torch with 31337",
+    "seeds_at_first": "seeded torch with 31337",
+    "sits_in_evaluation_mode": "changed the model's modules (the model itself",
+    "takes_more_steps": "overrides `step`, which the harness owns",
+    "trained_before": "changed head.weight while it made its optimizers",
+}
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    from orthobench.harness import raise_failures
+
+    raise_failures(False)
+    folder = tmp_path_factory.mktemp("training_cheats")
+    shutil.copy(ROOT / "benchmark_muon" / "objective.py", folder)
+    (folder / "datasets").mkdir()
+    shutil.copy(ROOT / "benchmark_muon" / "datasets" / "digits.py", folder / "datasets")
+    shutil.copytree(ROOT / "tests" / "cheats" / "training", folder / "solvers")
+    return SmallBenchmark(folder).run(dataset_names=[f"digits[steps={STEPS},width=8]"], repetitions=2, timeout=60)
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_a_cheat_leaves_a_row_that_says_so(rows, name):
+    last = rows[rows["solver_name"] == name].groupby("idx_rep").tail(1)
+    assert len(last) == 2
+    assert last["objective_status"].eq("error").all()
+    assert last["objective_message"].str.contains(CHEATS[name], regex=False).all()
+    assert last["objective_value"].isna().all()
+
+
+@pytest.mark.parametrize("name", HONEST)
+def test_honest_solvers_pass(rows, name):
+    own = rows[rows["solver_name"] == name]
+    assert own["objective_status"].eq("ok").all()
+    assert own.groupby("idx_rep")["objective_steps"].max().eq(STEPS).all()
+    assert own["objective_value"].notna().all()
+
+
+def test_a_cheat_reaches_nobody_else(rows, tmp_path):
+    """The solver that changes the data runs before the honest ones: these are none the better for it."""
+    shutil.copytree(ROOT / "tests" / "cheats" / "training", tmp_path / "solvers")
+    for path in (tmp_path / "solvers").glob("*.py"):
+        if path.stem not in HONEST:
+            path.unlink()
+    (tmp_path / "datasets").mkdir()
+    shutil.copy(ROOT / "benchmark_muon" / "objective.py", tmp_path)
+    shutil.copy(ROOT / "benchmark_muon" / "datasets" / "digits.py", tmp_path / "datasets")
+    alone = SmallBenchmark(tmp_path).run(dataset_names=[f"digits[steps={STEPS},width=8]"], repetitions=2, timeout=60)
+    key = ["solver_name", "idx_rep", "stop_val"]
+    columns = [*key, "objective_held_out_loss", "objective_train_loss"]
+    beside = rows[rows["solver_name"].isin(HONEST)]
+    expected = alone[columns].sort_values(key).to_numpy().tolist()
+    assert str(beside[columns].sort_values(key).to_numpy().tolist()) == str(expected)
+
+
+def test_every_cheat_is_tested():
+    names = {path.stem for path in (ROOT / "tests" / "cheats" / "training").glob("*.py")}
+    assert names == {*CHEATS, *HONEST}
