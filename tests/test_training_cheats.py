@@ -15,7 +15,7 @@ CHEATS = {
     "own_schedule": "changed its learning rate from",
     "seeds_again": "seeded torch with 31337",
     "seeds_at_first": "seeded torch with 31337",
-    "sits_in_evaluation_mode": "changed the model's modules (the model itself",
+    "sits_in_evaluation_mode": "changed the model's modules (blocks",
     "takes_more_steps": "overrides `step`, which the harness owns",
     "trained_before": "changed head.weight while it made its optimizers",
 }

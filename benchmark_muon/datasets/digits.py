@@ -15,4 +15,4 @@ class Dataset(TaskDataset):
 
     def task(self, seed):
         make_model = partial(digits_convnet, width=self.width)
-        return TrainingTask(make_model, digits_parts(), batch_size=128, steps=self.steps, target=0.15)
+        return TrainingTask(make_model, digits_parts(), batch_size=128, steps=self.steps, target=0.1)

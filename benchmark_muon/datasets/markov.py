@@ -8,12 +8,13 @@ from orthobench.models import byte_transformer
 
 
 class Dataset(TaskDataset):
-    """A Markov chain for a small GPT; its entropy rate is the floor of the held-out loss."""
+    """A Markov chain for a small GPT; the least loss that a model can expect is drawn as the floor."""
 
     name = "markov"
     parameters = {"steps": [240], "order": [1], "vocabulary": [64], "context": [64]}
 
     def task(self, seed):
-        parts, rate = markov(seed, self.context, vocabulary=self.vocabulary, order=self.order)
+        chain = markov(seed, self.context, vocabulary=self.vocabulary, order=self.order)
         make_model = partial(byte_transformer, width=96, depth=2, context=self.context, vocabulary=self.vocabulary)
-        return TrainingTask(make_model, parts, batch_size=32, steps=self.steps, target=1.05 * rate, floor=rate)
+        sizes = {"batch_size": 32, "steps": self.steps}
+        return TrainingTask(make_model, chain.parts, **sizes, target=1.05 * chain.floor, floor=chain.floor)

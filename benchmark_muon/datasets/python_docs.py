@@ -15,4 +15,5 @@ class Dataset(TaskDataset):
 
     def task(self, seed):
         make_model = partial(byte_transformer, width=self.width, depth=self.depth, context=self.context)
-        return TrainingTask(make_model, python_docs(self.context), batch_size=32, steps=self.steps, target=2.2)
+        sizes = {"batch_size": 32, "steps": self.steps}
+        return TrainingTask(make_model, python_docs(self.context), **sizes, target=2.1)

@@ -10,7 +10,7 @@ class Solver(TrainingSolver):
     """Muon (Jordan et al., 2024) from torch for hidden matrices, AdamW for the rest, convolution kernels included."""
 
     name = "torch.optim.Muon"
-    parameters = {"learning_rate": [0.02], "adamw_learning_rate": [3e-3], "weight_decay": [0.01]}
+    parameters = {"learning_rate": [0.05], "adamw_learning_rate": [0.01], "weight_decay": [0.01]}
 
     def optimizers(self, model):
         routes = route_parameters(model, kernels=False)

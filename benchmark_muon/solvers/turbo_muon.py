@@ -14,9 +14,9 @@ class Solver(TrainingSolver):
 
     name = "Turbo-Muon"
     parameters = {
-        "learning_rate": [0.02],
+        "learning_rate": [0.05],
         "orthogonaliser": ["turbo_muon", "muon", "polar_express", "svd"],
-        "adamw_learning_rate": [3e-3],
+        "adamw_learning_rate": [0.01],
         "weight_decay": [0.01],
     }
 

@@ -1,6 +1,17 @@
 """Small networks, as factories: a seed decides their initial weights, and nothing else does."""
 
-from orthobench.models.networks import byte_transformer, digits_convnet, hidden_weights
+from orthobench.models.airbench import whitening_kernels
+from orthobench.models.networks import airbench_cnn, byte_transformer, convnet, digits_convnet, hidden_weights, vit
 from orthobench.models.reproducible import reproducible_cpu, seeded
 
-__all__ = ["byte_transformer", "digits_convnet", "hidden_weights", "reproducible_cpu", "seeded"]
+__all__ = [
+    "airbench_cnn",
+    "byte_transformer",
+    "convnet",
+    "digits_convnet",
+    "hidden_weights",
+    "reproducible_cpu",
+    "seeded",
+    "vit",
+    "whitening_kernels",
+]

@@ -1,4 +1,4 @@
-"""One check, and one wording, for the integers that users give."""
+"""Checks, and their wording, for the integers that users give."""
 
 import operator
 
@@ -37,3 +37,20 @@ def check_integer(name, value, low, high=None):
     if integer < low or (high is not None and integer > high):
         raise ValueError(f"{name} is {integer}: give {allowed}")
     return integer
+
+
+def check_multiple(name, value, factor, factor_name=None):
+    """Raise ValueError unless an integer is a multiple of another.
+
+    Parameters
+    ----------
+    name : str
+        What the integer is called in the message.
+    value, factor : int
+        The integer, and what it must be a multiple of: a positive integer.
+    factor_name : str
+        The argument that `factor` is the value of; none if None.
+    """
+    if value % factor:
+        of = factor if factor_name is None else f"{factor_name}, {factor}"
+        raise ValueError(f"{name} is {value}: give a multiple of {of}")

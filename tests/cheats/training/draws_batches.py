@@ -10,5 +10,9 @@ class Solver(TrainingSolver):
 
     def optimizers(self, model):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        optimizer.register_step_post_hook(lambda *_: self.trainer._order.draw())
+        optimizer.register_step_post_hook(self.draw)
         return [optimizer]
+
+    def draw(self, *_):
+        if hasattr(self, "trainer"):  # not yet while it warms up
+            self.trainer._order.draw()

@@ -265,5 +265,8 @@ def test_optimizers_that_do_not_fit_the_model_are_refused(optimizers, message):
 def test_evaluation_steps_are_fixed_by_the_task():
     assert make_task(steps=10, evaluations=5).evaluation_steps == [0, 2, 4, 6, 8, 10]
     assert make_task(steps=7, evaluations=3).evaluation_steps == [0, 2, 5, 7]
+    assert make_task(steps=60, evaluations=None).evaluation_steps == [0, 10, 20, 30, 40, 50, 60]
+    assert make_task(steps=3, evaluations=None).evaluation_steps == [0, 3]
+    assert len(make_task(steps=5000, evaluations=None).evaluation_steps) == 11
     with pytest.raises(ValueError, match=r"evaluations is 11: give an integer in 1\.\.10"):
         make_task(steps=10, evaluations=11)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchopt import BaseDataset
+from benchopt.benchmark import get_running_benchmark
 from benchopt.config import get_data_path
 from torch.nn.functional import cross_entropy
 
@@ -35,8 +36,9 @@ class TrainingTask:
         The held-out loss that counts as reached; fixed for the data set, whoever takes part.
     floor : float
         The least loss that any model can expect, if it is known.
-    evaluations : int
-        How often the model is evaluated after the start, at equal distances; the last is at the end.
+    evaluations : int, optional
+        How often the model is evaluated after the start, at equal distances; the last is at the end. By default after
+        every ten steps, and not more than ten times.
     loss : callable
         Of outputs and targets; a mean over the examples.
     augment : callable, optional
@@ -51,14 +53,15 @@ class TrainingTask:
     steps: int
     target: float
     floor: float = math.nan
-    evaluations: int = 20
+    evaluations: int | None = None
     loss: Callable = classification_loss
     augment: Callable | None = None
     micro_batch_size: int | None = None
 
     def __post_init__(self):
         check_integer("steps", self.steps, 1)
-        check_integer("evaluations", self.evaluations, 1, self.steps)
+        if self.evaluations is not None:
+            check_integer("evaluations", self.evaluations, 1, self.steps)
         check_integer("batch_size", self.batch_size, 1, len(self.parts.train))
         if self.micro_batch_size is not None:
             check_integer("micro_batch_size", self.micro_batch_size, 1)
@@ -66,7 +69,8 @@ class TrainingTask:
     @property
     def evaluation_steps(self):
         """The steps after which the model is evaluated, from 0 to the last."""
-        return sorted({round(self.steps * i / self.evaluations) for i in range(self.evaluations + 1)})
+        count = self.evaluations or min(10, max(1, self.steps // 10))
+        return sorted({round(self.steps * i / count) for i in range(count + 1)})
 
 
 class TaskDataset(BaseDataset):
@@ -77,8 +81,8 @@ class TaskDataset(BaseDataset):
         raise NotImplementedError
 
     def folder(self):
-        """Return where local copies are looked for and downloads go: Benchopt's data path for this data set."""
-        return get_data_path(self.name)
+        """Return the folder of all data sets: Benchopt's ``data_home`` if it is set, else None, for the default."""
+        return get_data_path() if get_running_benchmark().get_setting("data_home") else None
 
     def prepare(self):
         """Download what is missing (``benchopt prepare``)."""
