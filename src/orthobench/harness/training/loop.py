@@ -166,7 +166,7 @@ class Trainer:
 
     def _batch(self):
         # Drawn and augmented whole by each process, so that the batch does not depend on their number.
-        inputs, targets = self.part[self._order.draw()]
+        inputs, targets = (each.to(self.device) for each in self.part[self._order.draw()])
         if self.task.augment is not None:
             inputs = self.task.augment(inputs, self._augmentation)
         share = slice(_rank(), None, _world())

@@ -1,0 +1,64 @@
+"""Every orthogonaliser under one name: the Newton-Schulz recipes, and the factorisations."""
+
+import torch
+
+from .direct import polar_factor, qr_factor
+from .newton_schulz import newton_schulz
+from .recipes import RECIPES
+from .shapes import map_by_shape
+
+
+def orthogonalise(matrices, orthogonaliser="turbo_muon", steps=None):
+    """Replace each matrix X = U S V^T by a matrix with orthonormal rows or columns, such as U V^T, or close to one.
+
+    Parameters
+    ----------
+    matrices : Tensor (..., m, n), or list or tuple of such tensors
+        float32, bfloat16 or float64. Not modified.
+    orthogonaliser : str
+        One of `ORTHOGONALISERS`: a key of `RECIPES` (`newton_schulz` with that recipe), "svd" (`polar_factor`) or "qr"
+        (`qr_factor`).
+    steps : int, optional
+        Run that many steps of a recipe, as in `newton_schulz`; all of them by default. Not with "svd" or "qr".
+
+    Returns
+    -------
+    Tensor (..., m, n), or list of Tensor in the same order
+        New tensors, of the same shape, dtype and device. No gradient is recorded. The zero matrix gives zero, with "qr"
+        too, where `qr_factor` itself would give columns of the identity.
+
+    Raises
+    ------
+    TypeError
+        If something isn't a tensor, or has another dtype.
+    ValueError
+        If a tensor has fewer than 2 dimensions, the name is unknown, or `steps` is out of its range or doesn't apply.
+    """
+    check_orthogonaliser(orthogonaliser, steps)
+    if orthogonaliser in _DIRECT:
+        return _DIRECT[orthogonaliser](matrices)
+    return newton_schulz(matrices, orthogonaliser, steps)
+
+
+def check_orthogonaliser(orthogonaliser, steps=None):
+    """Raise ValueError unless `orthogonalise` takes these arguments."""
+    if not isinstance(orthogonaliser, str) or orthogonaliser not in ORTHOGONALISERS:
+        raise ValueError(
+            f"orthogonaliser must be one of {', '.join(map(repr, ORTHOGONALISERS))}, got {orthogonaliser!r}; "
+            "use newton_schulz for a Recipe of your own."
+        )
+    if orthogonaliser in RECIPES:
+        RECIPES[orthogonaliser].polynomials(steps)
+    elif steps is not None:
+        raise ValueError(
+            f"steps must be None with orthogonaliser={orthogonaliser!r}, got {steps!r}: a factorisation has no steps; "
+            "leave it out, or choose a recipe such as 'turbo_muon'."
+        )
+
+
+def _qr_factor_or_zero(matrices):
+    return map_by_shape(lambda X: torch.where((X != 0).any(-1, True).any(-2, True), qr_factor(X), 0), matrices)
+
+
+_DIRECT = {"svd": polar_factor, "qr": _qr_factor_or_zero}
+ORTHOGONALISERS = (*RECIPES, *_DIRECT)

@@ -1,0 +1,80 @@
+"""The command that prints how long steps take measures the optimizers that it names, on the same task."""
+
+import re
+import sys
+
+import pytest
+import torch
+
+from orthobench.harness import optimizer_speed as speed
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def weights():
+    return speed.weights_with_gradients(CPU, 16, 1)
+
+
+def test_the_weights_are_the_hidden_matrices_with_real_gradients(weights):
+    assert [tuple(weight.shape) for weight in weights] == [(16, 16)] * 4 + [(64, 16), (16, 64)]
+    assert all(weight.dtype == weight.grad.dtype == torch.float32 for weight in weights)
+    assert all(weight.grad.any() for weight in weights)
+
+
+def test_every_optimizer_starts_at_the_same_weights_and_gradients(weights):
+    made = speed.optimizers(weights)
+    assert list(made) == ["turbo_muon", "muon", "torch.optim.Muon", "pytorch_optimizer.Muon"]
+    assert [type(each).__module__.split(".")[0] for each in made.values()] == [
+        "orthobench",
+        "orthobench",
+        "torch",
+        "pytorch_optimizer",
+    ]
+    parameters = {name: each.param_groups[0]["params"] for name, each in made.items()}
+    for each in parameters.values():
+        for p, weight in zip(each, weights, strict=True):
+            assert torch.equal(p, weight)
+            assert torch.equal(p.grad, weight.grad)
+    pointers = [p.data_ptr() for each in parameters.values() for p in each]
+    assert len(set(pointers)) == len(pointers)
+
+
+def test_every_muon_moves_the_weights_alike(weights):
+    moved = {}
+    for name, optimizer in speed.optimizers(weights).items():
+        (group,) = optimizer.param_groups
+        group["lr"], group["weight_decay"] = 0.01, 0.0
+        optimizer.step()
+        moved[name] = torch.cat([(p - w).flatten() for p, w in zip(group["params"], weights, strict=True)]).detach()
+    expected = moved["torch.optim.Muon"]
+    assert expected.norm() > 0
+    for name, tolerance in (("muon", 0.05), ("turbo_muon", 0.5)):
+        assert (moved[name] - expected).norm() < tolerance * expected.norm()
+    # That of pytorch-optimizer has no factor for the shape by default: the same direction for each matrix.
+    other = moved["pytorch_optimizer.Muon"]
+    for first, second in zip(*(each.split([w.numel() for w in weights]) for each in (other, expected)), strict=True):
+        assert torch.cosine_similarity(first, second, dim=0) > 0.99
+
+
+def test_the_report_has_positive_ratios_against_both(weights):
+    head, *lines = speed.report(CPU, 1, 16, 1)
+    assert "1 repetitions; 6 matrices of a transformer of width 16, 3,072 entries" in head
+    assert len(lines) == 2
+    for line, other in zip(lines, ("torch.optim.Muon", "pytorch_optimizer.Muon"), strict=True):
+        ratios = re.search(rf"against {other}: TurboMuon ([\d.]+), .*'muon' ([\d.]+)$", line)
+        assert all(float(ratio) > 0 for ratio in ratios.groups())
+
+
+def test_without_pytorch_optimizer_the_rest_is_measured(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pytorch_optimizer", None)
+    _, first, second = speed.report(CPU, 1, 16, 1)
+    assert first.startswith("time of a step against torch.optim.Muon: TurboMuon ")
+    assert second == "pytorch_optimizer.Muon is not installed: pip install pytorch-optimizer"
+
+
+def test_the_options_are_those_of_the_report(monkeypatch, capsys):
+    threads = torch.get_num_threads()
+    monkeypatch.setenv("ORTHOBENCH_DEVICE", "cpu")
+    speed.main(["--repetitions", "1", "--threads", str(threads), "--width", "16", "--depth", "1"])
+    assert "1 repetitions; 6 matrices of a transformer of width 16" in capsys.readouterr().out
