@@ -12,7 +12,8 @@ import pytest
 import yaml
 from conftest import ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+BENCHMARKS = [ROOT, *sorted(path.parent for path in ROOT.glob("benchmark_*/objective.py"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("benchmark_*/README.md")]
 PACKAGE = ROOT / "src" / "orthobench"
 
 
@@ -47,7 +48,7 @@ def test_documented_benchopt_commands_name_what_exists(command):
     from benchopt.benchmark import Benchmark
 
     words = shlex.split(command)
-    benchmark = Benchmark(ROOT)
+    benchmark = Benchmark(ROOT / words[2])
     assert words[1] in ("run", "test")
     for option, value in itertools.pairwise(words):
         if option == "--config":
@@ -96,22 +97,32 @@ def test_the_columns_of_the_readme_are_those_of_a_run(root_copy):
     assert {"env_*" if name.startswith("env_") else name for name in produced} == documented
 
 
-def test_every_configuration_is_one_that_benchopt_takes():
+@pytest.mark.parametrize("folder", BENCHMARKS, ids=lambda path: path.name)
+def test_every_configuration_is_one_that_benchopt_takes(folder):
     from benchopt.benchmark import Benchmark
 
-    benchmark = Benchmark(ROOT)
-    for path in (ROOT / "configs").glob("*.yml"):
+    benchmark = Benchmark(folder)
+    for path in (folder / "configs").glob("*.yml"):
         config = yaml.safe_load(path.read_text())
         assert config["no-timeout"] is True
         assert benchmark.check_dataset_patterns(config["dataset"])
-        assert benchmark.check_objective_filters(config["objective"])
+        assert benchmark.check_objective_filters(config.get("objective", [benchmark.get_benchmark_objective().name]))
+        assert benchmark.check_solver_patterns(config.get("solver", ["all"]))
 
 
-def test_every_name_selects_itself_and_nothing_else():
+@pytest.mark.parametrize("folder", BENCHMARKS, ids=lambda path: path.name)
+def test_every_benchmark_has_what_a_user_expects(folder):
+    for name in ("README.md", "claims.toml", "config.yml", "configs/quick.yml", "configs/cpu.yml", "test_config.py"):
+        assert (folder / name).is_file(), name
+    assert not (folder / "benchmark_utils").exists()
+
+
+@pytest.mark.parametrize("folder", BENCHMARKS, ids=lambda path: path.name)
+def test_every_name_selects_itself_and_nothing_else(folder):
     """Benchopt reads a name as a regular expression: "Muon+" would select Muon."""
     from benchopt.benchmark import Benchmark
 
-    benchmark = Benchmark(ROOT)
+    benchmark = Benchmark(folder)
     for names, check in (
         (benchmark.get_solver_names(), benchmark.check_solver_patterns),
         (benchmark.get_dataset_names(), benchmark.check_dataset_patterns),
@@ -138,8 +149,9 @@ LAYERS = {
     "data": {"data", "models"},
     "models": {"models"},
     "linalg": {"linalg"},
+    "optim": {"optim", "linalg"},
     "report": {"report"},
-    "harness": {"harness", "linalg", "data", "models"},
+    "harness": {"harness", "linalg", "optim", "data", "models"},
 }
 
 
@@ -160,7 +172,7 @@ def test_every_package_has_its_layer():
 
 
 def test_the_methods_work_without_benchopt():
-    code = "import sys; sys.modules['benchopt'] = None; import orthobench.linalg, orthobench.data, orthobench.models"
+    code = "import sys; sys.modules['benchopt'] = None; import orthobench.linalg, orthobench.optim, orthobench.data, orthobench.models"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

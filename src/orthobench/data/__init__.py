@@ -1,8 +1,40 @@
-"""Data for the benchmarks: synthetic matrices, recorded momenta, embedded data sets, and the cache of references."""
+"""Data for the benchmarks: synthetic matrices, recorded momenta, data sets to train on, and the cache of references."""
 
+from orthobench.data.augment import flip_and_shift
 from orthobench.data.cache import cached
+from orthobench.data.download import Source, fetch
 from orthobench.data.embedded import digits, python_manual
+from orthobench.data.images import cifar10, digits_parts, fashion_mnist, mnist
+from orthobench.data.markov_chains import Markov, markov
 from orthobench.data.momenta import record_momenta
+from orthobench.data.parts import Examples, Parts, Windows, check_disjoint, digest, remove_overlap, split_by_hash
 from orthobench.data.spectra import gaussian, with_spectrum
+from orthobench.data.texts import python_docs, python_docs_digest, shakespeare
 
-__all__ = ["cached", "digits", "gaussian", "python_manual", "record_momenta", "with_spectrum"]
+__all__ = [
+    "Examples",
+    "Markov",
+    "Parts",
+    "Source",
+    "Windows",
+    "cached",
+    "check_disjoint",
+    "cifar10",
+    "digest",
+    "digits",
+    "digits_parts",
+    "fashion_mnist",
+    "fetch",
+    "flip_and_shift",
+    "gaussian",
+    "markov",
+    "mnist",
+    "python_docs",
+    "python_docs_digest",
+    "python_manual",
+    "record_momenta",
+    "remove_overlap",
+    "shakespeare",
+    "split_by_hash",
+    "with_spectrum",
+]
