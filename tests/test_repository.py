@@ -10,7 +10,7 @@ import tomllib
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, SmallBenchmark
 
 BENCHMARKS = [ROOT, *sorted(path.parent for path in ROOT.glob("benchmark_*/objective.py"))]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("benchmark_*/README.md")]
@@ -48,8 +48,8 @@ def test_documented_benchopt_commands_name_what_exists(command):
     from benchopt.benchmark import Benchmark
 
     words = shlex.split(command)
-    benchmark = Benchmark(ROOT / words[2])
     assert words[1] in ("run", "test")
+    benchmark = Benchmark(ROOT / next(iter(words[2:]), "."))
     for option, value in itertools.pairwise(words):
         if option == "--config":
             assert set(yaml.safe_load((ROOT / value).read_text())) <= {
@@ -57,7 +57,7 @@ def test_documented_benchopt_commands_name_what_exists(command):
             }  # fmt: skip
         elif option == "-d":
             assert benchmark.check_dataset_patterns([value])
-        elif option == "-s" and value != "Three steps":  # the solver that the README shows how to write
+        elif option == "-s" and value not in ("Three steps", "Adam"):  # the solvers that a README shows how to write
             assert benchmark.check_solver_patterns([value])
 
 
@@ -76,6 +76,29 @@ def test_the_readmes_solver_runs_as_it_stands(root_copy):
     assert rows["objective_status"].eq("ok").all()
     assert set(rows["solver_name"]) == {"Three steps"}
     assert len(rows) == 2 * 3
+
+
+def test_the_training_readmes_solver_runs_as_it_stands(tmp_path, contained):
+    folder = ROOT / "benchmark_muon"
+    source = next(block for block in code_blocks("python") if "class Solver(TrainingSolver)" in block)
+    small = SmallBenchmark(tmp_path / "small")
+    files = {name: (folder / name).read_text() for name in ("objective.py", "datasets/digits.py")}
+    rows = small.write({**files, "solvers/adam.py": source}).run(dataset_names=["digits[steps=20,width=8]"])
+    assert rows["objective_status"].eq("ok").all()
+    assert set(rows["solver_name"]) == {"Adam[learning_rate=0.003]"}
+
+
+def test_the_columns_of_the_training_readme_are_those_of_a_run(tmp_path, contained):
+    folder = ROOT / "benchmark_muon"
+    table = (folder / "README.md").read_text().split("| column | meaning |")[1].split("\n\n")[0]
+    documented = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+\*?)`", row.split("|")[1])}
+    small = SmallBenchmark(tmp_path / "small")
+    names = ("objective.py", "datasets/digits.py", "solvers/sgd.py")
+    small.write({name: (folder / name).read_text() for name in names})
+    rows = small.run(dataset_names=["digits[steps=1,width=8]"])
+    produced = {name.removeprefix("objective_") for name in rows if name.startswith("objective_")} - {"name"}
+    produced -= {"part", "autocast", "compile"}
+    assert {"env_*" if name.startswith("env_") else name for name in produced} == documented
 
 
 def test_the_readmes_example_runs_as_it_stands():

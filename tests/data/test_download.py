@@ -249,3 +249,14 @@ def test_two_processes_download_a_file_once(place, tmp_path, server):
     assert place.read_bytes() == CONTENT
     assert len(server.asked) == 1
     assert not left_over(place)
+
+
+def test_nothing_is_downloaded_where_that_is_forbidden(place, tmp_path, server, monkeypatch):
+    source = source_of(FILES, server.url("good"))
+    monkeypatch.setenv("ORTHOBENCH_OFFLINE", "1")
+    with pytest.raises(ConnectionError, match="ORTHOBENCH_OFFLINE forbids") as caught:
+        fetch(source, "file.bin", tmp_path)
+    assert str(place) in str(caught.value)
+    assert not server.asked
+    monkeypatch.setenv("ORTHOBENCH_OFFLINE", "0")
+    assert fetch(source, "file.bin", tmp_path).read_bytes() == CONTENT

@@ -13,6 +13,7 @@ import urllib3
 from tqdm import tqdm
 
 LOCATION_VARIABLE = "ORTHOBENCH_DATA"
+OFFLINE_VARIABLE = "ORTHOBENCH_OFFLINE"
 DEFAULT_LOCATION = "~/.cache/orthobench/data"
 ATTEMPTS = 5
 TIMEOUT_S = (10, 30)  # to connect, and between two pieces
@@ -62,10 +63,11 @@ def data_folder(source, folder=None):
 def fetch(source, name, folder=None):
     """Return the path of a file with the right content; download it if it is not there.
 
-    A file that is there is checked, and neither the network nor a lock is used. Otherwise it is downloaded from the
-    first of the source's urls that has it, next to its final name, which appears only once the checksum is right.
-    What an interrupted download got is kept in a file ending in `.part`, and the next one continues it if the server
-    can; several processes may ask for the same file at once. A progress bar shows on a terminal.
+    A file that is there is checked, and neither the network nor a lock is used. Otherwise, unless $ORTHOBENCH_OFFLINE
+    is set to anything but 0, it is downloaded from the first of the source's urls that has it, next to its final name,
+    which appears only once the checksum is right. What an interrupted download got is kept in a file ending in `.part`,
+    and the next one continues it if the server can; several processes may ask for the same file at once. A progress
+    bar shows on a terminal.
 
     Parameters
     ----------
@@ -86,7 +88,7 @@ def fetch(source, name, folder=None):
     ValueError
         If the file is there with another content (it is left as it is), or is none of the source's.
     ConnectionError
-        If no url gave it.
+        If no url gave it, or none may be asked.
     OSError
         If the folder cannot be written to.
     """
@@ -94,6 +96,10 @@ def fetch(source, name, folder=None):
         raise ValueError(f"name is {name!r}: give one of {', '.join(source.files)}")
     path = data_folder(source, folder) / name
     if not path.exists():
+        if os.environ.get(OFFLINE_VARIABLE, "0") != "0":
+            raise ConnectionError(
+                f"{path} is not there, and {OFFLINE_VARIABLE} forbids to download it: unset that, or put it there"
+            )
         _download_once(source, name, path)
     return check_content(path, source.files[name])
 

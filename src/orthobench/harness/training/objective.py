@@ -22,6 +22,8 @@ def reached(losses, target):
 class TrainingObjective(Objective):
     """Hands out the task of a `TaskDataset`, and computes the metrics of a model in training."""
 
+    _curve = ()
+
     def set_data(self, task):
         self.task = task
         self._digest = digest(task.parts.train)
@@ -55,9 +57,8 @@ class TrainingObjective(Objective):
         if digest not in (None, self._digest):
             raise InvalidResult("the solver changed the training data: they belong to the harness")
         loss, accuracy = evaluate_model(model, part, self.task.loss, resolve_device())
-        if steps == 0:
-            self._curve = []
-        self._curve.append((steps, elapsed_s, loss))
+        # A cell starts at step 0, so that nothing stays of the one before.
+        self._curve = [point for point in self._curve if point[0] < steps] + [(steps, elapsed_s, loss)]
         index = reached([each[-1] for each in self._curve], self.task.target)
         to_target = (math.nan, math.nan) if index is None else self._curve[index][:2]
         milliseconds = {f"{name}_time_ms": 1e3 * phases[name] / steps if steps else math.nan for name in PHASES}
