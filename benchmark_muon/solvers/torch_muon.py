@@ -2,20 +2,15 @@
 
 import torch
 
-from orthobench.harness.training import TrainingSolver
-from orthobench.optim import route_parameters
+from orthobench.harness.training import MatrixSolver
 
 
-class Solver(TrainingSolver):
+class Solver(MatrixSolver):
     """Muon (Jordan et al., 2024) from torch for hidden matrices, AdamW for the rest, convolution kernels included."""
 
     name = "torch.optim.Muon"
     parameters = {"learning_rate": [0.05], "adamw_learning_rate": [0.01], "weight_decay": [0.01]}
+    kernels = False
 
-    def optimizers(self, model):
-        routes = route_parameters(model, kernels=False)
-        settings = {"lr": self.adamw_learning_rate, "weight_decay": self.weight_decay, "betas": (0.9, 0.95)}
-        adamw = torch.optim.AdamW(routes.other, **settings)
-        if not routes.matrix:  # a convolutional network
-            return [adamw]
-        return [torch.optim.Muon(routes.matrix, lr=self.learning_rate, weight_decay=self.weight_decay), adamw]
+    def matrix_optimizer(self, parameters):
+        return torch.optim.Muon(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)

@@ -4,10 +4,11 @@ from .evaluation import evaluate_model
 from .loop import Trainer
 from .objective import TrainingObjective
 from .schedule import warmup_stable_decay
-from .solver import TrainingSolver
+from .solver import MatrixSolver, TrainingSolver
 from .task import TaskDataset, TrainingTask, classification_loss
 
 __all__ = [
+    "MatrixSolver",
     "TaskDataset",
     "Trainer",
     "TrainingObjective",

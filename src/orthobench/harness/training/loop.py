@@ -32,6 +32,8 @@ class Trainer:
         Forward passes in bfloat16, by `torch.autocast`.
     compile : bool
         Compile the model.
+    decays : bool
+        Whether the learning rate falls at the end.
 
     Attributes
     ----------
@@ -49,7 +51,7 @@ class Trainer:
         If the optimizers are not as they should be, or making them changed the model.
     """
 
-    def __init__(self, task, model, make_optimizers, seed, device, autocast=False, compile=False):
+    def __init__(self, task, model, make_optimizers, seed, device, autocast=False, compile=False, decays=True):
         self.task, self.model = task, model.train()
         self.seed, self.device, self.autocast = seed, device, autocast
         self._structure = guard.structure(model)
@@ -67,6 +69,8 @@ class Trainer:
         self._order = BatchOrder(len(self.part), task.batch_size, seed)
         self._augmentation = torch.Generator().manual_seed(seed)
         self._losses = []
+        self._schedule = {} if decays else {"decay": 0.0}
+        self._shown = False
         self.phases = PhaseClock(device)
         self.done = 0
 
@@ -78,6 +82,7 @@ class Trainer:
         InvalidResult
             If an optimizer changed its learning rate.
         """
+        self._hide_weights()
         self.phases.start()
         inputs, targets = self._batch()
         self.phases.end("data")
@@ -94,7 +99,7 @@ class Trainer:
             self._sum_over_processes(loss)
             self.phases.end("backward")
         self._losses.append(loss)
-        factor = warmup_stable_decay(self.done, self.task.steps)
+        factor = warmup_stable_decay(self.done, self.task.steps, **self._schedule)
         self._set_rates(factor)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -103,6 +108,24 @@ class Trainer:
             optimizer.zero_grad()
         self.phases.end("optimizer")
         self.done += 1
+
+    def show_weights(self):
+        """Put the weights that are to be evaluated into the model, until the next step.
+
+        An optimizer that evaluates other weights than it takes gradients at, such as an average, has methods ``eval``
+        and ``train`` that switch between them (the convention of Schedule-Free).
+        """
+        for optimizer in [] if self._shown else self._averaging():
+            optimizer.eval()
+        self._shown = True
+
+    def _hide_weights(self):
+        for optimizer in self._averaging() if self._shown else []:
+            optimizer.train()
+        self._shown = False
+
+    def _averaging(self):
+        return [each for each in self.optimizers if hasattr(each, "eval") and hasattr(each, "train")]
 
     def take_losses(self):
         """Return the mean training loss of the steps since the last call, NaN if there was none.
@@ -136,6 +159,7 @@ class Trainer:
 
     def state_dict(self):
         """Return all that :meth:`load_state_dict` needs to go on bitwise as if there had been no break."""
+        self._hide_weights()
         return {
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],

@@ -2,9 +2,11 @@
 
 import json
 
+import torch
 from tqdm import tqdm
 
 from ...data.parts import digest
+from ...optim import route_parameters
 from ..seeds import seed_everything
 from ..solver import OWNED, CallbackSolver
 from ..unsaved import Unsaved
@@ -13,10 +15,20 @@ from .loop import Trainer
 # On a throw-away copy, before the clock: the first steps of a process, of an optimizer or of a compiled model are slow.
 WARM_UP_STEPS = 3
 
+# Of the parameters that a matrix method leaves to AdamW: the same for every such method.
+ADAMW_BETAS = (0.9, 0.95)
+
 
 class TrainingSolver(CallbackSolver):
-    """Trains the task's model with the solver's optimizers. A solver implements :meth:`optimizers`."""
+    """Trains the task's model with the solver's optimizers. A solver implements :meth:`optimizers`.
 
+    Attributes
+    ----------
+    decays : bool
+        Whether the learning rate falls at the end; not for a method that averages its weights instead.
+    """
+
+    decays = True
     owned = (*OWNED, "receive", "prepare", "step", "result")
 
     def optimizers(self, model):
@@ -56,6 +68,7 @@ class TrainingSolver(CallbackSolver):
 
     def result(self):
         trainer = self.trainer
+        trainer.show_weights()
         last = trainer.done == self._task.steps
         train_loss = trainer.take_losses()
         trainer.check()
@@ -74,7 +87,37 @@ class TrainingSolver(CallbackSolver):
 
     def _trainer(self, seed):
         model = self._task.make_model(seed).to(self.device)
-        return Trainer(self._task, model, self.optimizers, seed, self.device, **self._how)
+        return Trainer(self._task, model, self.optimizers, seed, self.device, decays=self.decays, **self._how)
+
+
+class MatrixSolver(TrainingSolver):
+    """A method for hidden matrices and convolution kernels, and AdamW for the rest.
+
+    A solver has the parameters ``adamw_learning_rate`` and ``weight_decay``, and implements :meth:`matrix_optimizer`.
+
+    Attributes
+    ----------
+    kernels : bool
+        Whether the method takes convolution kernels; if not, AdamW does.
+    """
+
+    kernels = True
+
+    def matrix_optimizer(self, parameters):
+        """Return the optimizer of the hidden matrices, a list that is not empty."""
+        raise NotImplementedError
+
+    def optimizers(self, model):
+        """Route the model's parameters: `orthobench.optim.route_parameters` says which go where."""
+        routes = route_parameters(model, kernels=self.kernels)
+        settings = {"lr": self.adamw_learning_rate, "weight_decay": self.weight_decay, "betas": ADAMW_BETAS}
+        return [self.matrix_optimizer(routes.matrix), torch.optim.AdamW(routes.other, **settings)]
+
+    def skip(self, task, **how):
+        """Skip a network that has nothing for the method."""
+        if route_parameters(task.make_model(0), kernels=self.kernels).matrix:
+            return False, None
+        return True, f"{self.name} takes none of this network's parameters: it would be AdamW alone"
 
 
 def state_bytes(optimizers):
