@@ -2,8 +2,8 @@
 
 from benchopt import BasePlot
 
+from orthobench.report.benchmarks import METRICS as LABELS
 from orthobench.report.curves import AGAINST, error_traces, protocol
-from orthobench.report.leaderboard import METRICS as LABELS
 from orthobench.report.page import draw, options, remember, safe
 
 METRICS = ("relative_error", "orthogonality_error", "lmo_gap")
@@ -26,7 +26,7 @@ class Plot(BasePlot):
         return {
             "title": f"{safe(objective)}\n{safe(dataset)}\n{protocol(traces, 'flops')}",
             "xlabel": AGAINST["flops"],
-            "ylabel": f"{LABELS[metric]} (lower is better)",
+            "ylabel": f"{LABELS[metric].label} (lower is better)",
             "scale": "loglog",
         }
 

@@ -2,7 +2,7 @@
 
 from benchopt import BasePlot
 
-from orthobench.report.leaderboard import METRICS as LABELS
+from orthobench.report.benchmarks import METRICS as LABELS
 from orthobench.report.page import draw, options, remember, safe
 from orthobench.report.profiles import protocol, traces_by_spectrum
 
@@ -24,7 +24,7 @@ class Plot(BasePlot):
         return {
             "title": f"{safe(objective)}\n{protocol(_traces(df, objective, metric))}",
             "xlabel": "data set: its number in the legend",
-            "ylabel": f"{LABELS[metric]} (lower is better)",
+            "ylabel": f"{LABELS[metric].label} (lower is better)",
             "scale": "semilog-y",
         }
 

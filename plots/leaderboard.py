@@ -2,8 +2,9 @@
 
 from benchopt import BasePlot
 
-from orthobench.report.leaderboard import BASELINE, COLUMNS, METRICS, format_row, leaderboard, protocol
-from orthobench.report.page import options, rank_cell, remember, safe, shorten, table_cell, table_header
+from orthobench.report.benchmarks import ORTHOGONALISATION
+from orthobench.report.page import options, remember
+from orthobench.report.tables import leaderboard_table
 
 
 class Plot(BasePlot):
@@ -12,26 +13,19 @@ class Plot(BasePlot):
     options = {
         "dataset": lambda df: list(options(df, "dataset_name")),
         "objective": lambda df: list(options(df, "objective_name")),
-        "metric": lambda df: [metric for metric in METRICS if metric != "value" and f"objective_{metric}" in df],
+        "metric": lambda df: [
+            metric for metric in ORTHOGONALISATION.leaderboards if metric != "value" and f"objective_{metric}" in df
+        ],
     }
 
     def plot(self, df, dataset, objective, metric):
-        table = []
-        for row in _rows(df, dataset, objective, metric):
-            rank, *others = format_row(row)
-            table.append([rank_cell(rank, width=2), *map(table_cell, others), table_cell(shorten(row.note))])
-        return table
+        return _table(df, dataset, objective, metric)[0]
 
     def get_metadata(self, df, dataset, objective, metric):
-        rows = _rows(df, dataset, objective, metric)
-        return {
-            "title": f"{safe(objective)}\n{safe(dataset)}\n{safe(protocol(rows, metric, BASELINE))}",
-            "columns": [table_header(name) for name in (*COLUMNS, "first message")],
-            "default_order_column": COLUMNS.index("mean"),
-        }
+        return dict(_table(df, dataset, objective, metric)[1])
 
 
 @remember
-def _rows(df, dataset, objective, metric):
+def _table(df, dataset, objective, metric):
     names = options(df, "dataset_name")[dataset], options(df, "objective_name")[objective]
-    return leaderboard(df, *names, metric, BASELINE)
+    return leaderboard_table(df, *names, metric, ORTHOGONALISATION.baseline)

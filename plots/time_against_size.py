@@ -2,7 +2,7 @@
 
 from benchopt import BasePlot
 
-from orthobench.report.leaderboard import METRICS as LABELS
+from orthobench.report.benchmarks import METRICS as LABELS
 from orthobench.report.names import SQUARE, WIDE
 from orthobench.report.page import draw, options, remember, safe
 from orthobench.report.profiles import protocol, traces_by_size
@@ -20,7 +20,7 @@ class Plot(BasePlot):
         return {
             "title": f"{safe(objective)}\ngaussian, {shape}\n{protocol(_traces(df, objective, shape))}",
             "xlabel": "size: square root of rows times columns",
-            "ylabel": f"{LABELS['time_per_matrix_s']} (lower is better)",
+            "ylabel": f"{LABELS['time_per_matrix_s'].label} (lower is better)",
             "scale": "loglog",
         }
 

@@ -1,4 +1,4 @@
-"""Made-up rows of the root benchmark, with names, columns and texts as its own."""
+"""Made-up rows of the root benchmark and of `benchmark_muon`, with names, columns and texts as their own."""
 
 import functools
 import json
@@ -116,14 +116,99 @@ def by_matrix(dataset, seed, error):
     return json.dumps(found)
 
 
-def fail(frame, solver, seeds, status="diverged", datasets=DATASETS):
+def fail(frame, solver, seeds, status="diverged", datasets=None):
     """Turn the last rows of some cells into failures, as the harness writes them."""
     frame = frame.copy()
-    hit = (frame["solver_name"] == solver) & frame["idx_rep"].isin(list(seeds)) & frame["dataset_name"].isin(datasets)
+    hit = (frame["solver_name"] == solver) & frame["idx_rep"].isin(list(seeds))
+    hit &= frame["dataset_name"].isin(datasets or frame["dataset_name"].unique())
     hit &= frame["stop_val"] == frame[hit]["stop_val"].max()
     frame.loc[hit, "objective_status"] = status
     frame.loc[hit, "objective_message"] = "made to fail"
     numbers = [name for name in frame if name.startswith("objective_") and frame[name].dtype.kind == "f"]
     frame.loc[hit, numbers] = np.nan
-    frame.loc[hit, "objective_by_matrix"] = np.nan
+    texts = [name for name in ("objective_by_matrix", "objective_parameters_by_route") if name in frame]
+    frame.loc[hit, texts] = np.nan
     return frame
+
+
+# ----- training -----
+
+DIGITS, DOCS, CHAIN = "digits[steps=100,width=16]", "python_docs[steps=100]", "markov[order=1,steps=100]"
+TASKS = (DIGITS, DOCS, CHAIN)
+TRAINING = "Training[autocast=False,compile=False,part=held_out]"
+
+_MUON = "adamw_learning_rate=0.01,learning_rate=0.05"
+SGD, ADAMW = "SGD[learning_rate=0.1,momentum=0.9]", "AdamW[learning_rate=0.01,weight_decay=0.01]"
+TORCH_MUON = f"torch.optim.Muon[{_MUON},weight_decay=0.01]"
+OWN_MUON = f"Turbo-Muon[{_MUON},orthogonaliser=muon,weight_decay=0.01]"
+TURBO = f"Turbo-Muon[{_MUON},orthogonaliser=turbo_muon,weight_decay=0.01]"
+
+# After how many steps the distance to the floor is halved.
+HALVED = {SGD: 40.0, ADAMW: 20.0, TORCH_MUON: 12.0, OWN_MUON: 12.0, TURBO: 12.0}
+EVALUATIONS = (0, 20, 40, 60, 80, 100)
+TARGET = 0.3
+ROUTES = {SGD: {"SGD": 5000}, ADAMW: {"AdamW": 5000}, TORCH_MUON: {"Muon": 3000, "AdamW": 2000}}
+
+
+def falling(halved=HALVED):
+    """A loss that falls from 2.3 to a floor of 0.1, with noise of 1 %."""
+
+    def loss(solver, dataset, seed, step):
+        return (0.1 + 2.2 * 0.5 ** (step / halved[solver])) * noise(solver, dataset, seed, step)
+
+    return loss
+
+
+def training_frame(
+    loss=None, time=None, seeds=8, solvers=tuple(HALVED), datasets=TASKS, device="cpu", objective=TRAINING
+):
+    """Rows of ok cells; ``loss`` is a function of (solver, dataset, seed, step), ``time`` in ms of the first three."""
+    loss, time = loss or falling(), time or (lambda solver, dataset, seed: 5 * noise(solver, dataset, seed))
+    rows = []
+    for dataset in datasets:
+        for solver in solvers:
+            for seed in range(seeds):
+                losses = [loss(solver, dataset, seed, step) for step in EVALUATIONS]
+                rows += training_rows(solver, dataset, seed, losses, time(solver, dataset, seed), device, objective)
+    return pd.DataFrame(rows)
+
+
+def training_rows(solver, dataset, seed, losses, step_ms=5.0, device="cpu", objective=TRAINING, target=None):
+    """Rows of one cell, evaluated at `EVALUATIONS` as far as there are losses; a chain has a target for each seed."""
+    floor = 0.1 + 0.001 * seed if dataset == CHAIN else np.nan
+    target = target or (3 * floor if dataset == CHAIN else TARGET)
+    rows, reached = [], np.nan
+    for place, (step, value) in enumerate(zip(EVALUATIONS, losses, strict=False)):
+        if np.isnan(reached) and place and max(losses[place - 1], value) <= target:
+            reached = float(EVALUATIONS[place - 1])
+        shares = {"data": 0.1, "forward": 0.3, "backward": 0.4, "optimizer": 0.15}
+        rows.append(
+            {
+                "dataset_name": dataset,
+                "objective_name": objective,
+                "solver_name": solver,
+                "idx_rep": seed,
+                "stop_val": step,
+                "time": 1e-3 * step_ms * step,
+                "objective_value": value,
+                "objective_held_out_loss": value,
+                "objective_held_out_accuracy": float(np.exp(-value)),
+                "objective_train_loss": 0.9 * value if step else np.nan,
+                "objective_steps": step,
+                "objective_samples_seen": 128 * step,
+                "objective_step_time_ms": step_ms if step else np.nan,
+                **{f"objective_{part}_time_ms": share * step_ms if step else np.nan for part, share in shares.items()},
+                "objective_optimizer_share": shares["optimizer"] / sum(shares.values()) if step else np.nan,
+                "objective_target": target,
+                "objective_floor": floor,
+                "objective_steps_to_target": reached,
+                "objective_time_to_target_s": 1e-3 * step_ms * reached,
+                "objective_optimizer_state_bytes": 40000.0,
+                "objective_parameters_by_route": json.dumps(ROUTES.get(solver, {"TurboMuon": 4000, "AdamW": 1000})),
+                "objective_peak_memory_bytes": 1e6,
+                "objective_status": "ok",
+                "objective_message": "",
+                "objective_env_device": device,
+            }
+        )
+    return rows

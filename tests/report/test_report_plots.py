@@ -26,14 +26,18 @@ ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=\"alert('2')\">&lt;"
 
 
-def plot_class(name):
-    spec = importlib.util.spec_from_file_location(f"plot_{name}", ROOT / "plots" / f"{name}.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.Plot
+def plot_classes(folder):
+    """Map the name of each file of plots in a folder to its class."""
+    found = {}
+    for path in sorted(folder.glob("*.py")):
+        spec = importlib.util.spec_from_file_location(f"{folder.parent.name}_plot_{path.stem}", path)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found[path.stem] = module.Plot
+    return found
 
 
-PLOTS = {path.stem: plot_class(path.stem) for path in sorted((ROOT / "plots").glob("*.py"))}
+PLOTS = plot_classes(ROOT / "plots")
 SCATTERS = [name for name, plot in PLOTS.items() if plot.type == "scatter"]
 
 

@@ -1,74 +1,35 @@
-"""Published claims, read from ``claims.toml``, and whether our rows reproduce them."""
+"""Whether our rows reproduce the published claims of a ``claims.toml``."""
 
-import re
-import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from orthobench.report.benchmarks import BENCHMARKS
 from orthobench.report.cells import cells, check_frame
-from orthobench.report.leaderboard import find_baseline, format_interval, format_number
-from orthobench.report.names import SQUARE, WIDE, in_order, parameters, shape_class, short_names
+from orthobench.report.claims_file import DTYPES, LAST, Claim, load_claims
+from orthobench.report.leaderboard import format_interval, format_number
+from orthobench.report.names import in_order, parameters, selected, shape_class, short_names
 from orthobench.report.statistics import LEVEL, MIN_SEEDS, holm, paired_comparison
+from orthobench.report.survival import TO_TARGET, attempts, has_target
+
+__all__ = ["Check", "Verdict", "check_claims", "load_claims"]
 
 REPRODUCED, NOT_REPRODUCED, NOT_RUN = "reproduced", "not reproduced", "not run here"
 HOLDS, FAILS, UNTESTED = "holds", "fails", "untested"
 ALPHA = 0.05
-LAST = "last"
-
-# What a query may say. Lower is better for each metric.
-METRICS = ("relative_error", "orthogonality_error", "lmo_gap", "time_per_matrix_s", "flops", "matmul_count")
-DIRECTIONS = ("lower", "not higher", "equal")
-SCOPES = ("all", "any")
-SHAPES = ("any", SQUARE, WIDE)
-DEVICES = ("any", "cpu", "cuda")
-DTYPES = ("float32", "bfloat16", "float64")
 
 # A solver that returned no number, or whose claim the harness disproved: evidence, unlike a lack of time or memory.
 _LOST = ("diverged", "refuted")
 
 
 @dataclass(frozen=True)
-class Query:
-    """What to compare: `solver` with `baseline`, by `metric`, on each chosen data set and type."""
-
-    metric: str
-    datasets: tuple  # patterns: * stands for any text, ? for one character
-    dtype: tuple
-    solver: str
-    baseline: str
-    direction: str
-    steps: object = LAST  # or the numbers of iterations of the solver and of the baseline
-    factor: float | None = None  # compare the ratio solver / baseline with it, instead of the difference with 0
-    tolerance: float | None = None  # of "equal": a share of the baseline's mean
-    scope: str = "all"
-    shape: str = "any"
-    device: str = "any"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A published claim and the query that checks it."""
-
-    id: str
-    method: str
-    text: str
-    paper: str
-    reference: str  # an arXiv identifier or an address
-    where: str
-    note: str  # where our check differs from the publication's setting
-    query: Query
-
-
-@dataclass(frozen=True)
 class Check:
-    """A claim on one data set and type. `estimate` is a difference, or a ratio if the query has a factor."""
+    """A claim on one data set and objective. `estimate` is a difference, or a ratio if the query has a factor."""
 
     dataset: str
-    dtype: str
+    setting: str  # the dtype, or what else tells the checks of a data set apart
     outcome: str  # HOLDS, FAILS or UNTESTED
     reason: str
     n: int
@@ -89,186 +50,26 @@ class Verdict:
     elsewhere: tuple = ()  # checks on another device than the claim is about: no evidence, but a figure to show
 
 
-# ----- reading -----
-
-
-def load_claims(path):
-    """Read the claims of a TOML file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If something in it is not as it should be. The message names the file, the claim, the key and what is allowed.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file. Give the claims.toml of the benchmark.")
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also what is not UTF-8
-        raise ValueError(f"{path}: not a TOML file ({error}).") from error
-    top = _take(f"{path}:", content, {"solvers": _names, "claim": _tables})
-    claims = [_claim(path, number, table, top["solvers"]) for number, table in enumerate(top["claim"], start=1)]
-    ids = [claim.id for claim in claims]
-    for name in ids:
-        if ids.count(name) > 1:
-            raise ValueError(f"{path}: claim {name!r}: key 'id' is there {ids.count(name)} times; allowed: once.")
-    return claims
-
-
-def _claim(path, number, table, solvers):
-    name = table.get("id")
-    owner = f"{path}: claim {name!r}:" if isinstance(name, str) else f"{path}: claim number {number}:"
-    fields = {"id": _identifier, "method": _text, "text": _text, "source": _table, "query": _table}
-    given = _take(owner, table, fields, {"note": _text})
-    source = _take(owner, given["source"], {"paper": _text, "where": _text}, {"arxiv": _arxiv, "url": _text}, "source.")
-    if len({"arxiv", "url"} & set(source)) != 1:
-        raise ValueError(f"{owner} key 'source.arxiv' or 'source.url': allowed: exactly one of the two.")
-    query = Query(
-        **_take(
-            owner,
-            given["query"],
-            {
-                "metric": _one_of(METRICS),
-                "datasets": _names,
-                "dtype": _some_of(DTYPES),
-                "solver": _one_of(solvers),
-                "baseline": _one_of(solvers),
-                "direction": _one_of(DIRECTIONS),
-            },
-            {
-                "steps": _steps,
-                "factor": _positive,
-                "tolerance": _positive,
-                "scope": _one_of(SCOPES),
-                "shape": _one_of(SHAPES),
-                "device": _one_of(DEVICES),
-            },
-            "query.",
-        )
-    )
-    if (query.direction == "equal") != (query.tolerance is not None):
-        raise ValueError(f"{owner} key 'query.tolerance': allowed: with direction 'equal', and only with it.")
-    if query.direction == "equal" and query.factor is not None:
-        raise ValueError(f"{owner} key 'query.factor': allowed: with direction 'lower' or 'not higher'.")
-    reference = f"arXiv:{source['arxiv']}" if "arxiv" in source else source["url"]
-    told = {key: given[key] for key in ("id", "method", "text")}
-    return Claim(
-        **told,
-        paper=source["paper"],
-        reference=reference,
-        where=source["where"],
-        note=given.get("note", ""),
-        query=query,
-    )
-
-
-def _take(owner, table, required, optional=(), prefix=""):
-    """Return the checked values of a table; ``required`` and ``optional`` map keys to what checks a value."""
-    checks = {**required, **dict(optional)}
-    for key in table:
-        if key not in checks:
-            raise ValueError(f"{owner} unknown key {prefix + key!r}; allowed: {', '.join(checks)}.")
-    for key in required:
-        if key not in table:
-            raise ValueError(f"{owner} key {prefix + key!r} is missing; required: {', '.join(required)}.")
-    taken = {}
-    for key, value in table.items():
-        try:
-            taken[key] = checks[key](value)
-        except ValueError as error:
-            raise ValueError(f"{owner} key {prefix + key!r} is {value!r}; allowed: {error}.") from None
-    return taken
-
-
-# Each of these returns the value, or raises a ValueError that says what is allowed.
-
-
-def _text(value):
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("some text")
-    return value
-
-
-def _identifier(value):
-    if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", value):
-        raise ValueError("lower-case letters and digits, in words joined by hyphens")
-    return value
-
-
-def _arxiv(value):
-    if not isinstance(value, str) or not re.fullmatch(r"\d{4}\.\d{4,5}(v\d+)?", value):
-        raise ValueError("an arXiv identifier such as 2512.04632")
-    return value
-
-
-def _table(value):
-    if not isinstance(value, dict):
-        raise ValueError("a table")
-    return value
-
-
-def _tables(value):
-    if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
-        raise ValueError("one or more tables [[claim]]")
-    return value
-
-
-def _names(value):
-    if not isinstance(value, list) or not value or not all(isinstance(each, str) and each for each in value):
-        raise ValueError("a list of texts")
-    return tuple(value)
-
-
-def _steps(value):
-    whole = isinstance(value, list) and all(type(each) is int and each >= 1 for each in value)
-    if value != LAST and not (whole and len(value) == 2):
-        raise ValueError("'last', or two numbers of iterations [of the solver, of the baseline]")
-    return value if value == LAST else tuple(value)
-
-
-def _positive(value):
-    if type(value) not in (int, float) or not 0 < value < np.inf:
-        raise ValueError("a number > 0")
-    return float(value)
-
-
-def _one_of(allowed):
-    def check(value):
-        if value not in allowed:
-            raise ValueError(", ".join(allowed))
-        return value
-
-    return check
-
-
-def _some_of(allowed):
-    def check(value):
-        if not isinstance(value, list) or not value or not set(map(str, value)) <= set(allowed):
-            raise ValueError(f"a list of some of {', '.join(allowed)}")
-        return tuple(value)
-
-    return check
-
-
 # ----- checking -----
 
 
 def check_claims(frame, claims):
     """Return the `Verdict` of each claim on the rows of a result.
 
-    A claim is checked on each of its data sets and types, on the seeds that both solvers finished well, by paired t
-    tests at `ALPHA`, Holm-adjusted over these checks (one that can't be made counts with p = 1):
+    A claim is checked on each of its data sets and objectives, on the seeds that both solvers finished well, by paired
+    t tests at `ALPHA`, Holm-adjusted over these checks (one that can't be made counts with p = 1):
 
     - "lower" holds where the solver is separated below the baseline (below ``factor`` times it, if there is one);
     - "not higher" fails where the solver is separated above; a tie counts for the claim;
+    - "higher" and "not lower" are the same the other way round;
     - "equal" holds where the interval of the difference lies within ``tolerance`` times the baseline's mean.
 
     With a factor, the t test is that of the logarithms: it compares the geometric mean of the seeds' ratios.
     Fewer than `MIN_SEEDS` common seeds test nothing. A claim can't hold where cells of its solver failed and the
     baseline's did not; it fails where `MIN_SEEDS` of them diverged or were refuted.
+
+    A good cell that did not reach a target counts with how far it got, less than it would have needed. So a claim can't
+    hold where its solver has such cells, and can't fail where the baseline has; "equal" is untested with any.
 
     A claim about "all" its data sets is not reproduced if it fails on one, and reproduced if it holds on all and each
     pattern has rows. One about "any" is reproduced if it holds on one. Otherwise it was not run here: for lack of
@@ -291,7 +92,7 @@ def _verdict(frame, claim):
         checks, missing = _checks(frame[right], query)
         return Verdict(claim, *_conclude(checks, missing, query), checks)
     # A figure to show, not to judge by: of whatever type these rows have.
-    elsewhere, _ = _checks(frame, replace(query, dtype=DTYPES))
+    elsewhere, _ = _checks(frame, replace(query, dtype=DTYPES if query.dtype else ()))
     there = ", ".join(sorted(set(device.dropna().astype(str)))) or "unknown"
     return Verdict(claim, NOT_RUN, f"it is about {query.device}, and these rows are from: {there}", (), elsewhere)
 
@@ -300,14 +101,14 @@ def _conclude(checks, missing, query):
     """Return the verdict and its reason."""
     by_outcome = {outcome: [c for c in checks if c.outcome == outcome] for outcome in (HOLDS, FAILS, UNTESTED)}
     holding, failing, untested = by_outcome.values()
-    gaps = [f"no rows of {pattern}, {_conditions(query)}" for pattern in missing]
-    gaps += _by_reason(untested, len(checks))
+    gaps = [", ".join([f"no rows of {pattern.replace('|', ' or ')}", *_conditions(query)]) for pattern in missing]
+    gaps += _by_reason(untested, checks)
     if query.scope == "all" and failing:
-        where = "; ".join(_by_reason(failing, len(checks)))
+        where = "; ".join(_by_reason(failing, checks))
         gap = f"; not tested: {'; '.join(gaps)}" if gaps else ""
         return NOT_REPRODUCED, f"fails on {len(failing)} of {len(checks)}: {where}{gap}"
     if query.scope == "any" and holding:
-        return REPRODUCED, f"holds on {_places(holding)}"
+        return REPRODUCED, f"holds on {_places(holding, checks)}"
     if gaps or not checks:
         return NOT_RUN, "; ".join(gaps)
     if query.scope == "any":
@@ -316,23 +117,28 @@ def _conclude(checks, missing, query):
 
 
 def _conditions(query):
-    shape = "" if query.shape == "any" else f", shape {query.shape}"
-    return f"dtype {' or '.join(query.dtype)}{shape}"
+    dtype = [f"dtype {' or '.join(query.dtype)}"] if query.dtype else []
+    return dtype if query.shape == "any" else [*dtype, f"shape {query.shape}"]
 
 
-def _by_reason(checks, total):
+def _by_reason(checks, every):
     """Return one text a reason: where it applies."""
     groups = {}
     for check in checks:
         groups.setdefault(check.reason, []).append(check)
     return [
-        f"{reason}: {'everywhere' if len(group) == total > 1 else _places(group)}" for reason, group in groups.items()
+        f"{reason}: {'everywhere' if len(group) == len(every) > 1 else _places(group, every)}"
+        for reason, group in groups.items()
     ]
 
 
-def _places(checks):
-    names = short_names(dict.fromkeys(check.dataset for check in checks))
-    return ", ".join(f"{names[check.dataset]} ({check.dtype})" for check in checks)
+def _places(checks, every):
+    """Name the data sets and settings of checks, so that they are told apart among all the checks of a claim."""
+    names = short_names(dict.fromkeys(check.dataset for check in every))
+    return ", ".join(names[c.dataset] + (f" ({c.setting})" if c.setting else "") for c in checks)
+
+
+# ----- what is compared -----
 
 
 def _checks(frame, query):
@@ -340,52 +146,139 @@ def _checks(frame, query):
     rows = frame[["dataset_name", "objective_name"]].drop_duplicates()
     chosen = {}
     for dataset, objective in rows.itertuples(index=False, name=None):
-        given = parameters(objective)
         patterns = [pattern for pattern in query.datasets if matches(dataset, pattern)]
-        fits = query.shape in ("any", shape_class(dataset)) and given.get("exponent", "0") in ("0", "0.0")
-        if patterns and fits and given.get("dtype") in query.dtype:
+        if patterns and _is_about(query, dataset, objective):
             chosen[dataset, objective] = patterns
     matched = {pattern for patterns in chosen.values() for pattern in patterns}
     missing = [pattern for pattern in query.datasets if pattern not in matched]
     order = {name: place for place, name in enumerate(in_order(dict.fromkeys(name for name, _ in chosen)))}
-    checks = [
-        _compare(frame, dataset, objective, query)
+    compared = [
+        each
         for dataset, objective in sorted(chosen, key=lambda pair: (order[pair[0]], pair[1]))
+        for each in _compare_pairs(frame, dataset, objective, query)
     ]
-    adjusted = holm([1.0 if np.isnan(check.p) else check.p for check in checks])
-    return tuple(_decide(check, float(p), query) for check, p in zip(checks, adjusted, strict=True)), missing
+    adjusted = holm([1.0 if np.isnan(each.check.p) else each.check.p for each in compared])
+    return tuple(_decide(each, float(p), query) for each, p in zip(compared, adjusted, strict=True)), missing
 
 
 def matches(name, pattern):
-    """Whether a name matches a pattern, in which only * and ? are special: names have brackets of their own."""
-    return fnmatchcase(name, pattern.replace("[", "[[]"))
+    """Whether a name matches one of the patterns that | divides; * and ? are special, and names have brackets."""
+    return any(fnmatchcase(name, each.replace("[", "[[]")) for each in pattern.split("|"))
 
 
-def _compare(frame, dataset, objective, query):
-    """Return the check of one data set: its figures, with the unadjusted p, or why it is untested."""
-    dtype = parameters(objective)["dtype"]
+def _is_about(query, dataset, objective):
+    given = parameters(objective)
+    evidence = BENCHMARKS[query.benchmark].evidence
+    return (
+        query.shape in ("any", shape_class(dataset))
+        and all(given.get(name, values[0]) in values for name, values in evidence.items())
+        and (not query.dtype or given.get("dtype") in query.dtype)
+    )
+
+
+def _setting(query, objective):
+    """Say what tells a check from others on its data set: the dtype, or the objective's options that are on."""
+    given = parameters(objective)
+    if query.dtype:
+        return given["dtype"]
+    usual = BENCHMARKS[query.benchmark].evidence
+    options = {name: value for name, value in given.items() if name not in usual and value != "False"}
+    return ", ".join(name if value == "True" else f"{name}={value}" for name, value in options.items())
+
+
+def _pairs(solvers, query):
+    """Return the (solver, baseline, shared values) to compare, or none and the reason."""
+    chosen = [selected(solvers, name) for name in (query.solver, query.baseline)]
+    absent = [name for name, found in zip((query.solver, query.baseline), chosen, strict=True) if not found]
+    if absent:
+        return [], f"no rows of {' and '.join(absent)}"
+    groups = {}
+    for place, found in enumerate(chosen):
+        for name in found:
+            given = parameters(name)
+            if all(each in given for each in query.same):
+                groups.setdefault(tuple(given[each] for each in query.same), ([], []))[place].append(name)
+    # Values that only one of the two was run with say nothing about the claim.
+    groups = {shared: pair for shared, pair in groups.items() if all(pair)}
+    if not groups:
+        return [], f"no rows of {query.solver} and {query.baseline} with the same {', '.join(query.same)}"
+    for place, name in enumerate((query.solver, query.baseline)):
+        if any(len(pair[place]) > 1 for pair in groups.values()):
+            return [], f"several solvers are {name}: run or report on one"
+    return [(ours, theirs, shared) for shared, ((ours,), (theirs,)) in sorted(groups.items())], ""
+
+
+@dataclass(frozen=True)
+class _End:
+    """How a cell ended: its value, NaN without one; a failure's has none. A bound is less than what it would be."""
+
+    status: str
+    value: float = np.nan
+    bound: bool = False
+
+
+def _ends(rows, dataset, objective, query, solver, place):
+    """Return how each cell of a solver ended, by seed; ``place`` is 0 for the claim's solver, 1 for its baseline."""
+    if query.metric in TO_TARGET:
+        found = attempts(rows, dataset, objective, query.metric)
+        return {
+            each.seed: _End(each.status, each.at, not each.reached) if each.status == "ok" else _End(each.status)
+            for each in found
+            if each.solver == solver
+        }
+    ends = {}
+    for cell in cells(rows[rows["solver_name"] == solver], dataset, objective, query.metric):
+        at = cell.stop_val[-1] if query.steps == LAST else query.steps[place]
+        reached = cell.value[cell.stop_val == at]
+        ends[cell.seed] = _End(cell.status, float(reached[-1]) if cell.ok and len(reached) else np.nan)
+    return ends
+
+
+# ----- one comparison -----
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A check before its p-value is adjusted. Doubts map an outcome to why these rows can't show it."""
+
+    check: Check
+    side: str | None = None  # of the bound on which the solver is; None if the check is as it should be
+    doubts: dict = field(default_factory=dict)
+
+
+def _compare_pairs(frame, dataset, objective, query):
+    """Return what is compared on one data set and objective: a pair, or one for each set of shared parameters."""
+    here = frame[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective)]
+    setting = _setting(query, objective)
+    pairs, lack = _pairs(list(here["solver_name"].unique()), query)
+    if query.metric in TO_TARGET:
+        lack = lack if has_target(here, dataset, objective) else "no target"
+    elif f"objective_{query.metric}" not in frame:
+        lack = f"no column {query.metric}"
+    if lack:
+        return [_Compared(Check(dataset, setting, UNTESTED, lack, 0))]
+    found = []
+    for *solvers, shared in pairs:
+        alike = [f"{name}={value}" for name, value in zip(query.same, shared, strict=True)] if len(pairs) > 1 else []
+        blank = Check(dataset, ", ".join(filter(None, [setting, *alike])), UNTESTED, "", 0)
+        ends = [_ends(here, dataset, objective, query, solver, place) for place, solver in enumerate(solvers)]
+        found.append(_compare(blank, *ends, query))
+    return found
+
+
+def _compare(blank, ours, theirs, query):
+    """Return the figures of one pair, or why it is untested."""
 
     def untested(reason, n=0):
-        return Check(dataset, dtype, UNTESTED, reason, n)
+        return _Compared(replace(blank, reason=reason, n=n))
 
-    if f"objective_{query.metric}" not in frame:
-        return untested(f"no column {query.metric}")
-    here = frame[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective)]
-    found = {name: find_baseline(here["solver_name"].unique(), name) for name in (query.solver, query.baseline)}
-    absent = [name for name, solver in found.items() if solver is None]
-    if absent:
-        return untested(f"no rows of {' and '.join(absent)}")
-
-    ours, theirs = _last_values(here, dataset, objective, query)
-    failed = {seed: status for seed, status in ours.items() if isinstance(status, str)}
-    failed = {seed: status for seed, status in failed.items() if not isinstance(theirs.get(seed, ""), str)}
-    lost = [status for status in failed.values() if status in _LOST]
+    finished = [seed for seed, end in theirs.items() if end.status == "ok"]
+    failed = [ours[seed].status for seed in finished if seed in ours and ours[seed].status != "ok"]
+    lost = [status for status in failed if status in _LOST]
     if len(lost) >= MIN_SEEDS:
-        statuses = " or ".join(sorted(set(lost)))
-        return Check(dataset, dtype, FAILS, f"{query.solver} {statuses} where {query.baseline} did not", len(lost))
-    values = [
-        pd.Series({s: v for s, v in each.items() if not isinstance(v, str)}, dtype=float) for each in (ours, theirs)
-    ]
+        told = f"{query.solver} {' or '.join(sorted(set(lost)))} where {query.baseline} did not"
+        return _Compared(replace(blank, outcome=FAILS, reason=told, n=len(lost)))
+    values = [pd.Series({seed: end.value for seed, end in ends.items()}, dtype=float) for ends in (ours, theirs)]
     a, b = (each[np.isfinite(each)] for each in values)
     common = a.index.intersection(b.index)
     if len(common) < MIN_SEEDS:
@@ -393,8 +286,7 @@ def _compare(frame, dataset, objective, query):
         lack = f", {len(failed)} of {query.solver} failed" if failed else ""
         return untested(f"{len(common)} common seeds{points}{lack}, {MIN_SEEDS} needed", len(common))
     a, b = a[common], b[common]
-    # Survivors alone can show that a claim fails, never that it holds.
-    reason = f"{len(failed)} cells of {query.solver} failed where {query.baseline} did not" if failed else ""
+    doubts = _doubts(query, len(failed), *(sum(ends[seed].bound for seed in common) for ends in (ours, theirs)))
     if query.factor is None:
         test = paired_comparison(a, b)
         shown = (test.difference, test.low, test.high)
@@ -404,51 +296,44 @@ def _compare(frame, dataset, objective, query):
         shown = tuple(float(np.exp(x)) for x in (ratio.difference, ratio.low, ratio.high))
     else:
         return untested(f"a ratio needs {query.metric} > 0", len(common))
+    estimate, low, high = shown
+    check = replace(blank, n=len(common), estimate=estimate, low=low, high=high)
     if query.direction == "equal":
         margin = query.tolerance * float(b.abs().mean())
-        if -margin <= test.low and test.high <= margin:
-            outcome, told = HOLDS, "equal within the tolerance"
-        else:
-            outcome, told = FAILS, "not equal within the tolerance"
-        return _guarded(Check(dataset, dtype, outcome, told, len(common), *shown), reason)
-    # _decide looks at the sign and the adjusted p-value.
+        within = -margin <= test.low and test.high <= margin
+        told = f"{'' if within else 'not '}equal within the tolerance"
+        return _Compared(_guarded(replace(check, outcome=HOLDS if within else FAILS, reason=told), doubts))
     side = "higher" if test.difference > 0 else "lower" if test.difference < 0 else ""
-    return Check(dataset, dtype, side, reason, len(common), *shown, test.p)
+    return _Compared(replace(check, p=test.p), side, doubts)
 
 
-def _last_values(rows, dataset, objective, query):
-    """Return, for the solver and for the baseline, by seed: the value, NaN without one, or the status of a failure."""
-    by_name = {}
-    for cell in cells(rows, dataset, objective, query.metric):
-        by_name.setdefault(cell.solver, []).append(cell)
-    found = []
-    for name, place in ((query.solver, 0), (query.baseline, 1)):
-        values = {}
-        for cell in by_name[find_baseline(by_name, name)]:
-            at = cell.stop_val[-1] if query.steps == LAST else query.steps[place]
-            reached = cell.value[cell.stop_val == at]
-            values[cell.seed] = (float(reached[-1]) if len(reached) else np.nan) if cell.ok else cell.status
-        found.append(values)
-    return found
+def _doubts(query, failed, unreached, baseline_unreached):
+    """Map outcomes to why the rows can't show them: survivors alone can show that a claim fails, not that it holds."""
+    doubts = {HOLDS: [], FAILS: []}
+    if failed:
+        doubts[HOLDS].append(f"{failed} cells of {query.solver} failed where {query.baseline} did not")
+    for count, name, outcome in ((unreached, query.solver, HOLDS), (baseline_unreached, query.baseline, FAILS)):
+        for each in (HOLDS, FAILS) if query.direction == "equal" else (outcome,):
+            if count:
+                doubts[each].append(f"{count} cells of {name} did not reach the target")
+    return {outcome: " and ".join(reasons) for outcome, reasons in doubts.items() if reasons}
 
 
-def _decide(check, p, query):
-    """Return a compared check with its outcome by the adjusted p-value."""
-    if check.outcome not in ("higher", "lower", ""):
-        return check
-    separated = p <= ALPHA and check.outcome != ""
+def _decide(compared, p, query):
+    """Return the check with its outcome by the adjusted p-value."""
+    if compared.side is None:
+        return compared.check
+    separated = p <= ALPHA and compared.side != ""
     bound = "" if query.factor is None else f" than {format_number(query.factor)} times {query.baseline}"
-    told = f"{check.outcome}{bound}" if separated else "no difference found"
-    if query.direction == "lower":
-        outcome = HOLDS if separated and check.outcome == "lower" else FAILS
-    else:
-        outcome = FAILS if separated and check.outcome == "higher" else HOLDS
-    return _guarded(replace(check, outcome=outcome, reason=told, p=p), check.reason)
+    told = f"{compared.side}{bound}" if separated else "no difference found"
+    right = compared.side == query.wanted
+    outcome = (HOLDS if right else FAILS) if separated else FAILS if query.strict else HOLDS
+    return _guarded(replace(compared.check, outcome=outcome, reason=told, p=p), compared.doubts)
 
 
-def _guarded(check, failures):
-    """Return the check, untested if it would hold on survivors alone."""
-    return replace(check, outcome=UNTESTED, reason=failures) if failures and check.outcome == HOLDS else check
+def _guarded(check, doubts):
+    """Return the check, untested if these rows can't show its outcome."""
+    return replace(check, outcome=UNTESTED, reason=doubts[check.outcome]) if check.outcome in doubts else check
 
 
 # ----- text -----
@@ -457,11 +342,17 @@ COLUMNS = ("verdict", "method", "claim", "source", "our figure", "where it fails
 CHECK_COLUMNS = ("data set", "dtype", "outcome", "n", "our figure", "p", "reason")
 
 
+def check_columns(query):
+    """Return the columns of the table of a claim's checks."""
+    return CHECK_COLUMNS if query.dtype else tuple("setting" if name == "dtype" else name for name in CHECK_COLUMNS)
+
+
 def decisive(verdict):
     """Return the check whose figure stands for a claim: the worst of "all", the best of "any"; None without one."""
     query = verdict.claim.query
     checks = [c for c in verdict.checks or verdict.elsewhere if np.isfinite(c.estimate)]
-    size = (lambda c: abs(c.estimate)) if query.direction == "equal" else (lambda c: c.estimate)
+    sign = -1 if query.wanted == "higher" else 1
+    size = (lambda c: abs(c.estimate)) if query.direction == "equal" else (lambda c: sign * c.estimate)
     return (max if query.scope == "all" else min)(checks, key=size, default=None)
 
 
@@ -476,17 +367,11 @@ def format_figure(check, query):
 
 def format_verdict(verdict):
     """Return the cells of a verdict as text, in the order of `COLUMNS`."""
-    claim, check = verdict.claim, decisive(verdict)
+    claim, check, checks = verdict.claim, decisive(verdict), verdict.checks or verdict.elsewhere
     figure = "n/a"
     if check:
-        rank = (
-            ""
-            if len(verdict.checks or verdict.elsewhere) == 1
-            else "worst: "
-            if claim.query.scope == "all"
-            else "best: "
-        )
-        figure = f"{rank}{format_figure(check, claim.query)}, n = {check.n}, {_places([check])}"
+        rank = "" if len(checks) == 1 else "worst: " if claim.query.scope == "all" else "best: "
+        figure = f"{rank}{format_figure(check, claim.query)}, n = {check.n}, {_places([check], checks)}"
     if verdict.elsewhere:
         figure = f"no evidence, on another device: {figure}"
     note = f" ({claim.note})" if claim.note else ""
@@ -503,14 +388,22 @@ def format_verdict(verdict):
 def format_check(check, query):
     """Return the cells of a check as text, in the order of `CHECK_COLUMNS`."""
     figure, p = format_figure(check, query), format_number(check.p)
-    return [check.dataset, check.dtype, check.outcome, str(check.n), figure, p, check.reason]
+    return [check.dataset, check.setting, check.outcome, str(check.n), figure, p, check.reason]
 
 
-def protocol():
-    """Say in one line by which rules a claim is judged."""
+def protocol(listed=()):
+    """Say in one line by which rules these claims are judged."""
+    queries = [claim.query for claim in listed]
+    unit = "type" if all(query.dtype for query in queries) else "objective"
+    unreached = (
+        "; a cell that did not reach a target counts with how far it got: with one of its solver's a claim can't hold, "
+        "with one of its baseline's it can't fail"
+        if any(query.metric in TO_TARGET for query in queries)
+        else ""
+    )
     return (
-        f"on each data set and type: paired by seed, n ≥ {MIN_SEEDS} common seeds, {100 * LEVEL:.0f} % Student t "
+        f"on each data set and {unit}: paired by seed, n ≥ {MIN_SEEDS} common seeds, {100 * LEVEL:.0f} % Student t "
         f"intervals, p Holm-adjusted over the claim's data sets, separated at {100 * ALPHA:.0f} %; where a claim is "
         "that something is not higher, a tie counts for it; ratios are geometric means over seeds; failed cells are no "
-        f"evidence for a claim, and against it where {MIN_SEEDS} diverge or are refuted"
+        f"evidence for a claim, and against it where {MIN_SEEDS} diverge or are refuted{unreached}"
     )

@@ -1,4 +1,4 @@
-"""The curves of error against method time or work: what to draw, without how it looks."""
+"""Curves of a metric, such as the error against method time or work: what to draw, without how it looks."""
 
 from dataclasses import dataclass
 
@@ -30,11 +30,7 @@ class Trace:
 def error_traces(frame, dataset, objective, metric="relative_error", against="time"):
     """Return the traces of a metric against cumulative method time, or against floating-point operations.
 
-    Per solver: the median over its good cells at each step, with the interval of `median_interval` as a band, and at
-    the last point one error bar for each axis. A cell that ends before the others keeps its last point, so that n is
-    the same all along a curve. Each failed cell is a line of its own, up to where it failed. One that failed before it
-    had a value is at the top, and its label says so. A solver without figures along the axis (a factorisation has no
-    count of operations) has no curve.
+    See `draw_cells`. A solver without figures along the axis (a factorisation has no count of operations) has no curve.
 
     Parameters
     ----------
@@ -53,6 +49,29 @@ def error_traces(frame, dataset, objective, metric="relative_error", against="ti
         along = [cell.time for cell in found]
     else:
         along = [cell.value for cell in cells(frame, dataset, objective, against)]
+    return draw_cells(found, along)
+
+
+def draw_cells(found, along, scale="loglog", worst=max, labels=None):
+    """Return the traces of cells.
+
+    Per solver: the median over its good cells at each step, with the interval of `median_interval` as a band, and at
+    the last point one error bar for each axis. A cell that ends before the others keeps its last point, so that n is
+    the same all along a curve. Each failed cell is a line of its own, up to where it failed. One that failed before it
+    had a value is at the worst one of the figure, and its label says so.
+
+    Parameters
+    ----------
+    found : list of Cell
+    along : list of numpy.ndarray
+        The horizontal coordinates of each cell's points.
+    scale : str
+        "loglog", "semilog-y" or "linear": a logarithmic axis shows nothing that is not positive.
+    worst : callable
+        `max`, or `min` where higher is better.
+    labels : dict, optional
+        How to call solvers; by their names unless given.
+    """
     by_solver = {}
     for cell, x in zip(found, along, strict=True):
         by_solver.setdefault(cell.solver, []).append((cell, x))
@@ -60,16 +79,23 @@ def error_traces(frame, dataset, objective, metric="relative_error", against="ti
     traces = []
     for solver, own in by_solver.items():
         good = [(cell, x) for cell, x in own if cell.ok and np.isfinite(cell.value).any()]
-        traces += _curve(solver, good) if good else []
+        traces += _curve(solver, good, (labels or {}).get(solver, solver)) if good else []
 
-    left = min((x for each in along for x in each if np.isfinite(x) and x > 0), default=1.0)
-    top = max((v for cell in found for v in cell.value if np.isfinite(v) and v > 0), default=1.0)
-    for own in by_solver.values():
-        traces += _failures(own, left, top)
+    can_show_x, can_show_y = _shown_by(scale == "loglog"), _shown_by(scale != "linear")
+    left = min((x for each in along for x in each[can_show_x(each)]), default=1.0)
+    edge = worst((v for cell in found for v in cell.value[can_show_y(cell.value)]), default=1.0)
+    place = float(edge), "top" if worst is max else "bottom"
+    for solver, own in by_solver.items():
+        traces += _failures(own, (labels or {}).get(solver, solver), float(left), place, can_show_x, can_show_y)
     return traces
 
 
-def _curve(solver, good):
+def _shown_by(logarithmic):
+    """Return the function that says which values such an axis can show."""
+    return lambda values: np.isfinite(values) & ((values > 0) if logarithmic else True)
+
+
+def _curve(solver, good, label):
     """Return the error bars, then the curve: the legend takes its symbol from the last trace of a label."""
     along, value = (
         pd.DataFrame({cell.seed: pd.Series(figures, index=cell.stop_val) for cell, figures in pairs})
@@ -85,29 +111,30 @@ def _curve(solver, good):
     across, up = [point.estimate for point in x], [point.estimate for point in y]
     n = len(good)
     if n == 1:  # nothing to estimate a spread from
-        return [Trace(solver, solver, "curve", across, up, 1)]
+        return [Trace(solver, label, "curve", across, up, 1)]
     return [
-        Trace(solver, solver, "line", [across[-1]] * 2, [y[-1].low, y[-1].high], n),
-        Trace(solver, solver, "line", [x[-1].low, x[-1].high], [up[-1]] * 2, n),
-        Trace(solver, solver, "curve", across, up, n, [point.low for point in y], [point.high for point in y]),
+        Trace(solver, label, "line", [across[-1]] * 2, [y[-1].low, y[-1].high], n),
+        Trace(solver, label, "line", [x[-1].low, x[-1].high], [up[-1]] * 2, n),
+        Trace(solver, label, "curve", across, up, n, [point.low for point in y], [point.high for point in y]),
     ]
 
 
-def _failures(own, left, top):
+def _failures(own, name, left, place, can_show_x, can_show_y):
     """Return the line and the cross of each failed cell; a solver's failures of one kind share a legend entry."""
     traces = []
     for cell, along in own:
         if cell.ok:
             continue
-        shown = (along > 0) & (cell.value > 0)  # what a logarithmic axis can show; False for NaN
+        shown = can_show_x(along) & can_show_y(cell.value)
         x, y = along[shown].tolist(), cell.value[shown].tolist()
-        end = float(along[-1]) if along[-1] > 0 else x[-1] if x else left
-        if y and not shown[-1]:  # the failure itself, at the last error that was reached
+        end = float(along[-1]) if can_show_x(along[-1]) else x[-1] if x else left
+        if y and not shown[-1]:  # the failure itself, at the last value that was reached
             x, y = [*x, end], [*y, y[-1]]
         count = sum(other.status == cell.status for other, _ in own)
-        label = f"{cell.solver}: {cell.status.replace('_', ' ')}, {count} of {len(own)} seeds"
+        label = f"{name}: {cell.status.replace('_', ' ')}, {count} of {len(own)} seeds"
         if not y:
-            x, y, label = [end], [float(top)], f"{label} (no value: drawn at the top)"
+            edge, side = place
+            x, y, label = [end], [edge], f"{label} (no value: drawn at the {side})"
         traces.append(Trace(cell.solver, label, "line", x, y, 1))
         traces.append(Trace(cell.solver, label, "failed", x[-1:], y[-1:], 1))
     return traces

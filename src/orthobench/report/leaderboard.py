@@ -6,19 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from orthobench.report.benchmarks import HIGHER, METRICS, recognise
 from orthobench.report.cells import cells
+from orthobench.report.names import selected
 from orthobench.report.statistics import LEVEL, MIN_SEEDS, Comparison, holm, interval, paired_comparison, rank_with_ties
-
-BASELINE = "Muon"  # of the root benchmark, chosen before any run
-
-# What a leaderboard can show. Lower is better for each of them.
-METRICS = {
-    "relative_error": "relative error",
-    "orthogonality_error": "orthogonality error",
-    "lmo_gap": "LMO gap",
-    "time_per_matrix_s": "time per matrix (s)",
-    "value": "monitored value",
-}
 
 
 @dataclass(frozen=True)
@@ -43,36 +34,32 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
     """Compare the solvers on one data set and objective by the last point of each cell.
 
     A cell that did not end well counts as failed and is averaged nowhere, whatever it reached before; a solver with no
-    good cell keeps its row. Ranks are those of `rank_with_ties`. Differences are paired by seed against the baseline,
-    their p-values Holm-adjusted over all the other solvers (an untested one counts with p = 1).
+    good cell keeps its row. Ranks are those of `rank_with_ties`, 1 for the best. Differences are paired by seed against
+    the baseline, their p-values Holm-adjusted over all the other solvers (an untested one counts with p = 1).
 
     Parameters
     ----------
     metric : str
-        A key of `METRICS`, without ``objective_``.
+        One of the benchmark's `leaderboards`, without ``objective_``.
     baseline : str or None
-        The solver to compare with: its full name, or the part before its parameters if only one solver has it.
+        The solver to compare with: its full name, or one that selects it alone, such as ``AdamW``.
 
     Returns
     -------
     list of Row
-        By mean, the solvers without one last.
+        The best mean first, the solvers without one last.
 
     Raises
     ------
     ValueError
-        If the metric is not one of `METRICS`, or for the reasons given in `cells`.
+        If the benchmark has no leaderboard of the metric, or for the reasons given in `cells`.
     """
-    if metric not in METRICS:
-        raise ValueError(f"no leaderboard of {metric!r}; choose one of {', '.join(METRICS)}.")
-    by_solver = {}
-    for cell in cells(frame, dataset, objective, metric):
-        by_solver.setdefault(cell.solver, []).append(cell)
-    values = {
-        solver: pd.Series({cell.seed: cell.value[-1] for cell in own if cell.ok}, dtype=float).dropna()
-        for solver, own in by_solver.items()
-    }
-    ranks = rank_with_ties(pd.DataFrame(values, columns=list(values)))
+    allowed = recognise(frame).leaderboards
+    if metric not in allowed:
+        raise ValueError(f"no leaderboard of {metric!r}; choose one of {', '.join(allowed)}.")
+    by_solver = cells_by_solver(frame, dataset, objective, metric)
+    values = last_values(by_solver)
+    ranks = rank_with_ties(to_rank(values, metric))
     differences = _differences(values, find_baseline(by_solver, baseline))
 
     rows = []
@@ -98,14 +85,35 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
                 note=next((cell.message for cell in failed if cell.message), ""),
             )
         )
-    return sorted(rows, key=lambda row: (np.isnan(row.mean), np.nan_to_num(row.mean), row.solver))
+    sign = -1 if METRICS[metric].better == HIGHER else 1
+    return sorted(rows, key=lambda row: (np.isnan(row.mean), sign * np.nan_to_num(row.mean), row.solver))
+
+
+def cells_by_solver(frame, dataset, objective, metric):
+    """Map each solver to its cells on one data set and objective; raises as `cells` does."""
+    by_solver = {}
+    for cell in cells(frame, dataset, objective, metric):
+        by_solver.setdefault(cell.solver, []).append(cell)
+    return by_solver
+
+
+def last_values(by_solver):
+    """Map each solver to the last values of its good cells, a Series by seed."""
+    return {
+        solver: pd.Series({cell.seed: cell.value[-1] for cell in own if cell.ok}, dtype=float).dropna()
+        for solver, own in by_solver.items()
+    }
+
+
+def to_rank(values, metric):
+    """Return a table in which the smaller value is the better one: one row a seed, one column a solver."""
+    table = pd.DataFrame(values, columns=list(values))
+    return -table if METRICS[metric].better == HIGHER else table
 
 
 def find_baseline(solvers, baseline):
-    """Return the solver that the baseline's name means: itself, or the only ``name[...]``; None if there is none."""
-    matches = [solver for solver in solvers if baseline is not None and solver.split("[")[0] == baseline]
-    if baseline in solvers:
-        return baseline
+    """Return the only solver that the baseline's name selects; None if it selects none, or several."""
+    matches = [] if baseline is None else selected(list(solvers), baseline)
     return matches[0] if len(matches) == 1 else None
 
 
@@ -192,8 +200,9 @@ def protocol(rows, metric, baseline=None):
         difference = f"no difference: the baseline {baseline} is not in this table, or not once; "
     else:
         difference = ""
+    shown = METRICS[metric]
     return (
-        f"{METRICS[metric]}, lower is better: mean over seeds ({seeds}), {100 * LEVEL:.0f} % Student t interval; "
+        f"{shown.label}, {shown.better} is better: mean over seeds ({seeds}), {100 * LEVEL:.0f} % Student t interval; "
         f"{difference}rank a-b: a tie (paired t tests at 5 %, Holm-adjusted over all pairs, n ≥ {MIN_SEEDS}); "
         "†: failed cells, left out of every mean"
     )

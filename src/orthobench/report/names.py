@@ -1,4 +1,4 @@
-"""What the names of data sets and objectives say: ``spectrum[columns=128,count=4,kind=levy,rows=128]``."""
+"""What the names of data sets, objectives and solvers say: ``spectrum[columns=128,count=4,kind=levy,rows=128]``."""
 
 import math
 
@@ -57,14 +57,44 @@ def in_order(names):
 
 def short_names(names):
     """Map each data set to a short name, or to its own where the short one would mean two of them."""
-    short = {name: _short(name) for name in names}
-    return {name: text if list(short.values()).count(text) == 1 else name for name, text in short.items()}
+    return _unless_ambiguous({name: _short(name, names) for name in names})
 
 
-def _short(name):
+def selected(names, selector):
+    """Return the names that a selector means, as Benchopt's ``-s`` reads one.
+
+    That is the name itself, or else those of its family that have all of the selector's parameters.
+    """
+    if selector in names:
+        return [selector]
+    wanted = parameters(selector).items()
+    return [name for name in names if family(name) == family(selector) and wanted <= parameters(name).items()]
+
+
+def short_solvers(names):
+    """Map each solver to its family and those of its parameters in which solvers of the family differ.
+
+    What is left selects the solver among these names.
+    """
+    return _unless_ambiguous({name: _distinctive(name, names) for name in names})
+
+
+def _distinctive(name, names):
+    siblings = [parameters(other) for other in names if family(other) == family(name)]
+    differing = [f"{k}={v}" for k, v in parameters(name).items() if any(other.get(k) != v for other in siblings)]
+    return f"{family(name)}[{','.join(differing)}]" if differing else family(name)
+
+
+def _unless_ambiguous(short):
+    """Replace each short name that is empty, or would mean two, by the whole one."""
+    texts = list(short.values())
+    return {name: text if text and texts.count(text) == 1 else name for name, text in short.items()}
+
+
+def _short(name, names):
     given, dimensions = parameters(name), shape(name)
     if family(name) in ("gaussian", "spectrum") and dimensions:
         return f"{regime(name)} {dimensions[0]}x{dimensions[1]}"
     if family(name) == "momenta" and {"network", "step"} <= set(given):
         return f"{given['network']} momenta, step {given['step']}"
-    return name
+    return name if family(name) in _FAMILIES else _distinctive(name, names)

@@ -56,6 +56,24 @@ def table_header(name):
     return name + "\u00a0" * 7
 
 
+def table(title, columns, rows, **metadata):
+    """Return the cells and the metadata of a table as Benchopt's table plots take them; all of it is text.
+
+    Parameters
+    ----------
+    title : list of str
+        One line each.
+    """
+    cells = [[table_cell(text) for text in row] for row in rows]
+    title = "\n".join(safe(line) for line in title if line)
+    return cells, {"title": title, "columns": [table_header(name) for name in columns], **metadata}
+
+
+def metric_menu(frame, metrics):
+    """Return those metrics that the rows have, for a menu; the monitored value if they have none, as if all failed."""
+    return [metric for metric in metrics if f"objective_{metric}" in frame] or ["value"]
+
+
 def rank_cell(text, width):
     """Return a rank padded so that ranks sort as text: "2-3" before "10", and what is no rank after both."""
     digits = len(re.match(r"\d*", text)[0])

@@ -35,6 +35,18 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """The mean of one - other over the ``n`` common seeds, and whether it separates the two solvers."""
+
+    one: str
+    other: str
+    difference: float
+    p: float  # Holm-adjusted over all pairs; 1 below MIN_SEEDS common seeds
+    n: int
+    separated: bool
+
+
+@dataclass(frozen=True)
 class Rank:
     """The best and the worst rank a solver can have; None where all its cells failed."""
 
@@ -179,13 +191,38 @@ def paired_comparison(a, b, level=LEVEL):
     return Comparison(mean.estimate, mean.low, mean.high, p, n)
 
 
+def gaps(table, alpha=0.05):
+    """Compare all pairs of solvers, and say which can be separated.
+
+    Two solvers are separated if the paired t test on their common seeds, Holm-adjusted over all pairs, has p <= alpha,
+    and they share at least `MIN_SEEDS` seeds; pairs with fewer count in the adjustment with p = 1.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As for `rank_with_ties`.
+
+    Returns
+    -------
+    list of Gap
+        Of the solvers that have values.
+    """
+    values = {solver: table[solver].dropna() for solver in table}
+    pairs = list(combinations([solver for solver in table if len(values[solver])], 2))
+    tests = [paired_comparison(values[one], values[other]) for one, other in pairs]
+    adjusted = holm([test.p if test.n >= MIN_SEEDS else 1.0 for test in tests])
+    return [
+        Gap(one, other, test.difference, float(p), test.n, bool(p <= alpha and test.difference != 0))
+        for (one, other), test, p in zip(pairs, tests, adjusted, strict=True)
+    ]
+
+
 def rank_with_ties(table, alpha=0.05):
     """Rank solvers, smaller values first, and show as ties those that can't be separated.
 
-    Two solvers are separated if the paired t test on their common seeds, Holm-adjusted over all pairs, has p <= alpha,
-    and they share at least `MIN_SEEDS` seeds; pairs with fewer count in the adjustment with p = 1. The best rank of a
-    solver is 1 + the number of solvers separated above it, the worst is the number of ranked solvers minus those
-    separated below it. All the ranks that are shown hold together with probability 1 - alpha.
+    `gaps` says which pairs are separated. The best rank of a solver is 1 + the number of solvers separated above it,
+    the worst is the number of ranked solvers minus those separated below it. All the ranks that are shown hold
+    together with probability 1 - alpha.
 
     Parameters
     ----------
@@ -209,24 +246,20 @@ def rank_with_ties(table, alpha=0.05):
     """
     if not (table.index.is_unique and table.columns.is_unique):
         raise ValueError("A table to rank has each seed and each solver once.")
-    values = {solver: table[solver].dropna() for solver in table}
-    ranked = [solver for solver in table if len(values[solver])]
-    pairs = list(combinations(ranked, 2))
-    tests = [paired_comparison(values[one], values[other]) for one, other in pairs]
-    adjusted = holm([test.p if test.n >= MIN_SEEDS else 1.0 for test in tests])
-
+    found = {solver: int(table[solver].notna().sum()) for solver in table}
+    ranked = [solver for solver, n in found.items() if n]
     above, below = dict.fromkeys(ranked, 0), dict.fromkeys(ranked, 0)
-    for (one, other), test, p in zip(pairs, tests, adjusted, strict=True):
-        if p <= alpha and test.difference != 0:
-            better, worse = (one, other) if test.difference < 0 else (other, one)
+    for gap in gaps(table, alpha):
+        if gap.separated:
+            better, worse = (gap.one, gap.other) if gap.difference < 0 else (gap.other, gap.one)
             above[worse] += 1
             below[better] += 1
     return {
         solver: Rank(
             best=1 + above[solver] if solver in above else None,
             worst=len(ranked) - below[solver] if solver in below else None,
-            n=len(values[solver]),
-            failed=len(table) - len(values[solver]),
+            n=n,
+            failed=len(table) - n,
         )
-        for solver in table
+        for solver, n in found.items()
     }

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pandas as pd
 
+from orthobench.report import survival
+from orthobench.report.benchmarks import BENCHMARKS, recognise
 from orthobench.report.cells import check_frame
 from orthobench.report.claims import COLUMNS as CLAIM_COLUMNS
 from orthobench.report.claims import check_claims, format_verdict, load_claims
 from orthobench.report.claims import protocol as claims_protocol
-from orthobench.report.leaderboard import BASELINE, COLUMNS, METRICS, format_row, leaderboard, protocol
+from orthobench.report.leaderboard import COLUMNS, format_row, leaderboard, protocol
 from orthobench.report.page import one_line
+from orthobench.report.separable import separable
 
-_REMEDY = "Give a .parquet file that `benchopt run .` wrote; they are in the benchmark's outputs/ folder."
+_REMEDY = "Give a .parquet file that `benchopt run` wrote; they are in the benchmark's outputs/ folder."
 
 
 def read_frame(path):
@@ -33,25 +36,59 @@ def read_frame(path):
         raise ValueError(f"{path}: not a parquet file ({one_line(error)}). {_REMEDY}") from error
     try:
         check_frame(frame)
+        recognise(frame)
     except ValueError as error:
         raise ValueError(f"{path}: {error} {_REMEDY}") from error
     return frame
 
 
-def render_leaderboard(frame, dataset, objective, metric="relative_error", baseline=BASELINE):
-    """Return the leaderboard of one data set and objective as aligned text, the messages of failures below it."""
+def render_leaderboard(frame, dataset, objective, metric=None, baseline=None):
+    """Return the leaderboard of one data set and objective as aligned text, the messages of failures below it.
+
+    The metric and the baseline are those of the benchmark whose rows these are, unless others are given.
+    """
+    benchmark = recognise(frame)
+    metric, baseline = metric or benchmark.metric, baseline or benchmark.baseline
     rows = leaderboard(frame, dataset, objective, metric, baseline)
-    table = [list(COLUMNS), *([one_line(cell) for cell in format_row(row)] for row in rows)]
+    title = [f"{objective} | {dataset}", protocol(rows, metric, baseline)]
+    return _render(title, COLUMNS, [format_row(row) for row in rows], rows)
+
+
+def render_to_target(frame, dataset, objective, metric="steps_to_target"):
+    """Return steps or time to the target, on one data set and objective, as aligned text."""
+    rows = survival.to_target(frame, dataset, objective, metric)
+    targets = survival.levels(frame, dataset, objective, "target")
+    title = [f"{objective} | {dataset}", survival.protocol(rows, targets, metric)]
+    return _render(title, survival.COLUMNS, [survival.format_row(row, metric) for row in rows], rows)
+
+
+def _render(title, columns, cells, rows):
+    title = list(map(one_line, title))
+    if not rows:
+        return "\n".join(title)
+    table = [list(columns), *([one_line(text) for text in row] for row in cells)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
     lines.insert(1, "  ".join("-" * width for width in widths))
     notes = [f"! {one_line(row.solver)}: {one_line(row.note)}" for row in rows if row.note]
-    title = f"{one_line(objective)} | {one_line(dataset)}"
-    return "\n".join([title, protocol(rows, metric, baseline), "", *lines, *notes])
+    return "\n".join([*title, "", *lines, *notes])
 
 
-def print_leaderboard(parquet_path, metric="relative_error", baseline=BASELINE):
-    """Print one leaderboard a data set and objective.
+def _sections(frame, dataset, objective, metric, baseline):
+    """Return what is printed of one data set and objective."""
+    benchmark = recognise(frame)
+    if metric in benchmark.to_target:
+        return [render_to_target(frame, dataset, objective, metric)]
+    sections = [render_leaderboard(frame, dataset, objective, metric, baseline)]
+    if benchmark.to_target:
+        if metric in (None, benchmark.metric):
+            sections.append(render_to_target(frame, dataset, objective))
+        sections.append("\n".join(map(one_line, separable(frame, dataset, objective, metric or benchmark.metric))))
+    return sections
+
+
+def print_leaderboard(parquet_path, metric=None, baseline=None):
+    """Print one leaderboard a data set and objective; of training also the steps to the target, and which gaps count.
 
     Raises
     ------
@@ -60,18 +97,18 @@ def print_leaderboard(parquet_path, metric="relative_error", baseline=BASELINE):
     """
     frame = read_frame(parquet_path)
     try:
-        tables = [
-            render_leaderboard(frame, dataset, objective, metric, baseline)
+        texts = [
+            "\n\n".join(_sections(frame, dataset, objective, metric, baseline))
             for dataset, objective in frame[["dataset_name", "objective_name"]].drop_duplicates().to_numpy()
         ]
     except ValueError as error:
         raise ValueError(f"{parquet_path}: {error}") from error
-    print("\n\n\n".join(tables) if tables else f"{parquet_path}: no rows.")
+    print("\n\n\n".join(texts) if texts else f"{parquet_path}: no rows.")
 
 
 def render_claims(frame, claims):
     """Return the verdicts as text: one paragraph a claim, labelled as on the page."""
-    paragraphs = [claims_protocol()]
+    paragraphs = [claims_protocol(claims)]
     for verdict in check_claims(frame, claims):
         first, *others = map(one_line, format_verdict(verdict))
         lines = [f"  {label}: {text}" for label, text in zip(CLAIM_COLUMNS[1:], others, strict=True)]
@@ -79,41 +116,60 @@ def render_claims(frame, claims):
     return "\n\n".join(paragraphs)
 
 
-def print_claims(parquet_path, claims_path):
+def print_claims(parquet_path, claims_path=None):
     """Print the verdict of each claim.
+
+    Parameters
+    ----------
+    claims_path : str or Path, optional
+        The claims; by default those of the benchmark whose rows these are, see `find_claims`.
 
     Raises
     ------
     FileNotFoundError, ValueError
         As for `read_frame`, `load_claims` and `check_claims`; the message starts with the file.
     """
-    frame, claims = read_frame(parquet_path), load_claims(claims_path)
+    frame = read_frame(parquet_path)
+    claims = load_claims(claims_path or find_claims(parquet_path, recognise(frame)))
     try:
         print(render_claims(frame, claims))
     except ValueError as error:
         raise ValueError(f"{parquet_path}: {error}") from error
 
 
+def find_claims(parquet_path, benchmark):
+    """Return the path of a benchmark's ``claims.toml``.
+
+    It is looked for in each folder above the result file, then in the current one, as that of the repository.
+    """
+    name = Path(benchmark.folder, "claims.toml")
+    folders = [*Path(parquet_path).resolve().parents, Path()]
+    return next((folder / name for folder in folders if (folder / name).is_file()), name)
+
+
 def main(argv=None):
     """Print the leaderboards of a result file, or its claims; return 0, or 2 with the reason on stderr."""
+    known = BENCHMARKS.values()
+    metrics = "; ".join(f"{each.folder}: {', '.join(each.leaderboards + each.to_target)}" for each in known)
+    baselines = "; ".join(f"{each.folder}: {each.baseline}" for each in known)
     parser = argparse.ArgumentParser(prog="python -m orthobench.report", description="Leaderboards of a result file.")
     parser.add_argument("file", help="a .parquet file that `benchopt run` wrote")
-    parser.add_argument("--metric", default="relative_error", choices=list(METRICS))
-    parser.add_argument("--baseline", default=BASELINE, help=f"the solver to compare with (default: {BASELINE})")
+    parser.add_argument("--metric", help=f"by benchmark, the first is the default ({metrics})")
+    parser.add_argument("--baseline", help=f"the solver to compare with (default, by benchmark: {baselines})")
     parser.add_argument(
         "--claims",
         nargs="?",
-        const="claims.toml",
+        const="",
         metavar="FILE",
-        help="print instead whether the result reproduces the published claims of FILE (default: claims.toml)",
+        help="print instead whether the result reproduces the published claims of FILE (default: the benchmark's own)",
     )
     arguments = parser.parse_args(argv)
     try:
-        if arguments.claims:
-            print_claims(arguments.file, arguments.claims)
+        if arguments.claims is not None:
+            print_claims(arguments.file, arguments.claims or None)
         else:
             print_leaderboard(arguments.file, arguments.metric, arguments.baseline)
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
     return 0

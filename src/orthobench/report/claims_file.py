@@ -1,0 +1,231 @@
+"""Published claims as ``claims.toml`` states them: what is compared with what, and in which direction."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from orthobench.report.benchmarks import BENCHMARKS, HIGHER, METRICS, ORTHOGONALISATION
+from orthobench.report.names import SQUARE, WIDE
+
+LAST = "last"
+
+# What a query may say of a metric of which the lower value is the better one, and of the others.
+DIRECTIONS = ("lower", "not higher", "equal")
+UPWARDS = ("higher", "not lower", "equal")
+SCOPES = ("all", "any")
+SHAPES = ("any", SQUARE, WIDE)
+DEVICES = ("any", "cpu", "cuda")
+DTYPES = ("float32", "bfloat16", "float64")
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to compare: `solver` with `baseline`, by `metric`, on each chosen data set and objective."""
+
+    metric: str
+    datasets: tuple  # patterns: * stands for any text, ? for one character, | divides alternatives
+    solver: str  # as Benchopt's -s reads it: a name, or a name with some of its parameters
+    baseline: str
+    direction: str
+    benchmark: str = ORTHOGONALISATION.folder
+    dtype: tuple = ()  # of the objective; any where the benchmark has none
+    same: tuple = ()  # parameters: solvers are compared with those baselines that have the same values
+    steps: object = LAST  # or the numbers of iterations of the solver and of the baseline
+    factor: float | None = None  # compare the ratio solver / baseline with it, instead of the difference with 0
+    tolerance: float | None = None  # of "equal": a share of the baseline's mean
+    scope: str = "all"
+    shape: str = "any"
+    device: str = "any"
+
+    @property
+    def wanted(self):
+        """The side of the baseline on which the claim puts the solver, or on which it may be: "lower" or "higher"."""
+        return "higher" if self.direction in ("higher", "not lower") else "lower"
+
+    @property
+    def strict(self):
+        """Whether a tie counts against the claim."""
+        return self.direction in ("lower", "higher")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published claim and the query that checks it."""
+
+    id: str
+    method: str
+    text: str
+    paper: str
+    reference: str  # an arXiv identifier or an address
+    where: str
+    note: str  # where our check differs from the publication's setting
+    query: Query
+
+
+def load_claims(path):
+    """Read the claims of a TOML file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If something in it is not as it should be. The message names the file, the claim, the key and what is allowed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file. Give the claims.toml of the benchmark.")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # also what is not UTF-8
+        raise ValueError(f"{path}: not a TOML file ({error}).") from error
+    top = _take(f"{path}:", content, {"solvers": _names, "claim": _tables}, {"benchmark": _one_of(tuple(BENCHMARKS))})
+    benchmark = BENCHMARKS[top.get("benchmark", ORTHOGONALISATION.folder)]
+    claims = [
+        _claim(path, number, table, benchmark, top["solvers"]) for number, table in enumerate(top["claim"], start=1)
+    ]
+    ids = [claim.id for claim in claims]
+    for name in ids:
+        if ids.count(name) > 1:
+            raise ValueError(f"{path}: claim {name!r}: key 'id' is there {ids.count(name)} times; allowed: once.")
+    return claims
+
+
+def _claim(path, number, table, benchmark, solvers):
+    name = table.get("id")
+    owner = f"{path}: claim {name!r}:" if isinstance(name, str) else f"{path}: claim number {number}:"
+    fields = {"id": _identifier, "method": _text, "text": _text, "source": _table, "query": _table}
+    given = _take(owner, table, fields, {"note": _text})
+    source = _take(owner, given["source"], {"paper": _text, "where": _text}, {"arxiv": _arxiv, "url": _text}, "source.")
+    if len({"arxiv", "url"} & set(source)) != 1:
+        raise ValueError(f"{owner} key 'source.arxiv' or 'source.url': allowed: exactly one of the two.")
+    reference = f"arXiv:{source['arxiv']}" if "arxiv" in source else source["url"]
+    told = {key: given[key] for key in ("id", "method", "text")}
+    return Claim(
+        **told,
+        paper=source["paper"],
+        reference=reference,
+        where=source["where"],
+        note=given.get("note", ""),
+        query=_query(owner, given["query"], benchmark, solvers),
+    )
+
+
+def _query(owner, table, benchmark, solvers):
+    metric = table.get("metric")
+    upwards = metric in benchmark.claims and METRICS[metric].better == HIGHER
+    directions = UPWARDS if upwards else DIRECTIONS
+    required = {
+        "metric": _one_of(benchmark.claims),
+        "datasets": _names,
+        "solver": _one_of(solvers),
+        "baseline": _one_of(solvers),
+        "direction": _one_of(directions),
+    }
+    optional = {
+        "same": _names,
+        "factor": _positive,
+        "tolerance": _positive,
+        "scope": _one_of(SCOPES),
+        "device": _one_of(DEVICES),
+    }
+    if benchmark is ORTHOGONALISATION:
+        required["dtype"] = _some_of(DTYPES)
+        optional |= {"steps": _steps, "shape": _one_of(SHAPES)}
+    query = Query(benchmark=benchmark.folder, **_take(owner, table, required, optional, "query."))
+    if (query.direction == "equal") != (query.tolerance is not None):
+        raise ValueError(f"{owner} key 'query.tolerance': allowed: with direction 'equal', and only with it.")
+    if query.direction == "equal" and query.factor is not None:
+        raise ValueError(f"{owner} key 'query.factor': allowed: with direction {directions[0]!r} or {directions[1]!r}.")
+    return query
+
+
+def _take(owner, table, required, optional=(), prefix=""):
+    """Return the checked values of a table; ``required`` and ``optional`` map keys to what checks a value."""
+    checks = {**required, **dict(optional)}
+    for key in table:
+        if key not in checks:
+            raise ValueError(f"{owner} unknown key {prefix + key!r}; allowed: {', '.join(checks)}.")
+    for key in required:
+        if key not in table:
+            raise ValueError(f"{owner} key {prefix + key!r} is missing; required: {', '.join(required)}.")
+    taken = {}
+    for key, value in table.items():
+        try:
+            taken[key] = checks[key](value)
+        except ValueError as error:
+            raise ValueError(f"{owner} key {prefix + key!r} is {value!r}; allowed: {error}.") from None
+    return taken
+
+
+# Each of these returns the value, or raises a ValueError that says what is allowed.
+
+
+def _text(value):
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("some text")
+    return value
+
+
+def _identifier(value):
+    if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", value):
+        raise ValueError("lower-case letters and digits, in words joined by hyphens")
+    return value
+
+
+def _arxiv(value):
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}\.\d{4,5}(v\d+)?", value):
+        raise ValueError("an arXiv identifier such as 2512.04632")
+    return value
+
+
+def _table(value):
+    if not isinstance(value, dict):
+        raise ValueError("a table")
+    return value
+
+
+def _tables(value):
+    if not isinstance(value, list) or not value or not all(isinstance(each, dict) for each in value):
+        raise ValueError("one or more tables [[claim]]")
+    return value
+
+
+def _names(value):
+    if not isinstance(value, list) or not value or not all(isinstance(each, str) and each for each in value):
+        raise ValueError("a list of texts")
+    return tuple(value)
+
+
+def _steps(value):
+    whole = isinstance(value, list) and all(type(each) is int and each >= 1 for each in value)
+    if value != LAST and not (whole and len(value) == 2):
+        raise ValueError("'last', or two numbers of iterations [of the solver, of the baseline]")
+    return value if value == LAST else tuple(value)
+
+
+def _positive(value):
+    if type(value) not in (int, float) or not 0 < value < np.inf:
+        raise ValueError("a number > 0")
+    return float(value)
+
+
+def _one_of(allowed):
+    def check(value):
+        if value not in allowed:
+            raise ValueError(", ".join(allowed))
+        return value
+
+    return check
+
+
+def _some_of(allowed):
+    def check(value):
+        if not isinstance(value, list) or not value or not set(map(str, value)) <= set(allowed):
+            raise ValueError(f"a list of some of {', '.join(allowed)}")
+        return tuple(value)
+
+    return check

@@ -1,0 +1,76 @@
+"""Tables of a page, as Benchopt's table plots take them."""
+
+from orthobench.report import claims, leaderboard, routes, steps, survival
+from orthobench.report.benchmarks import HIGHER, METRICS
+from orthobench.report.claims_file import load_claims
+from orthobench.report.page import rank_cell, shorten, table
+
+ALL = "all"
+
+
+def leaderboard_table(frame, dataset, objective, metric, baseline):
+    """Return the cells and the metadata of a leaderboard; raises as `leaderboard` does."""
+    rows = leaderboard.leaderboard(frame, dataset, objective, metric, baseline)
+    # By rank where higher is better: in falling order, what has no mean would come first.
+    order = leaderboard.COLUMNS.index("rank" if METRICS[metric].better == HIGHER else "mean")
+    cells, metadata = table(
+        [objective, dataset, leaderboard.protocol(rows, metric, baseline)],
+        [*leaderboard.COLUMNS, "first message"],
+        [[*leaderboard.format_row(row), shorten(row.note)] for row in rows],
+        default_order_column=order,
+    )
+    return [[rank_cell(row.rank, width=2), *others] for row, (_, *others) in zip(rows, cells, strict=True)], metadata
+
+
+def claims_menu(path):
+    """Return what a page offers: all claims of a file, or one."""
+    return [ALL, *(claim.id for claim in _load(path)[0])]
+
+
+def claims_table(frame, path, chosen):
+    """Return the cells and the metadata of the verdicts of a file's claims, or of the checks of one claim."""
+    listed, error = _load(path)
+    try:
+        verdicts = claims.check_claims(frame, [claim for claim in listed if chosen in (ALL, claim.id)])
+    except ValueError as reason:
+        verdicts, error = [], f"error: {reason}"
+    if chosen == ALL or not verdicts:
+        title = [error or "Published claims", claims.protocol(listed)]
+        return table(title, claims.COLUMNS, map(claims.format_verdict, verdicts))
+    (verdict,) = verdicts
+    query = verdict.claim.query
+    title = [verdict.claim.text, f"{verdict.verdict}: {verdict.reason}", claims.protocol([verdict.claim])]
+    checks = verdict.checks or verdict.elsewhere
+    return table(title, claims.check_columns(query), [claims.format_check(check, query) for check in checks])
+
+
+def _load(path):
+    """Return the claims, or none and the reason: a mistake in their file must not cost the page of a long run."""
+    try:
+        return load_claims(path), ""
+    except (OSError, ValueError) as error:
+        return [], f"error: {error}"
+
+
+def to_target_table(frame, dataset, objective, metric):
+    """Return the cells and the metadata of steps or time to the target; rows that contradict themselves give none."""
+    title = [objective, dataset]
+    try:
+        rows = survival.to_target(frame, dataset, objective, metric)
+        title.append(survival.protocol(rows, survival.levels(frame, dataset, objective, "target"), metric))
+    except ValueError as error:
+        rows, title = [], [*title, f"error: {error}"]
+    cells = [[*survival.format_row(row, metric), shorten(row.note)] for row in rows]
+    return table(title, [*survival.COLUMNS, "first message"], cells)
+
+
+def step_time_table(frame, dataset, objective):
+    """Return the cells and the metadata of the parts of a step's time."""
+    rows = steps.step_times(frame, dataset, objective)
+    return table([objective, dataset, steps.protocol(rows)], steps.COLUMNS, map(steps.format_row, rows))
+
+
+def routes_table(frame, dataset, objective):
+    """Return the cells and the metadata of the parameters by route."""
+    rows = routes.routes(frame, dataset, objective)
+    return table([objective, dataset, routes.protocol(rows)], routes.COLUMNS, map(routes.format_route, rows))
