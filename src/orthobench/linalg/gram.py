@@ -17,8 +17,8 @@ METHODS = ("auto", "plain", "gram")
 # then within 2e-4 of the one in float64, as that of the plain iteration is; without restarts, within 1e-2.
 LARGEST_GROWTH = 70
 
-# "auto" takes the Gram form if it needs less than this fraction of the plain iteration's operations: on a CPU it is then
-# quicker, if only by a few per cent for small matrices (`python -m orthobench.harness.speed` prints where).
+# "auto" takes the Gram form if it needs less than this fraction of the plain iteration's operations: on a CPU it is
+# then quicker, if only by a few per cent for small matrices (`python -m orthobench.harness.speed` prints where).
 WORTHWHILE = 0.85
 
 
