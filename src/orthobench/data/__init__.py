@@ -4,15 +4,18 @@ from orthobench.data.augment import flip_and_shift
 from orthobench.data.cache import cached
 from orthobench.data.download import Source, fetch
 from orthobench.data.embedded import digits, python_manual
+from orthobench.data.fineweb import fineweb, shards_for
 from orthobench.data.images import cifar10, digits_parts, fashion_mnist, mnist
 from orthobench.data.markov_chains import Markov, markov
 from orthobench.data.momenta import record_momenta
 from orthobench.data.parts import Examples, Parts, Windows, check_disjoint, digest, remove_overlap, split_by_hash
 from orthobench.data.spectra import gaussian, with_spectrum
 from orthobench.data.texts import python_docs, python_docs_digest, shakespeare
+from orthobench.data.token_files import MappedWindows, map_tokens
 
 __all__ = [
     "Examples",
+    "MappedWindows",
     "Markov",
     "Parts",
     "Source",
@@ -25,8 +28,10 @@ __all__ = [
     "digits_parts",
     "fashion_mnist",
     "fetch",
+    "fineweb",
     "flip_and_shift",
     "gaussian",
+    "map_tokens",
     "markov",
     "mnist",
     "python_docs",
@@ -35,6 +40,7 @@ __all__ = [
     "record_momenta",
     "remove_overlap",
     "shakespeare",
+    "shards_for",
     "split_by_hash",
     "with_spectrum",
 ]

@@ -58,7 +58,7 @@ class Examples:
         return len(self.inputs)
 
     def __getitem__(self, indices):
-        chosen = _check_indices(indices, len(self)).to(self.inputs.device)
+        chosen = check_indices(indices, len(self)).to(self.inputs.device)
         return self.inputs.index_select(0, chosen), self.targets.index_select(0, chosen)
 
     def to(self, device):
@@ -110,7 +110,7 @@ class Windows:
         return (len(self.tokens) - self.context - 1) // self.stride + 1
 
     def __getitem__(self, indices):
-        chosen = _check_indices(indices, len(self)).to(self.tokens.device)
+        chosen = check_indices(indices, len(self)).to(self.tokens.device)
         excerpts = self.tokens.unfold(0, self.context + 1, self.stride).index_select(0, chosen).long()
         return tuple(side.clone(memory_format=torch.contiguous_format) for side in (excerpts[:, :-1], excerpts[:, 1:]))
 
@@ -124,14 +124,16 @@ def digest(part):
 
     Parameters
     ----------
-    part : Examples or Windows
+    part : Examples, Windows or MappedWindows
         On any device.
 
     Returns
     -------
     str
-        32 hexadecimal digits: BLAKE2b of the values, types and shapes.
+        32 hexadecimal digits: BLAKE2b of the values, types and shapes. A part with a method `digest` says it itself.
     """
+    if hasattr(part, "digest"):
+        return part.digest()
     state = hashlib.blake2b(type(part).__name__.encode(), digest_size=16)
     for field in fields(part):
         value = getattr(part, field.name)
@@ -272,7 +274,14 @@ def _bytes_of(tensor):
     return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
 
 
-def _check_indices(indices, length):
+def check_indices(indices, length):
+    """Return the indices of some of `length` examples, if they are a 1-D int64 tensor of values in 0..length - 1.
+
+    Raises
+    ------
+    TypeError, IndexError
+        If they are not.
+    """
     if not isinstance(indices, torch.Tensor) or indices.dtype != torch.int64 or indices.ndim != 1:
         raise TypeError(f"indices is {_describe(indices)}: give a 1-D tensor of int64")
     if len(indices):

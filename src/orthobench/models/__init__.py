@@ -1,6 +1,7 @@
 """Small networks, as factories: a seed decides their initial weights, and nothing else does."""
 
 from orthobench.models.airbench import whitening_kernels
+from orthobench.models.gpt2 import gpt2
 from orthobench.models.networks import airbench_cnn, byte_transformer, convnet, digits_convnet, hidden_weights, vit
 from orthobench.models.reproducible import reproducible_cpu, seeded
 
@@ -9,6 +10,7 @@ __all__ = [
     "byte_transformer",
     "convnet",
     "digits_convnet",
+    "gpt2",
     "hidden_weights",
     "reproducible_cpu",
     "seeded",

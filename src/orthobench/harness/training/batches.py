@@ -2,8 +2,8 @@
 
 import torch
 
-# Above this many examples, such as the windows of a long text, repeats are rare, and an order of all would fill memory.
-LARGEST_EPOCH = 2**20
+# An order of more examples, such as all windows of a long text, would fill memory, and repeats are rare without it.
+LARGEST_EPOCH = 2**24
 
 
 class BatchOrder:
