@@ -1,0 +1,69 @@
+"""Data parallel: processes that hold the same matrices share the work of orthogonalising them."""
+
+import torch
+import torch.distributed
+
+
+def share_work(function, matrices, process_group):
+    """Apply `function` to a list of matrices, each process to a share of them, and gather the results.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a list of tensors, returns new ones of the same shapes and types.
+    matrices : list of Tensor
+        Equal in all processes of the group; of one type and device.
+    process_group : torch.distributed.ProcessGroup
+
+    Returns
+    -------
+    list of Tensor
+        All results, in order, in every process: equal to the last bit in all of them. They may share storage.
+    """
+    ranks = torch.distributed.get_world_size(process_group)
+    if ranks == 1 or not matrices:
+        return function(matrices)
+    shares = divide_work([tuple(matrix.shape) for matrix in matrices], ranks)
+    mine = shares[torch.distributed.get_rank(process_group)]
+    # One buffer for each process, as long as the longest share: all must send alike.
+    length = max(sum(matrices[i].numel() for i in share) for share in shares)
+    sent = matrices[0].new_zeros(length)
+    if mine:
+        results = function([matrices[i] for i in mine])
+        torch.cat([result.flatten() for result in results], out=sent[: sum(result.numel() for result in results)])
+    received = [torch.empty_like(sent) for _ in shares]
+    # As bytes: not every backend knows every type.
+    torch.distributed.all_gather(
+        [each.view(torch.uint8) for each in received], sent.view(torch.uint8), group=process_group
+    )
+    gathered = [None] * len(matrices)
+    for share, buffer in zip(shares, received, strict=True):
+        sizes = [matrices[i].numel() for i in share]
+        for i, piece in zip(share, buffer[: sum(sizes)].split(sizes) if share else (), strict=True):
+            gathered[i] = piece.view(matrices[i].shape)
+    return gathered
+
+
+def divide_work(shapes, ranks):
+    """Divide matrices among processes, so that the longest share is short.
+
+    The most expensive first, each to the process with the least work so far (Graham's rule: at most a third longer than
+    the best division). The cost is that of the products of an iteration, m^2 n for m <= n.
+
+    Parameters
+    ----------
+    shapes : list of (int, int)
+    ranks : int
+
+    Returns
+    -------
+    list of list of int
+        For each process the indices of its matrices, ascending, so that equal shapes stay batches.
+    """
+    costs = [min(shape) ** 2 * max(shape) for shape in shapes]
+    shares, loads = [[] for _ in range(ranks)], [0] * ranks
+    for i in sorted(range(len(shapes)), key=lambda i: (-costs[i], i)):
+        rank = loads.index(min(loads))
+        shares[rank].append(i)
+        loads[rank] += costs[i]
+    return [sorted(share) for share in shares]
