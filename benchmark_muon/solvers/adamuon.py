@@ -12,6 +12,6 @@ class Solver(MatrixSolver):
     requirements = ["pip::pytorch-optimizer"]
     parameters = {"learning_rate": [0.02], "adamw_learning_rate": [0.01], "weight_decay": [0.01]}
 
-    def matrix_optimizer(self, parameters):
+    def matrix_optimizer(self, parameters, model):
         groups = [{"params": parameters, "use_muon": True}]
         return AdaMuon(groups, lr=self.learning_rate, weight_decay=self.weight_decay)

@@ -12,5 +12,5 @@ class Solver(MatrixSolver):
     parameters = {"learning_rate": [0.05], "adamw_learning_rate": [0.01], "weight_decay": [0.01]}
     kernels = False
 
-    def matrix_optimizer(self, parameters):
+    def matrix_optimizer(self, parameters, model):
         return torch.optim.Muon(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)

@@ -18,6 +18,6 @@ class Solver(MatrixSolver):
         "weight_decay": [0.01],
     }
 
-    def matrix_optimizer(self, parameters):
+    def matrix_optimizer(self, parameters, model):
         settings = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
         return TurboMuon(parameters, orthogonaliser=self.orthogonaliser, **settings)

@@ -1,4 +1,4 @@
-"""Two processes, each with its share of the batch, take the steps that one process takes."""
+"""Two processes, each with its share of the batch and of the matrices, take the steps that one process takes."""
 
 import datetime
 import os
@@ -10,6 +10,7 @@ import torch.multiprocessing
 from training_toys import CPU, make_task
 
 from orthobench.harness.training import Trainer
+from orthobench.optim import TurboMuon
 
 
 def train(rank, world, folder, batch_size, micro_batch_size):
@@ -21,7 +22,15 @@ def train(rank, world, folder, batch_size, micro_batch_size):
     options = {"batch_size": batch_size, "micro_batch_size": micro_batch_size, "augment": shift}
     task = make_task(torch.float64, dropout=0.0, **options)
     model = task.make_model(1).double()
-    trainer = Trainer(task, model, lambda model: [torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)], 1, CPU)
+    group = torch.distributed.group.WORLD if world > 1 else None
+
+    def optimizers(model):
+        matrices = [model[0].weight, model[3].weight]
+        rest = [each for each in model.parameters() if all(each is not matrix for matrix in matrices)]
+        muon = TurboMuon(matrices, lr=0.05, dtype=None, process_group=group)
+        return [muon, torch.optim.SGD(rest, lr=0.1, momentum=0.9)]
+
+    trainer = Trainer(task, model, optimizers, 1, CPU)
     for _ in range(6):
         trainer.step()
     torch.save({"weights": model.state_dict(), "loss": trainer.take_losses()}, f"{folder}/{world}_{rank}.pt")

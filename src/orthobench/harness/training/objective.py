@@ -32,17 +32,17 @@ class TrainingObjective(Objective):
         """Return the task with a copy of the data: what a solver does to it reaches nobody else."""
         return replace(self.task, parts=copy.deepcopy(self.task.parts))
 
-    def measure(
-        self, part, model, digest, steps, train_loss, elapsed_s, phases, optimizer_state_bytes, parameters_by_route
-    ):
+    def measure(self, part, model, digest, steps, elapsed_s, phases, **as_they_are):
         """Return the metrics of a model after ``steps`` steps of training.
 
         Parameters
         ----------
         part : Examples or Windows
             What it is evaluated on.
-        model, digest, steps, train_loss, elapsed_s, phases, optimizer_state_bytes, parameters_by_route
+        model, digest, steps, elapsed_s, phases
             As `TrainingSolver.result` returns them.
+        **as_they_are
+            The figures among them that need nothing added.
 
         Returns
         -------
@@ -67,7 +67,6 @@ class TrainingObjective(Objective):
         return {
             "held_out_loss": loss,
             "held_out_accuracy": accuracy,
-            "train_loss": train_loss,
             "steps": steps,
             "samples_seen": steps * self.task.batch_size,
             "step_time_ms": 1e3 * elapsed_s / steps if steps else math.nan,
@@ -77,8 +76,7 @@ class TrainingObjective(Objective):
             "floor": float(self.task.floor),
             "steps_to_target": float(to_target[0]),
             "time_to_target_s": float(to_target[1]),
-            "optimizer_state_bytes": optimizer_state_bytes,
-            "parameters_by_route": parameters_by_route,
+            **as_they_are,
         }
 
     def get_one_result(self):
@@ -90,5 +88,6 @@ class TrainingObjective(Objective):
             "elapsed_s": 0.0,
             "phases": dict.fromkeys(PHASES, 0.0),
             "optimizer_state_bytes": 0,
+            "exponents": "",
             "parameters_by_route": "{}",
         }

@@ -46,6 +46,11 @@ class TrainingSolver(CallbackSolver):
         """
         raise NotImplementedError
 
+    @property
+    def steps(self):
+        """Number of steps of the run, for methods that plan ahead."""
+        return self._task.steps
+
     def receive(self, task, autocast, compile):
         self.evaluation_points = task.evaluation_steps
         self._task, self._how = task, {"autocast": autocast, "compile": compile}
@@ -82,6 +87,7 @@ class TrainingSolver(CallbackSolver):
             "elapsed_s": self.stopwatch.elapsed_s,
             "phases": trainer.phases.seconds(),
             "optimizer_state_bytes": state_bytes(trainer.optimizers),
+            "exponents": exponents(trainer.optimizers),
             "parameters_by_route": json.dumps(parameters_by_optimizer(trainer.optimizers)),
         }
 
@@ -103,15 +109,15 @@ class MatrixSolver(TrainingSolver):
 
     kernels = True
 
-    def matrix_optimizer(self, parameters):
-        """Return the optimizer of the hidden matrices, a list that is not empty."""
+    def matrix_optimizer(self, parameters, model):
+        """Return the optimizer of the hidden matrices, a list of the model's parameters that is not empty."""
         raise NotImplementedError
 
     def optimizers(self, model):
         """Route the model's parameters: `orthobench.optim.route_parameters` says which go where."""
         routes = route_parameters(model, kernels=self.kernels)
         settings = {"lr": self.adamw_learning_rate, "weight_decay": self.weight_decay, "betas": ADAMW_BETAS}
-        return [self.matrix_optimizer(routes.matrix), torch.optim.AdamW(routes.other, **settings)]
+        return [self.matrix_optimizer(routes.matrix, model), torch.optim.AdamW(routes.other, **settings)]
 
     def skip(self, task, **how):
         """Skip a network that has nothing for the method."""
@@ -124,6 +130,15 @@ def state_bytes(optimizers):
     """Return the bytes of all tensors in the optimizers' states."""
     states = [state for optimizer in optimizers for state in optimizer.state.values()]
     return sum(each.numel() * each.element_size() for state in states for each in state.values() if _is_tensor(each))
+
+
+def exponents(optimizers):
+    """Return the exponent of each parameter, as JSON, where optimizers have such (`SchattenMuon`); else nothing."""
+    found = {}
+    for optimizer in optimizers:
+        if hasattr(optimizer, "exponents"):
+            found |= {str(name): round(exponent, 4) for name, exponent in optimizer.exponents().items()}
+    return json.dumps(found) if found else ""
 
 
 def parameters_by_optimizer(optimizers):
