@@ -6,7 +6,7 @@ from .gram import METHODS, count_operations, is_worthwhile, segments
 from .recipes import get_recipe
 from .scaling import aol_normalise, at_least_float32, frobenius_normalise
 from .shapes import check_matrices, map_by_shape
-from .symmetric import gram, quadratic
+from .symmetric import gram, quadratic, takes_panels
 
 # Of a chunk of the batch; three to four buffers of that size are in use at a time.
 CHUNK_BYTES = 2**20
@@ -138,7 +138,10 @@ def _orthogonalise(X, recipe, polynomials, method):
     dtype = X.dtype
     if method == "gram":
         X = X.to(at_least_float32(dtype))
-    X = X.contiguous()  # panels of rows of a transposed matrix would be strided
+    # A tall matrix, here transposed, stays as it is in memory: copies across its strides would cost as much as a step.
+    # But panels of its rows would be strided.
+    is_transposed = X.stride(-2) == 1 and not takes_panels(X)
+    X = X.mT.contiguous().mT if is_transposed else X.contiguous()
     if recipe.preconditioner == "aol":
         X, R = aol_normalise(X, recipe.safety)
     else:
@@ -168,4 +171,6 @@ def _iterate(X, R, polynomials, Y, Z):
         if k < len(polynomials) - 1:
             S = addmm(R, R, Z, beta=a)
             R = addmm(S, Z, S, beta=a)
-    return addmm(X, W, X, beta=p, out=Y)
+    if X.is_contiguous():
+        return addmm(X, W, X, beta=p, out=Y)
+    return addmm(X.mT, X.mT, W, beta=p, out=Y.mT).mT  # W is symmetric

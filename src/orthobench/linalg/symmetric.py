@@ -73,6 +73,11 @@ def quadratic(A, b, c, out=None):
     return out
 
 
+def takes_panels(X):
+    """Tell whether `gram` computes X X^T in panels of the rows of X."""
+    return len(_panels(X, X.shape[-1])) > 1
+
+
 def _empty_square(X):
     return X.new_empty(*X.shape[:-1], X.shape[-2])
 
