@@ -14,7 +14,7 @@ class Solver(MatrixSolver):
     name = "Schatten-Muon"
     parameters = {
         "learning_rate": [0.05],
-        "exponent": ["tightness", "bound", "two_directions", "dynmuon"],
+        "exponent": ["tightness", "two_directions", "dynmuon"],
         "adamw_learning_rate": [0.01],
         "weight_decay": [0.01],
     }
