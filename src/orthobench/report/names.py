@@ -79,9 +79,27 @@ def short_solvers(names):
     return _unless_ambiguous({name: _distinctive(name, names) for name in names})
 
 
-def _distinctive(name, names):
+def shortest_selector(name, names, *always):
+    """Return the shortest text that selects a solver among names: its family and what tells it from others of it.
+
+    The parameters `always` are named in any case.
+    """
+    text = _distinctive(name, names, always)
+    return text if selected(names, text) == [name] else name
+
+
+def without(name, key):
+    """Return a name without one of its parameters."""
+    start, _, inside = name.removesuffix("]").partition("[")
+    kept = [each for each in inside.split(",") if each.partition("=")[0].strip() != key]
+    return f"{start}[{','.join(kept)}]" if any(kept) else start
+
+
+def _distinctive(name, names, always=()):
     siblings = [parameters(other) for other in names if family(other) == family(name)]
-    differing = [f"{k}={v}" for k, v in parameters(name).items() if any(other.get(k) != v for other in siblings)]
+    differing = [
+        f"{k}={v}" for k, v in parameters(name).items() if k in always or any(other.get(k) != v for other in siblings)
+    ]
     return f"{family(name)}[{','.join(differing)}]" if differing else family(name)
 
 

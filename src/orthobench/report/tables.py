@@ -1,9 +1,9 @@
 """Tables of a page, as Benchopt's table plots take them."""
 
-from orthobench.report import claims, leaderboard, routes, steps, survival
+from orthobench.report import claims, leaderboard, routes, steps, survival, sweep
 from orthobench.report.benchmarks import HIGHER, METRICS
 from orthobench.report.claims_file import load_claims
-from orthobench.report.page import rank_cell, shorten, table
+from orthobench.report.page import rank_cell, safe, shorten, table
 
 ALL = "all"
 
@@ -74,3 +74,14 @@ def routes_table(frame, dataset, objective):
     """Return the cells and the metadata of the parameters by route."""
     rows = routes.routes(frame, dataset, objective)
     return table([objective, dataset, routes.protocol(rows)], routes.COLUMNS, map(routes.format_route, rows))
+
+
+def learning_rates_table(frame, objective):
+    """Return the cells and the metadata of the chosen learning rates; a result without tuning rows gives none."""
+    try:
+        methods = sweep.sweep(frame, objective)
+    except ValueError as error:
+        return table([objective, str(error)], [*sweep.columns([]), "first message"], [])
+    cells = [[*sweep.format_method(method, methods), shorten(method.note)] for method in methods]
+    columns = [safe(name) for name in sweep.columns(methods)]  # the data sets' names are among them
+    return table([objective, sweep.protocol(methods)], [*columns, "first message"], cells)

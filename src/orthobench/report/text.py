@@ -1,4 +1,4 @@
-"""Leaderboards and claims for the terminal: ``python -m orthobench.report FILE.parquet [--claims]``."""
+"""Leaderboards, claims and chosen learning rates for the terminal: ``python -m orthobench.report FILE.parquet``."""
 
 import argparse
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from orthobench.report import survival
+from orthobench.report import survival, sweep
 from orthobench.report.benchmarks import BENCHMARKS, recognise
 from orthobench.report.cells import check_frame
 from orthobench.report.claims import COLUMNS as CLAIM_COLUMNS
@@ -51,7 +51,7 @@ def render_leaderboard(frame, dataset, objective, metric=None, baseline=None):
     metric, baseline = metric or benchmark.metric, baseline or benchmark.baseline
     rows = leaderboard(frame, dataset, objective, metric, baseline)
     title = [f"{objective} | {dataset}", protocol(rows, metric, baseline)]
-    return _render(title, COLUMNS, [format_row(row) for row in rows], rows)
+    return _render(title, COLUMNS, [format_row(row) for row in rows], [(row.solver, row.note) for row in rows])
 
 
 def render_to_target(frame, dataset, objective, metric="steps_to_target"):
@@ -59,19 +59,35 @@ def render_to_target(frame, dataset, objective, metric="steps_to_target"):
     rows = survival.to_target(frame, dataset, objective, metric)
     targets = survival.levels(frame, dataset, objective, "target")
     title = [f"{objective} | {dataset}", survival.protocol(rows, targets, metric)]
-    return _render(title, survival.COLUMNS, [survival.format_row(row, metric) for row in rows], rows)
+    cells = [survival.format_row(row, metric) for row in rows]
+    return _render(title, survival.COLUMNS, cells, [(row.solver, row.note) for row in rows])
 
 
-def _render(title, columns, cells, rows):
+def render_learning_rates(frame, objective):
+    """Return the chosen learning rates of one objective on the tuning part, and the lines that a configuration takes.
+
+    Raises
+    ------
+    ValueError
+        As for `sweep.sweep`.
+    """
+    methods = sweep.sweep(frame, objective)
+    cells = [sweep.format_method(method, methods) for method in methods]
+    notes = [(method.name, method.note) for method in methods]
+    table = _render([objective, sweep.protocol(methods)], sweep.columns(methods), cells, notes)
+    return "\n".join([table, "", *sweep.solver_lines(methods)])
+
+
+def _render(title, columns, cells, notes):
+    """Return a title and an aligned table, and below it the notes: a name and a text each."""
     title = list(map(one_line, title))
-    if not rows:
+    if not cells:
         return "\n".join(title)
     table = [list(columns), *([one_line(text) for text in row] for row in cells)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    notes = [f"! {one_line(row.solver)}: {one_line(row.note)}" for row in rows if row.note]
-    return "\n".join([*title, "", *lines, *notes])
+    return "\n".join([*title, "", *lines, *(f"! {one_line(name)}: {one_line(note)}" for name, note in notes if note)])
 
 
 def _sections(frame, dataset, objective, metric, baseline):
@@ -101,6 +117,24 @@ def print_leaderboard(parquet_path, metric=None, baseline=None):
             "\n\n".join(_sections(frame, dataset, objective, metric, baseline))
             for dataset, objective in frame[["dataset_name", "objective_name"]].drop_duplicates().to_numpy()
         ]
+    except ValueError as error:
+        raise ValueError(f"{parquet_path}: {error}") from error
+    print("\n\n\n".join(texts) if texts else f"{parquet_path}: no rows.")
+
+
+def print_learning_rates(parquet_path):
+    """Print the learning rates that the rows on the tuning part choose, one table an objective.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As for `read_frame` and `sweep.sweep`; the message starts with the file.
+    """
+    frame = read_frame(parquet_path)
+    try:
+        # Without an objective on the tuning part, the first one says what is missing.
+        objectives = sweep.tuning_objectives(frame) or list(frame["objective_name"].unique()[:1])
+        texts = [render_learning_rates(frame, objective) for objective in objectives]
     except ValueError as error:
         raise ValueError(f"{parquet_path}: {error}") from error
     print("\n\n\n".join(texts) if texts else f"{parquet_path}: no rows.")
@@ -148,7 +182,7 @@ def find_claims(parquet_path, benchmark):
 
 
 def main(argv=None):
-    """Print the leaderboards of a result file, or its claims; return 0, or 2 with the reason on stderr."""
+    """Print leaderboards, claims or learning rates of a result file; return 0, or 2 with the reason on stderr."""
     known = BENCHMARKS.values()
     metrics = "; ".join(f"{each.folder}: {', '.join(each.leaderboards + each.to_target)}" for each in known)
     baselines = "; ".join(f"{each.folder}: {each.baseline}" for each in known)
@@ -156,17 +190,25 @@ def main(argv=None):
     parser.add_argument("file", help="a .parquet file that `benchopt run` wrote")
     parser.add_argument("--metric", help=f"by benchmark, the first is the default ({metrics})")
     parser.add_argument("--baseline", help=f"the solver to compare with (default, by benchmark: {baselines})")
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--claims",
         nargs="?",
         const="",
         metavar="FILE",
         help="print instead whether the result reproduces the published claims of FILE (default: the benchmark's own)",
     )
+    instead.add_argument(
+        "--learning-rates",
+        action="store_true",
+        help="print instead the learning rates that the rows on the tuning part choose, and the lines that run them",
+    )
     arguments = parser.parse_args(argv)
     try:
         if arguments.claims is not None:
             print_claims(arguments.file, arguments.claims or None)
+        elif arguments.learning_rates:
+            print_learning_rates(arguments.file)
         else:
             print_leaderboard(arguments.file, arguments.metric, arguments.baseline)
     except (OSError, ValueError) as error:
