@@ -1,6 +1,7 @@
 """The criteria against textbook sums over an explicit SVD in float64, on dense grids of exponents."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -254,6 +255,25 @@ def test_the_choice_among_some_exponents_is_the_best_of_them():
         assert float(limited.exponent) in (0.25, 0.5)
     with pytest.raises(ValueError, match=r"none of the exponents \(1, 0\.5, .*\) is from 0\.6 to 0\.9; widen"):
         best_exponent("tightness", directions, directions.alignment(G), 0.6, 0.9, among=dyadic)
+
+
+def test_a_criterion_with_a_corner_or_a_jump_is_searched_too():
+    class Made(PowerDirections):
+        def __init__(self, curve):
+            self.decrease = curve
+
+    def corner(alignment, e, at):
+        return torch.where(e < at, 1 + e - at, 1 - 100 * (e - at))
+
+    for at in (0.31, 0.317, 1 / 3, 0.4242, 0.99):
+        made = Made(partial(corner, at=at))
+        choice = best_exponent("tightness", made, torch.ones(1))
+        assert 1 - 1e-3 < float(choice.decrease) <= 1
+        assert float(made.decrease(None, choice.exponent)) == float(choice.decrease)
+    jump = Made(lambda alignment, e: torch.where(e < 0.31, 1.0, 0.5 + e / 4))
+    assert 0 <= float(best_exponent("tightness", jump, torch.ones(1)).exponent) < 0.31
+    peak = Made(lambda alignment, e: torch.where((e - 0.5).abs() < 1e-9, 2.0, 1.0))
+    assert float(best_exponent("tightness", peak, torch.ones(1)).exponent) == 0.5
 
 
 def test_a_batch_is_its_matrices():

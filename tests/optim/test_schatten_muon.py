@@ -704,6 +704,31 @@ def test_training_goes_on_after_a_save_to_the_last_bit(options, dtype, before, t
                 assert value == mine
 
 
+def test_loading_a_state_from_before_any_statistics_forgets_them():
+    model = small_model(torch.float32)
+    optimizer = make_optimizer(model, exponent="tightness", refresh_every=2)
+    train_model(model, optimizer, 1)
+    state, exponents = copy.deepcopy(optimizer.state_dict()), optimizer.exponents()
+    train_model(model, optimizer, 5)
+    assert len(optimizer.activations.moments) == 3
+    optimizer.load_state_dict(state)
+    assert optimizer.activations.moments == {}
+    assert optimizer.exponents() == exponents == {0: 0.0, 1: 0.0, 2: 0.0}
+
+
+def test_training_does_not_write_into_the_statistics_of_a_loaded_state():
+    model = small_model(torch.float32)
+    optimizer = make_optimizer(model, exponent="tightness", refresh_every=2, preconditioner="adam")
+    train_model(model, optimizer, 2)
+    state = copy.deepcopy(optimizer.state_dict())
+    before = copy.deepcopy(state["state"])
+    optimizer.load_state_dict(state)
+    train_model(model, optimizer, 4, start=2)
+    for index, statistics in before.items():
+        for name in ("second_moment", "input_moment", "alignment"):
+            assert torch.equal(state["state"][index][name], statistics[name])
+
+
 def test_the_statistics_of_a_bfloat16_network_are_not_rounded():
     model = small_model(torch.bfloat16)
     optimizer = make_optimizer(model, exponent="tightness", refresh_every=2, preconditioner="padam")
