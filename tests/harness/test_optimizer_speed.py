@@ -76,5 +76,22 @@ def test_without_pytorch_optimizer_the_rest_is_measured(monkeypatch):
 def test_the_options_are_those_of_the_report(monkeypatch, capsys):
     threads = torch.get_num_threads()
     monkeypatch.setenv("ORTHOBENCH_DEVICE", "cpu")
-    speed.main(["--repetitions", "1", "--threads", str(threads), "--width", "16", "--depth", "1"])
+    speed.main(["--repetitions", "1", "--threads", str(threads), "--width", "16", "--depth", "1", "--tokens", "256"])
     assert "1 repetitions; 6 matrices of a transformer of width 16" in capsys.readouterr().out
+
+
+def test_the_cost_of_a_refresh_is_that_of_steps_which_refresh_often(monkeypatch):
+    refreshes = []
+    monkeypatch.setattr(speed, "medians", lambda methods, *_: dict(zip(methods, (2.0, 3.0, 2.5), strict=True)))
+    original = speed.SchattenMuon
+
+    def noted(*args, **options):
+        refreshes.append(options["refresh_every"])
+        return original(*args, **options)
+
+    monkeypatch.setattr(speed, "SchattenMuon", noted)
+    (line,) = speed.schatten_overhead(CPU, 1, 16, 1, 512)
+    assert refreshes == [4, 10**9]
+    # Four steps take 2.5, of which one refreshes 3.0: a refresh in a hundred steps adds 0.5 * 4 / 100.
+    assert line.startswith("whole training step of 512 tokens, SchattenMuon over TurboMuon: ")
+    assert line.endswith(": 1.25 without a refresh, 1.26 with one in 100 steps")

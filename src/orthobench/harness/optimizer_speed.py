@@ -1,18 +1,20 @@
-"""How long a step of TurboMuon takes against one of other Muons, as ratios of times measured in one run.
+"""How long steps of TurboMuon and of SchattenMuon take against others, as ratios of times measured in one run.
 
 ``python -m orthobench.harness.optimizer_speed`` prints them. Nothing else should run meanwhile.
 """
 
 import argparse
+from functools import partial
 
 import torch
 
 from ..models import byte_transformer, hidden_weights
-from ..optim import TurboMuon
+from ..optim import ActivationMoments, SchattenMuon, TurboMuon
 from .device import resolve_device
 from .speed import medians
 
 BATCH, CONTEXT = 8, 64
+TRAINING_CONTEXT = 256
 OPTIONS = {"lr": 0.02, "weight_decay": 0.1}
 
 
@@ -101,6 +103,70 @@ def report(device, repetitions, width, depth):
             yield f"{other} is not installed: pip install pytorch-optimizer"
 
 
+class _Training:
+    """A network in training on random bytes: hidden weights with one optimizer, the rest with AdamW."""
+
+    def __init__(self, make_optimizer, device, width, depth, examples):
+        self.model = byte_transformer(0, width=width, depth=depth, context=TRAINING_CONTEXT).to(device)
+        hidden = list(hidden_weights(self.model).values())
+        own = {id(weight) for weight in hidden}
+        rest = [each for each in self.model.parameters() if id(each) not in own]
+        self.optimizers = [make_optimizer(self.model, hidden), torch.optim.AdamW(rest, lr=1e-3)]
+        generator = torch.Generator().manual_seed(0)
+        self.text = torch.randint(256, (examples, TRAINING_CONTEXT + 1), generator=generator).to(device)
+
+    def four_steps(self):
+        for _ in range(4):
+            logits = self.model(self.text[:, :-1])
+            torch.nn.functional.cross_entropy(logits.flatten(0, 1), self.text[:, 1:].flatten()).backward()
+            for optimizer in self.optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+
+
+def _schatten_muon(refresh_every, model, weights):
+    settings = {"exponent": "tightness", "initial_exponent": 0.5, "refresh_every": refresh_every}
+    return SchattenMuon(weights, activations=ActivationMoments(model, weights), **OPTIONS, **settings)
+
+
+def schatten_overhead(device, repetitions, width, depth, tokens):
+    """Yield a line: what SchattenMuon, with exponents by "tightness", adds to a whole training step with TurboMuon.
+
+    A refresh is dear and rare. Its cost c comes from steps of which every fourth refreshes, and steps of which none
+    does; with a refresh in every hundredth, a step takes c / 100 more than these.
+
+    Parameters
+    ----------
+    device : torch.device
+    repetitions : int
+        Of four steps each.
+    width, depth : int
+        Of the transformer.
+    tokens : int
+        In a batch.
+
+    Yields
+    ------
+    str
+    """
+    makers = {
+        "turbo": lambda model, weights: TurboMuon(weights, **OPTIONS),
+        "often": partial(_schatten_muon, 4),
+        "never": partial(_schatten_muon, 10**9),
+    }
+    examples = max(1, tokens // TRAINING_CONTEXT)
+    running = {name: _Training(make, device, width, depth, examples) for name, make in makers.items()}
+    for each in running.values():  # past the first refresh, which is in the tenth step
+        for _ in range(3):
+            each.four_steps()
+    times = medians({name: each.four_steps for name, each in running.items()}, device, repetitions)
+    rare = times["never"] + 4 * (times["often"] - times["never"]) / 100
+    yield (
+        f"whole training step of {examples * TRAINING_CONTEXT:,} tokens, SchattenMuon over TurboMuon: "
+        f"{times['never'] / times['turbo']:.2f} without a refresh, {rare / times['turbo']:.2f} with one in 100 steps"
+    )
+
+
 def main(argv=None):
     """Print the report."""
     parser = argparse.ArgumentParser(
@@ -110,9 +176,15 @@ def main(argv=None):
     parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")
     parser.add_argument("--width", type=int, default=256, help="of the transformer (default 256)")
     parser.add_argument("--depth", type=int, default=4, help="blocks of the transformer (default 4)")
+    parser.add_argument("--tokens", type=int, default=16384, help="in a batch of the training step (default 16384)")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
-    for line in report(resolve_device(), arguments.repetitions, arguments.width, arguments.depth):
+    sizes = arguments.repetitions, arguments.width, arguments.depth
+    for line in report(resolve_device(), *sizes):
+        print(line, flush=True)
+    # These steps take seconds, and are told apart by few.
+    few = max(1, arguments.repetitions // 5)
+    for line in schatten_overhead(resolve_device(), few, *sizes[1:], arguments.tokens):
         print(line, flush=True)
 
 
