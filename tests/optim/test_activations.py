@@ -491,8 +491,10 @@ def test_a_parameter_of_another_model_is_refused():
 @pytest.mark.parametrize("smoothing", [1, -0.1, math.nan])
 def test_smoothing_is_checked(smoothing):
     layer = nn.Linear(3, 2)
-    with pytest.raises(ValueError, match=r"smoothing must be .*\[0, 1\), got"):
+    with pytest.raises(ValueError, match=r"smoothing must be a number in \[0, 1\), got .*; 0\.9 is the default"):
         ActivationMoments(layer, [layer.weight], smoothing)
+    with pytest.raises(TypeError, match=r"smoothing must be a number in \[0, 1\), got '0' \(str\)"):
+        ActivationMoments(layer, [layer.weight], "0")
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0)])

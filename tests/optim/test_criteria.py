@@ -270,6 +270,7 @@ def test_a_criterion_with_a_corner_or_a_jump_is_searched_too():
         choice = best_exponent("tightness", made, torch.ones(1))
         assert 1 - 1e-3 < float(choice.decrease) <= 1
         assert float(made.decrease(None, choice.exponent)) == float(choice.decrease)
+    assert float(best_exponent("tightness", Made(partial(corner, at=0.5)), torch.ones(1)).decrease) == 1
     jump = Made(lambda alignment, e: torch.where(e < 0.31, 1.0, 0.5 + e / 4))
     assert 0 <= float(best_exponent("tightness", jump, torch.ones(1)).exponent) < 0.31
     peak = Made(lambda alignment, e: torch.where((e - 0.5).abs() < 1e-9, 2.0, 1.0))

@@ -8,6 +8,7 @@ from torch import nn
 
 from ..linalg.precision import full_float32
 from ..linalg.scaling import at_least_float32
+from .momentum import check_range
 
 _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _SUPPORTED = "nn.Linear and nn.Conv1d to nn.Conv3d with groups=1"
@@ -43,7 +44,7 @@ class ActivationMoments:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If a parameter isn't the weight of such layers and no others, or `smoothing` is out of its range. Among those
         refused are embeddings, transposed and grouped convolutions, attention (nn.MultiheadAttention doesn't call its
         layers), parametrised weights, and layers with a forward pass of their own.
@@ -73,8 +74,7 @@ class ActivationMoments:
     """
 
     def __init__(self, model, parameters, smoothing=0.9):
-        if not 0 <= smoothing < 1:
-            raise ValueError(f"smoothing must be in [0, 1), got {smoothing!r}; 0.9 is the default, 0 is none.")
+        check_range("smoothing", smoothing, 1, "0.9 is the default, 0 is none")
         self.smoothing = smoothing
         self.collecting = False
         self.moments = {}

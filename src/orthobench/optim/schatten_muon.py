@@ -99,12 +99,13 @@ class SchattenMuon(MomentumOptimizer):
     =================  ==============================================================================================
     e = 0              those of the orthogonaliser: 8 (4) for "turbo_muon", in `dtype`; "two_directions" too
     e = 1              none
-    method="eigh"      2 (1), and an eigendecomposition of order m, in float64
+    method="eigh"      3, and an eigendecomposition of order m, in float64
     method="svd"       1, and a singular value decomposition, in float32
     method="products"  20 (10), in full float32
     choosing e         3, and an eigendecomposition of order m; for "tightness" n / m more, for "bound" and "momentum"
                        the eigenvalues of C, of order n; in float64
     two_directions     choosing: 2 n / m in float64, and those of the orthogonaliser
+    norm="spectral"    1 more, and the eigenvalues of a matrix of order m, in float64
     =================  ==============================================================================================
 
     Powers of equal shapes are taken as one batch where the exponents are equal: always with a number or a schedule,
