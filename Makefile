@@ -26,7 +26,7 @@ run: $(STAMP)
 	@cd "$(CURDIR)" && for benchmark in $(BENCHMARKS); do realpath $$benchmark/outputs/*_quick.html || exit 1; done
 
 test: $(STAMP)
-	$(IN_VENV) python -m pytest
+	$(IN_VENV) python -m pytest --numprocesses auto --dist worksteal
 	@$(IN_VENV) for benchmark in $(BENCHMARKS); do benchopt test $$benchmark --skip-install || exit 1; done
 
 lint: $(STAMP)

@@ -3,6 +3,7 @@
 import torch
 
 from .gram import METHODS, count_operations, is_worthwhile, segments
+from .precision import product_dtype
 from .recipes import get_recipe
 from .scaling import aol_normalise, at_least_float32, frobenius_normalise
 from .shapes import check_matrices, map_by_shape
@@ -25,7 +26,8 @@ def newton_schulz(matrices, recipe="muon", steps=None, method="auto"):
     Parameters
     ----------
     matrices : Tensor (..., m, n), or list or tuple of such tensors
-        float32, bfloat16 or float64. The products are done in this dtype (float32 ones follow torch's TF32 setting);
+        float32, bfloat16 or float64. The products are done in this dtype (float32 ones follow torch's TF32 setting;
+        bfloat16 ones are done in float32, and the result is rounded, on a CPU that has no instructions for them);
         norms and row sums are accumulated in float32 or better. In a list, the matrices of equal (m, n), dtype and
         device are done as one batch. Not modified.
     recipe : str or Recipe
@@ -40,7 +42,7 @@ def newton_schulz(matrices, recipe="muon", steps=None, method="auto"):
           that of "plain". For bfloat16 matrices it computes in float32, then rounds: in bfloat16 the Gram matrix
           loses small singular values.
         - "auto": "gram" where it needs clearly fewer operations and products have at least the precision of float32
-          (not for bfloat16, nor for float32 with TF32), else "plain".
+          (not where they are done in bfloat16, nor in float32 with TF32), else "plain".
 
     Returns
     -------
@@ -118,12 +120,17 @@ def _divide(m, n, X, recipe, polynomials, method):
     if method == "plain":
         return plain
     divided = segments(polynomials, 1 / (1 + recipe.safety))
-    return divided if method == "gram" or is_worthwhile(m, n, divided, X.dtype, X.device) else plain
+    return divided if method == "gram" or is_worthwhile(m, n, divided, _product_dtype(X, method), X.device) else plain
+
+
+def _product_dtype(X, method):
+    """Return the type in which X is iterated."""
+    return at_least_float32(X.dtype) if method == "gram" else product_dtype(X.dtype, X.device.type)
 
 
 def _in_chunks(X, recipe, polynomials, method):
     """Orthogonalise (m, n) or (batch, m, n), m <= n: a batch in chunks that stay in a CPU's cache."""
-    chunk = max(1, CHUNK_BYTES // (X.element_size() * X.shape[-2:].numel()))
+    chunk = max(1, CHUNK_BYTES // (_product_dtype(X, method).itemsize * X.shape[-2:].numel()))
     if X.ndim == 2 or len(X) <= chunk or X.device.type != "cpu":
         return _orthogonalise(X, recipe, polynomials, method)
     result = torch.empty_like(X)
@@ -136,8 +143,7 @@ def _orthogonalise(X, recipe, polynomials, method):
     """Normalise and iterate on (m, n) or (batch, m, n), m <= n."""
     divided = _divide(*X.shape[-2:], X, recipe, polynomials, method)
     dtype = X.dtype
-    if method == "gram":
-        X = X.to(at_least_float32(dtype))
+    X = X.to(_product_dtype(X, method))
     # A tall matrix, here transposed, stays as it is in memory: copies across its strides would cost as much as a step.
     # But panels of its rows would be strided.
     is_transposed = X.stride(-2) == 1 and not takes_panels(X)

@@ -1,4 +1,4 @@
-"""Full float32 products, whatever the user's settings allow."""
+"""In which type products are done: float32 in full whatever the settings allow, not bfloat16 where that is slow."""
 
 from contextlib import contextmanager
 
@@ -22,3 +22,15 @@ def full_float32():
     finally:
         for each, setting in allowed:
             each.fp32_precision = setting
+
+
+@torch.compiler.assume_constant_result
+def product_dtype(dtype, device_type):
+    """Return the type in which to do products of matrices of a type.
+
+    That is float32 for bfloat16 on a CPU without instructions for it (x86 before AVX-512, say), where torch's products
+    in bfloat16 take some ten times as long as those in float32; else the type itself.
+    """
+    if dtype == torch.bfloat16 and device_type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.float32
+    return dtype
