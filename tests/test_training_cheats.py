@@ -5,19 +5,32 @@ import shutil
 import pytest
 from conftest import ROOT, SmallBenchmark
 
-HONEST = ("honest", "honest_in_groups")
+HONEST = ("honest", "honest_in_groups", "honest_with_hooks")
 CHEATS = {
     "another_forward": "changed the model's modules (head)",
     "another_model": "changed the model's modules (head",
+    "changes_a_class": "replaced Linear.forward",
+    "changes_a_function": "replaced torch.nn.functional.group_norm",
+    "changes_a_setting": "changed the model's modules (stem.norm)",
+    "changes_outputs": "of a fresh model with the same weights",
+    "changes_outputs_in_training": "of a fresh model with the same weights",
     "changes_the_data": "changed the training data",
+    "changes_the_data_for_a_while": "changed the training data",
+    "chooses_batches": "drew from the order of the batches",
     "draws_batches": "drew from the order of the batches",
     "freezes_layers": "in no optimizer",
+    "looks_at_held_out": "looked at a part that is evaluated on",
+    "own_rate_for_a_moment": "changed its learning rate from",
+    "own_rate_in_a_tensor": "changed its learning rate",
     "own_schedule": "changed its learning rate from",
+    "repeats_random_numbers": "set torch's generator back",
     "seeds_again": "seeded torch with 31337",
     "seeds_at_first": "seeded torch with 31337",
     "sits_in_evaluation_mode": "changed the model's modules (blocks",
+    "steps_twice_in_a_hook": "was called 2 times",
     "takes_more_steps": "overrides `step`, which the harness owns",
     "trained_before": "changed head.weight while it made its optimizers",
+    "trains_more_in_a_hook": "2 forward passes where the harness makes 1",
 }
 STEPS = 6
 
@@ -53,7 +66,7 @@ def test_honest_solvers_pass(rows, name):
 
 
 def test_a_cheat_reaches_nobody_else(rows, tmp_path):
-    """The solver that changes the data runs before the honest ones: these are none the better for it."""
+    """The solvers that change the data, a class and a function run before the honest ones: nothing reaches these."""
     shutil.copytree(ROOT / "tests" / "cheats" / "training", tmp_path / "solvers")
     for path in (tmp_path / "solvers").glob("*.py"):
         if path.stem not in HONEST:

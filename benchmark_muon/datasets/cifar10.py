@@ -5,6 +5,7 @@ from functools import partial
 from orthobench.data import cifar10, flip_and_shift
 from orthobench.harness.training import TaskDataset, TrainingTask
 from orthobench.models import airbench_cnn, vit
+from orthobench.models.airbench import WHITENING_IMAGES
 
 
 class Dataset(TaskDataset):
@@ -18,7 +19,9 @@ class Dataset(TaskDataset):
 
     def task(self, seed):
         parts = cifar10(self.folder(), held_out=self.held_out)
-        networks = {"cnn": partial(airbench_cnn, images=parts.train.inputs), "vit": vit}
+        # A copy: what is handed out with the factory must not be the data themselves.
+        images = parts.train.inputs[:WHITENING_IMAGES].clone()
+        networks = {"cnn": partial(airbench_cnn, images=images), "vit": vit}
         if self.network not in networks:
             raise ValueError(f"network={self.network!r}: expected {' or '.join(networks)}")
         sizes = {"batch_size": self.batch_size, "steps": self.steps}

@@ -2,7 +2,7 @@
 
 from pytorch_optimizer import ScalableShampoo
 
-from orthobench.harness.training import TrainingSolver
+from orthobench.harness.training import LONG_WARM_UP_STEPS, TrainingSolver
 
 
 class Solver(TrainingSolver):
@@ -11,6 +11,7 @@ class Solver(TrainingSolver):
     name = "Shampoo"
     requirements = ["pip::pytorch-optimizer"]
     parameters = {"learning_rate": [0.01], "weight_decay": [0.01]}
+    warm_up_steps = LONG_WARM_UP_STEPS  # the first roots are taken in the tenth step
 
     def optimizers(self, model):
         settings = {"start_preconditioning_step": 10, "preconditioning_compute_steps": 10, "graft_type": 2}

@@ -2,7 +2,7 @@
 
 from pytorch_optimizer import SOAP
 
-from orthobench.harness.training import TrainingSolver
+from orthobench.harness.training import LONG_WARM_UP_STEPS, TrainingSolver
 
 
 class Solver(TrainingSolver):
@@ -11,6 +11,7 @@ class Solver(TrainingSolver):
     name = "SOAP"
     requirements = ["pip::pytorch-optimizer"]
     parameters = {"learning_rate": [0.01], "weight_decay": [0.01]}
+    warm_up_steps = LONG_WARM_UP_STEPS  # the eigenbasis is renewed each 10 steps
 
     def optimizers(self, model):
         return [SOAP(model.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)]

@@ -11,6 +11,7 @@ class Solver(MatrixSolver):
     name = "torch.optim.Muon"
     parameters = {"learning_rate": [0.05], "adamw_learning_rate": [0.01], "weight_decay": [0.01]}
     kernels = False
+    test_config = {"dataset": {"name": "python_docs", "steps": 2}}  # a network with hidden matrices
 
     def matrix_optimizer(self, parameters, model):
         return torch.optim.Muon(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)

@@ -20,4 +20,5 @@ class Solver(MatrixSolver):
 
     def matrix_optimizer(self, parameters, model):
         settings = {"lr": self.learning_rate, "weight_decay": self.weight_decay}
-        return TurboMuon(parameters, orthogonaliser=self.orthogonaliser, **settings)
+        settings |= {"orthogonaliser": self.orthogonaliser, "process_group": self.process_group}
+        return TurboMuon(parameters, **settings)

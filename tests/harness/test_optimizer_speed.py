@@ -76,13 +76,34 @@ def test_without_pytorch_optimizer_the_rest_is_measured(monkeypatch):
 def test_the_options_are_those_of_the_report(monkeypatch, capsys):
     threads = torch.get_num_threads()
     monkeypatch.setenv("ORTHOBENCH_DEVICE", "cpu")
-    speed.main(["--repetitions", "1", "--threads", str(threads), "--width", "16", "--depth", "1", "--tokens", "256"])
-    assert "1 repetitions; 6 matrices of a transformer of width 16" in capsys.readouterr().out
+    sizes = ["--width", "16", "--depth", "1", "--tokens", "256", "512", "--method", "products"]
+    speed.main(["--repetitions", "1", "--threads", str(threads), *sizes])
+    lines = capsys.readouterr().out.splitlines()
+    assert "1 repetitions; 6 matrices of a transformer of width 16" in lines[0]
+    for line, tokens in zip(lines[-2:], (256, 512), strict=True):
+        assert line.startswith(f"whole training step of {tokens} tokens, SchattenMuon (products) over TurboMuon: ")
+        assert re.search(r"\(at most 1\.10: (holds|DOES NOT HOLD)\)$", line)
 
 
-def test_the_cost_of_a_refresh_is_that_of_steps_which_refresh_often(monkeypatch):
+def test_the_benchmarks_own_batch_is_measured_too(monkeypatch):
+    measured = []
+    monkeypatch.setattr(speed, "report", lambda *_: [])
+    monkeypatch.setattr(speed, "schatten_overhead", lambda *arguments: measured.append(arguments[-2:]) or [])
+    speed.main(["--threads", str(torch.get_num_threads())])
+    assert measured == [(16384, "eigh"), (4096, "eigh")]
+
+
+@pytest.mark.parametrize(
+    ("turbo", "often", "never", "ratios"),
+    [
+        # Four steps take 2.1, of which one refreshes 3.1: a refresh in a hundred steps adds 1 * 4 / 100.
+        (2.0, 3.1, 2.1, "1.050 without a refresh, 1.070 with one in 100 steps (at most 1.10: holds)"),
+        (2.0, 3.0, 2.5, "1.250 without a refresh, 1.260 with one in 100 steps (at most 1.10: DOES NOT HOLD)"),
+    ],
+)
+def test_the_cost_of_a_refresh_is_that_of_steps_which_refresh_often(turbo, often, never, ratios, monkeypatch):
     refreshes = []
-    monkeypatch.setattr(speed, "medians", lambda methods, *_: dict(zip(methods, (2.0, 3.0, 2.5), strict=True)))
+    monkeypatch.setattr(speed, "medians", lambda methods, *_: dict(zip(methods, (turbo, often, never), strict=True)))
     original = speed.SchattenMuon
 
     def noted(*args, **options):
@@ -92,6 +113,4 @@ def test_the_cost_of_a_refresh_is_that_of_steps_which_refresh_often(monkeypatch)
     monkeypatch.setattr(speed, "SchattenMuon", noted)
     (line,) = speed.schatten_overhead(CPU, 1, 16, 1, 512)
     assert refreshes == [4, 10**9]
-    # Four steps take 2.5, of which one refreshes 3.0: a refresh in a hundred steps adds 0.5 * 4 / 100.
-    assert line.startswith("whole training step of 512 tokens, SchattenMuon over TurboMuon: ")
-    assert line.endswith(": 1.25 without a refresh, 1.26 with one in 100 steps")
+    assert line == f"whole training step of 512 tokens, SchattenMuon (eigh) over TurboMuon: {ratios}"

@@ -359,6 +359,36 @@ def test_rounding_noise_is_no_direction():
     assert float(rounded) == pytest.approx(float(exact), rel=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(1, 5), (6, 9), (20, 64), (64, 200)])
+@pytest.mark.parametrize("rows", [1, 7, 4096])
+def test_rounding_noise_of_the_second_moment_chooses_nothing(shape, rows):
+    """All inputs are multiples of one: every exponent does as well, in each criterion, and the lowest is taken."""
+    m, d = shape
+    for seed in range(5):
+        inputs = (normal(rows, 1, seed=seed + 1) * normal(1, d, seed=seed)).float()
+        C = inputs.T @ inputs / rows
+        G = (normal(rows, m, seed=seed + 2).float().T @ inputs) / rows
+        for choice in (bound_exponent(G, C), momentum_exponent(G, G, C), tightness_exponent(G, G, C)):
+            assert float(choice.exponent) == 0
+            assert float(choice.decrease) == pytest.approx(float(predicted_decrease(G, G, C).decrease), rel=1e-4)
+
+
+def test_a_direction_that_only_rounding_curves_has_an_infinite_decrease():
+    a, b = torch.linalg.qr(normal(40, 2)).Q.float().T
+    choice = tightness_exponent(*2 * [torch.outer(normal(20).float(), b)], torch.outer(a, a) + 0.0)
+    assert float(choice.decrease) == math.inf
+
+
+def test_small_eigenvalues_that_add_up_are_no_noise():
+    """A large one, and many that are each rounding noise of its type, but not together."""
+    eigenvalues = torch.tensor([1.0] + 999 * [5e-5])
+    G = normal(50, 1000).float()
+    for choose in (bound_exponent, lambda G, C: tightness_exponent(G, G, C)):
+        narrow, wide = choose(G, torch.diag(eigenvalues)), choose(G.double(), torch.diag(eigenvalues.double()))
+        assert float(narrow.decrease) == pytest.approx(float(wide.decrease), rel=1e-2)
+        assert float(narrow.exponent) == pytest.approx(float(wide.exponent), abs=0.01)
+
+
 # --- stated results at the edges -------------------------------------------------------------------------------------
 
 

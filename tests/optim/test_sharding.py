@@ -9,8 +9,9 @@ import torch
 import torch.distributed
 import torch.multiprocessing
 
-from orthobench.optim import TurboMuon
-from orthobench.optim.sharding import divide_work
+from orthobench.optim import ActivationMoments, SchattenMuon, TurboMuon
+from orthobench.optim import powers as powers_module
+from orthobench.optim.sharding import divide_work, share_work
 
 SHAPES = [(8, 8), (8, 8), (16, 8), (8, 16), (4, 3, 3, 3), (8, 8), (2, 32)]
 
@@ -35,17 +36,21 @@ def steps(optimizer, parameters, count):
         optimizer.step()
 
 
-def train(rank, world, folder, dtype, nesterov):
-    group = None
-    if world > 1:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        limit = datetime.timedelta(seconds=60)
-        store = f"file://{folder}/store"
-        torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world, timeout=limit)
-        group = torch.distributed.group.WORLD
+def join(rank, world, folder):
+    if world == 1:
+        return None
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    limit = datetime.timedelta(seconds=60)
+    store = f"file://{folder}/store"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world, timeout=limit)
+    return torch.distributed.group.WORLD
+
+
+def train(rank, world, folder, dtype, nesterov, within):
+    group = join(rank, world, folder)
     generator = torch.Generator().manual_seed(0)
     parameters = [torch.nn.Parameter(torch.randn(shape, generator=generator).to(dtype)) for shape in SHAPES]
-    optimizer = TurboMuon(parameters, nesterov=nesterov, weight_decay=0.1, dtype=None, process_group=group)
+    optimizer = TurboMuon(parameters, nesterov=nesterov, weight_decay=0.1, dtype=within, process_group=group)
     steps(optimizer, parameters, 5)
     torch.save([parameter.detach() for parameter in parameters], f"{folder}/{world}_{rank}.pt")
     if world > 1:
@@ -53,15 +58,110 @@ def train(rank, world, folder, dtype, nesterov):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "nesterov", "tolerance"), [(torch.float64, True, 1e-12), (torch.float32, False, 1e-5)]
+    ("dtype", "nesterov", "within", "tolerance"),
+    [
+        (torch.float64, True, None, 1e-12),
+        (torch.float32, False, None, 1e-5),
+        (torch.float32, True, torch.bfloat16, 2e-2),  # the default; batches of other sizes round in another order
+    ],
 )
-def test_two_processes_take_the_steps_of_one(tmp_path, dtype, nesterov, tolerance):
-    train(0, 1, tmp_path, dtype, nesterov)
-    torch.multiprocessing.spawn(train, (2, str(tmp_path), dtype, nesterov), nprocs=2)
+def test_two_processes_take_the_steps_of_one(tmp_path, dtype, nesterov, within, tolerance):
+    train(0, 1, tmp_path, dtype, nesterov, within)
+    torch.multiprocessing.spawn(train, (2, str(tmp_path), dtype, nesterov, within), nprocs=2)
     alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
     for one, two, expected in zip(first, second, alone, strict=True):
         assert torch.equal(one, two)
         torch.testing.assert_close(one, expected, rtol=tolerance, atol=tolerance)
+
+
+EXPONENTS = {
+    "number": {"exponent": 0.5},
+    "products": {"exponent": 0.25, "method": "products"},
+    "tightness": {"exponent": "tightness", "exponent_range": (-0.5, 1.0)},
+    "two directions": {"exponent": "two_directions"},
+    "zero, number, one": {"exponent": lambda step: (0, 0.5, 1)[step % 3]},
+}
+
+
+def train_by_powers(rank, world, folder):
+    """Each process has its share of the rows, and the sum of the gradients."""
+    group = join(rank, world, folder)
+    powers, original = [], powers_module.schatten_power
+
+    def counted(matrices, *arguments):
+        powers.extend(matrices)
+        return original(matrices, *arguments)
+
+    powers_module.schatten_power = counted
+    results = {}
+    for name, options in EXPONENTS.items():
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(*(torch.nn.Linear(*sizes) for sizes in ((8, 6), (6, 6), (6, 6), (6, 9)))).double()
+        parameters = [layer.weight for layer in model]
+        activations = ActivationMoments(model, parameters)
+        settings = {"refresh_every": 2, "dtype": None, "process_group": group, "activations": activations}
+        optimizer = SchattenMuon(parameters, **settings, **options)
+        powers.clear()
+        for _ in range(6):
+            rows = torch.randn(12, 8, dtype=torch.float64)[rank::world]
+            optimizer.zero_grad()
+            ((model(rows) - 1).square().sum() / 12).backward()
+            for parameter in parameters if world > 1 else []:
+                torch.distributed.all_reduce(parameter.grad)
+            optimizer.step()
+        weights = [parameter.detach() for parameter in parameters]
+        results[name] = {"weights": weights, "powers": len(powers), "exponents": optimizer.exponents()}
+    torch.save(results, f"{folder}/{world}_{rank}.pt")
+    powers_module.schatten_power = original
+    if world > 1:
+        torch.distributed.destroy_process_group()
+
+
+def test_two_processes_raise_to_the_powers_that_one_chooses_and_share_the_work(tmp_path):
+    train_by_powers(0, 1, tmp_path)
+    torch.multiprocessing.spawn(train_by_powers, (2, str(tmp_path)), nprocs=2)
+    alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
+    for name in EXPONENTS:
+        assert first[name]["exponents"] == second[name]["exponents"]
+        # An exponent is as exact as the place of a maximum.
+        tolerance = 1e-6 if name == "tightness" else 1e-10
+        assert first[name]["exponents"] == pytest.approx(alone[name]["exponents"], abs=tolerance)
+        for one, two, expected in zip(*(each[name]["weights"] for each in (first, second, alone)), strict=True):
+            assert torch.equal(one, two)
+            torch.testing.assert_close(one, expected, rtol=tolerance, atol=tolerance)
+        shares = [each[name]["powers"] for each in (first, second)]
+        assert sum(shares) == alone[name]["powers"]
+        assert all(shares) or name == "two directions"
+    assert len(set(alone["tightness"]["exponents"].values())) > 1
+
+
+def differ(rank, world, folder):
+    """As if each device rounded in its own way."""
+    group = join(rank, world, folder)
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(5, 4)
+    activations = ActivationMoments(layer, [layer.weight])
+    results = []
+    for exponent in ("tightness", "two_directions"):
+        options = {"exponent": exponent, "refresh_every": 1, "momentum": 0.0, "process_group": group}
+        optimizer = SchattenMuon([layer.weight], activations=activations, **options)
+        layer(torch.randn(3, 5)).square().sum().backward()
+        layer.weight.grad *= torch.rand(4, 5, generator=torch.Generator().manual_seed(rank))
+        optimizer.step()
+        results.append(optimizer.exponents())
+    torch.save(results, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_choose_alike_whatever_their_devices_make_of_it(tmp_path):
+    torch.multiprocessing.spawn(differ, (2, str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert first == second
+    assert all(each != {0: 0.0} for each in first)
+
+
+def test_without_a_group_the_function_gets_everything():
+    assert share_work(lambda *lists: lists, [1, 2], None, ["a", "b"]) == ([1, 2], ["a", "b"])
 
 
 def test_a_group_of_one_process_changes_nothing(tmp_path):

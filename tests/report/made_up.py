@@ -1,4 +1,4 @@
-"""Made-up rows of the root benchmark and of `benchmark_muon`, with names, columns and texts as their own."""
+"""Made-up rows of each benchmark, with names, columns and texts as its own."""
 
 import functools
 import json
@@ -206,6 +206,91 @@ def training_rows(solver, dataset, seed, losses, step_ms=5.0, device="cpu", obje
                 "objective_optimizer_state_bytes": 40000.0,
                 "objective_parameters_by_route": json.dumps(ROUTES.get(solver, {"TurboMuon": 4000, "AdamW": 1000})),
                 "objective_peak_memory_bytes": 1e6,
+                "objective_status": "ok",
+                "objective_message": "",
+                "objective_env_device": device,
+            }
+        )
+    return rows
+
+
+# ----- robustness -----
+
+SHAPES = "digits[batch_size=64,network=small,padding=circular,steps=120,width=16]"
+LARGER_BATCH = SHAPES.replace("=64", "=256")
+ROBUSTNESS, ONE_CLASS = (f"Robustness[part=held_out,task={task}]" for task in ("classification", "one_class"))
+
+_LOSS = "alpha=0.98,learning_rate=0.05,loss=cross_entropy,margin=0.399"
+PLAIN, CAYLEY, BCOP = (f"{name}[{_LOSS},temperature=0.25]" for name in ("Plain", "Cayley", "BCOP"))
+AOC = f"AOC[{_LOSS},parametrisation=qr,temperature=0.25]"
+COOL, WARM = (CAYLEY.replace("temperature=0.25", f"temperature={t}") for t in (0.0625, 4.0))
+LAYERS_COMPARED = (PLAIN, CAYLEY, BCOP, AOC)
+RADII = (36, 72, 108, 255)
+
+# Error at the radius 0, what a radius of 1 adds to it, and milliseconds of a step.
+QUALITY = {
+    PLAIN: (0.02, 90.0, 10.0),
+    CAYLEY: (0.05, 0.6, 40.0),
+    BCOP: (0.06, 0.7, 50.0),
+    AOC: (0.05, 0.65, 30.0),
+    COOL: (0.03, 1.5, 40.0),
+    WARM: (0.2, 0.5, 40.0),
+}
+
+
+def robustness_frame(
+    quality=QUALITY, seeds=8, solvers=LAYERS_COMPARED, datasets=(SHAPES,), objectives=(ROBUSTNESS,), device="cpu"
+):
+    """Rows of ok cells, at the steps 0 and 120; ``quality`` is as `QUALITY`."""
+    rows = []
+    for dataset in datasets:
+        for objective in objectives:
+            for solver in solvers:
+                for seed in range(seeds):
+                    rows += robustness_rows(dataset, objective, solver, seed, *quality[solver], device)
+    return pd.DataFrame(rows)
+
+
+def robustness_rows(dataset, objective, solver, seed, error, slope, step_ms, device="cpu"):
+    """Rows of one cell; at the start nothing is certified, and what the last evaluation alone has is NaN."""
+    rows = []
+    batch = int(dataset.split("batch_size=")[1].split(",")[0])
+    for step in (0, 120):
+        at = {
+            radius: max(1 - (error + slope * radius / 255) * noise(solver, dataset, seed), 0.0) if step else 0.0
+            for radius in (0, *RADII)
+        }
+        of_classes = objective == ROBUSTNESS
+        last = {
+            "attacked_accuracy": at[36] + (1 - at[36]) / 2 if of_classes else np.nan,
+            "lipschitz_lower": 30.0 if solver == PLAIN else 0.95,
+            "lipschitz_upper": 90.0 if solver == PLAIN else 1.0,
+            "orthogonality_error": 1e-6 * noise(solver, seed),
+            "inference_time_ms": step_ms / 500 * noise(solver, seed, "inference"),
+        }
+        figures = {
+            "value": 1 - at[36],
+            "accuracy": at[0] if of_classes else np.nan,
+            **{f"certified_accuracy_{radius}": at[radius] if of_classes else np.nan for radius in RADII},
+            **{f"certified_auroc_{radius}": np.nan if of_classes else at[radius] for radius in (0, *RADII)},
+            **{name: figure if step else np.nan for name, figure in last.items()},
+            "lipschitz_claimed": 90.0 if solver == PLAIN else 1.0,
+            "parameters": 39000,
+            "layers": "",
+            "steps": step,
+            "train_loss": error if step else np.nan,
+            "step_time_ms": step_ms * (1 + batch / 64) * noise(solver, dataset, seed, "time") if step else np.nan,
+            "peak_memory_bytes": 1e8 * noise(solver, seed, "memory"),
+        }
+        rows.append(
+            {
+                "dataset_name": dataset,
+                "objective_name": objective,
+                "solver_name": solver,
+                "idx_rep": seed,
+                "stop_val": step,
+                "time": 1e-3 * step_ms * step,
+                **{f"objective_{name}": figure for name, figure in figures.items()},
                 "objective_status": "ok",
                 "objective_message": "",
                 "objective_env_device": device,

@@ -98,11 +98,13 @@ def test_a_comparison_of_equal_solvers_finds_nothing():
     assert paired_comparison(rounded, values).p == 1
 
 
-def test_a_constant_difference_is_certain():
+def test_a_constant_difference_is_as_certain_as_the_sign_test_and_certain_where_things_are_counted():
     b = {seed: 0.1 * seed for seed in range(10)}
     a = {seed: value + 0.3 for seed, value in b.items()}  # constant up to rounding
     result = paired_comparison(a, b)
-    assert result.p == 0
+    assert result.p == pytest.approx(stats.binomtest(10, 10).pvalue)
+    assert paired_comparison(a, b, counted=True).p == 0
+    assert paired_comparison(b, b, counted=True).p == 1
     assert result.low == result.high == pytest.approx(0.3)
 
 
@@ -149,6 +151,12 @@ def test_identical_solvers_tie():
     table = far_apart(10)
     table["twin"] = table["first"]
     assert shown(table) == {"first": "1-2", "twin": "1-2", "second": "3", "third": "4"}
+
+
+def test_equal_differences_separate_few_solvers_and_counted_ones_always():
+    table = pd.DataFrame({name: [float(place)] * 8 for place, name in enumerate("abcdefgh")})
+    assert set(shown(table).values()) == {"1-8"}  # 28 pairs, each with p = 1 / 128
+    assert {str(rank) for rank in rank_with_ties(table, counted=True).values()} == set("12345678")
 
 
 def test_a_tie_need_not_be_transitive():

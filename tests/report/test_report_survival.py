@@ -25,6 +25,7 @@ from scipy import stats
 from orthobench.report.survival import (
     COLUMNS,
     attempts,
+    evaluation_grid,
     format_row,
     has_target,
     kaplan_meier_median,
@@ -135,7 +136,7 @@ def test_one_value_has_no_interval():
 
 def test_no_value_and_values_that_are_not_finite_are_refused_and_nothing_warns():
     for at in ([], [1.0, math.nan], [INF]):
-        with pytest.raises(ValueError, match="all finite"):
+        with pytest.raises(ValueError, match="all finite but for what is never reached"):
             kaplan_meier_median(at, [True] * len(at))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -179,8 +180,8 @@ def test_a_failed_cell_did_not_reach_the_target_whatever_it_reached_before(statu
     rows = frame(good, good[:4])
     rows = fail(rows, TURBO, [1], status)
     failed = attempts(rows, DIGITS, TRAINING)[1]
-    # It got to step 60, and counts as not having reached the target by 100, the budget of its data set.
-    assert (failed.at, failed.reached, failed.status) == (100, False, status)
+    # It got to step 60, and counts as never reaching the target.
+    assert (failed.at, failed.reached, failed.status) == (INF, False, status)
     row = board(rows)[TURBO]
     assert (row.n, row.reached, row.unreached, dict(row.failures)) == (2, 1, 0, {status: 1})
     assert row.note == "made to fail"
@@ -190,13 +191,44 @@ def test_a_failed_cell_did_not_reach_the_target_whatever_it_reached_before(statu
     )
 
 
-def test_a_failed_cell_before_any_time_is_censored_at_the_budget_too():
+def test_a_failed_cell_before_any_time_never_reaches_the_target_either():
     rows = frame([2.0, 0.2, 0.2, 0.2, 0.2, 0.2], [2.0])
     rows = fail(rows, TURBO, [1], "error")
     rows.loc[rows["idx_rep"] == 1, "time"] = np.nan
-    assert [each.at for each in attempts(rows, DIGITS, TRAINING, "time_to_target_s")] == pytest.approx([0.1, 0.5])
+    assert [each.at for each in attempts(rows, DIGITS, TRAINING, "time_to_target_s")] == pytest.approx([0.1, INF])
     nothing = rows[rows["idx_rep"] == 1]
-    assert attempts(nothing, DIGITS, TRAINING, "time_to_target_s")[0].at == 0
+    assert attempts(nothing, DIGITS, TRAINING, "time_to_target_s")[0].at == INF
+
+
+def test_where_a_failed_cell_is_censored_depends_on_no_other_solver():
+    rows = frame(*[[2.0, 0.2, 0.2, 0.2, 0.2, 0.2]] * 3, [2.0, 0.2])
+    rows = fail(rows, TURBO, [3], "error")
+    slow = frame([2.0, 0.9, 0.9, 0.9, 0.9, 0.9], solver=SGD).assign(time=lambda x: 1000 * x["time"])
+    alone, together = (attempts(each, DIGITS, TRAINING, "time_to_target_s") for each in (rows, pd.concat([rows, slow])))
+    assert together[-4:] == alone
+
+
+def test_what_is_never_reached_stays_at_risk():
+    # 3 of 4 reach it at 20: the last one counts among those still at risk, wherever it would be put after that.
+    for never in (30, 1e9, INF):
+        result = kaplan_meier_median([20, 20, 20, never], [True] * 3 + [False])
+        assert (result.estimate, result.high) == (20, 20 if result.high == 20 else INF)
+    assert kaplan_meier_median([20, INF, INF], [True, False, False]).estimate == INF
+    assert kaplan_meier_median([20, 60, INF], [True, True, False]).estimate == 60
+
+
+def test_the_grid_of_evaluations_is_told():
+    rows = frame([2.0, 0.2, 0.2, 0.2, 0.2, 0.2])
+    grid = evaluation_grid(rows, DIGITS, TRAINING)
+    assert grid == "evaluated every 20 steps"
+    told = protocol(list(board(rows).values()), [TARGET], "steps_to_target", grid)
+    assert "at most 0.300 (evaluated every 20 steps: what lies between two evaluations counts with the later" in told
+    assert evaluation_grid(rows[rows["stop_val"] != 60], DIGITS, TRAINING) == "evaluated 20 to 40 steps apart"
+    # The step of a failure is none of it.
+    failed = rows.assign(stop_val=rows["stop_val"].replace(100, 87))
+    failed.loc[failed["stop_val"] == 87, "objective_status"] = "diverged"
+    assert evaluation_grid(failed, DIGITS, TRAINING) == "evaluated every 20 steps"
+    assert evaluation_grid(rows[:1], DIGITS, TRAINING) == ""
 
 
 def test_each_seed_has_its_own_target_where_data_are_simulated():

@@ -15,6 +15,7 @@ from benchopt.plotting import plot_benchmark
 from benchopt.plotting.generate_matplotlib import get_plot_figure
 from benchopt.plotting.helpers import reset_solver_styles, update_plot_data_style
 from benchopt.results.parquet import to_parquet
+from benchopt.results.result_processing import merge
 from benchopt.utils.parametrized_name_mixin import product_param
 from benchopt.utils.temp_benchmark import temp_benchmark
 from made_up import CHAIN, DIGITS, DOCS, TRAINING, root_frame, training_rows
@@ -35,7 +36,7 @@ from orthobench.report.sweep import (
     sweep,
     sweep_traces,
 )
-from orthobench.report.text import main, render_learning_rates
+from orthobench.report.text import main, read_frame, render_learning_rates
 
 TUNING = TRAINING.replace("held_out", "tuning")
 RATES = (0.001, 0.01, 0.1)
@@ -355,6 +356,38 @@ def test_the_figure_shows_means_ranges_the_choice_failures_and_the_final_figure(
     assert (bar.label, bar.x) == (final.label, [0.01, 0.01])
     assert bar.y == pytest.approx(stats.t.interval(0.95, 7, last.mean(), stats.sem(last)))
     assert sgd.label == "SGD"
+
+
+@pytest.fixture
+def two_files(tmp_path):
+    """The rows of a sweep and those of its choice, as two configurations write them."""
+    rows, tuning = both_parts(), tmp_path / "tune.parquet"
+    rows[rows["objective_name"] == TUNING].assign(run_date="2026-01-01").to_parquet(tuning)
+    rows[rows["objective_name"] == TRAINING].assign(run_date="2026-01-02").to_parquet(tmp_path / "cpu.parquet")
+    return tuning, tmp_path / "cpu.parquet"
+
+
+def test_the_sweep_and_its_final_figure_may_lie_in_two_files(two_files):
+    assert "final" not in drawn(read_frame(two_files[0]))
+    (final,) = drawn(read_frame(*two_files))["final"]
+    assert (final.x, final.n) == ([0.01], 8)
+
+
+def test_a_page_of_merged_files_shows_both(two_files, tmp_path):
+    merge(two_files, keep="all", output=tmp_path / "both.parquet")
+    found = drawn(pd.read_parquet(tmp_path / "both.parquet"))
+    assert len(found["final"]) == 1
+    assert len(found["failed"]) == 2  # a failure at the step of a good point is not merged away
+
+
+def test_the_command_takes_both_files(two_files, tmp_path, capsys):
+    files = list(map(str, two_files))
+    assert main([*files, "--learning-rates"]) == 0
+    assert '"AdamW[learning_rate=0.01]"' in capsys.readouterr().out
+    assert main(files) == 0
+    printed = capsys.readouterr().out
+    assert f"{TUNING} | {DIGITS}" in printed
+    assert f"{TRAINING} | {DIGITS}" in printed
 
 
 def test_methods_of_one_family_are_told_apart_in_the_figure():

@@ -5,6 +5,7 @@ import sys
 
 import pandas as pd
 import pytest
+from made_up import DIGITS, training_frame
 from test_report_cells import cell, every_status, frame
 
 from orthobench.report.text import main, render_leaderboard
@@ -49,6 +50,26 @@ def test_metric_and_baseline_can_be_chosen(parquet, capsys):
     printed = capsys.readouterr().out
     assert "orthogonality error, lower is better" in printed
     assert "difference to SVD paired by seed" in printed
+
+
+def test_several_files_are_read_as_one_result(parquet, tmp_path, capsys):
+    other = tmp_path / "other.parquet"
+    frame(cell("Turbo", 0, [0.1], dataset="Heavy tails")).to_parquet(other)
+    assert main([str(parquet), str(other)]) == 0
+    table = capsys.readouterr().out.split("Polar factor | Heavy tails")[1]
+    assert "Muon" in table
+    assert "Turbo" in table
+
+
+def test_files_with_the_same_cells_or_of_several_benchmarks_are_refused(parquet, tmp_path, capsys):
+    assert main([str(parquet), str(parquet)]) == 2
+    assert "report on one file at a time" in capsys.readouterr().err
+    other = tmp_path / "training.parquet"
+    training_frame(seeds=1, datasets=[DIGITS]).to_parquet(other)
+    assert main([str(parquet), str(other)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {parquet} and {other}: rows of several benchmarks")
+    assert main([str(parquet), str(tmp_path / "absent.parquet")]) == 2
+    assert "absent.parquet: no such file" in capsys.readouterr().err
 
 
 def test_escape_sequences_of_a_message_do_not_reach_the_terminal():

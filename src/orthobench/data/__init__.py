@@ -5,10 +5,11 @@ from orthobench.data.cache import cached
 from orthobench.data.download import Source, fetch
 from orthobench.data.embedded import digits, python_manual
 from orthobench.data.fineweb import fineweb, shards_for
-from orthobench.data.images import cifar10, digits_parts, fashion_mnist, mnist
+from orthobench.data.images import cifar10, cifar100, digits_parts, fashion_mnist, mnist
 from orthobench.data.markov_chains import Markov, markov
 from orthobench.data.momenta import record_momenta
 from orthobench.data.parts import Examples, Parts, Windows, check_disjoint, digest, remove_overlap, split_by_hash
+from orthobench.data.photographs import imagenette, tiny_imagenet
 from orthobench.data.spectra import gaussian, with_spectrum
 from orthobench.data.texts import python_docs, python_docs_digest, shakespeare
 from orthobench.data.token_files import MappedWindows, map_tokens
@@ -23,6 +24,7 @@ __all__ = [
     "cached",
     "check_disjoint",
     "cifar10",
+    "cifar100",
     "digest",
     "digits",
     "digits_parts",
@@ -31,6 +33,7 @@ __all__ = [
     "fineweb",
     "flip_and_shift",
     "gaussian",
+    "imagenette",
     "map_tokens",
     "markov",
     "mnist",
@@ -42,5 +45,6 @@ __all__ = [
     "shakespeare",
     "shards_for",
     "split_by_hash",
+    "tiny_imagenet",
     "with_spectrum",
 ]

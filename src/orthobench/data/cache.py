@@ -24,6 +24,9 @@ def cached(function):
     in one move, so several processes may share a cache. A damaged entry is computed again, with a warning. Where
     nothing can be written, the function still works, without cache and with a warning.
 
+    Entries are pickles, and unpickling can run any code: the folder must be one that only those whom you trust can
+    write to. Never point $ORTHOBENCH_CACHE to a folder that was downloaded, or that others share.
+
     The store is that of `joblib.Memory`. Its decorator is not used: it hashes a tensor by its address, erases the
     entries of other versions, and fails on some damaged files.
 

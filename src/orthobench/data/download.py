@@ -42,6 +42,18 @@ class Source:
     licence: str
 
 
+@dataclass(frozen=True)
+class Exactly:
+    """The very folder that holds the files of a data set, whatever its name; for the argument `folder` of loaders.
+
+    Parameters
+    ----------
+    path : str or path-like
+    """
+
+    path: str | os.PathLike
+
+
 def data_folder(source, folder=None):
     """Return where the files of a source are kept: in a folder of its name, not necessarily existing.
 
@@ -49,14 +61,17 @@ def data_folder(source, folder=None):
     ----------
     source : Source
         Of which data set.
-    folder : str or path-like, optional
-        The folder of all data sets; by default $ORTHOBENCH_DATA, or else ~/.cache/orthobench/data.
+    folder : str, path-like or Exactly, optional
+        The folder of all data sets, by default $ORTHOBENCH_DATA, or else ~/.cache/orthobench/data; or exactly that of
+        this one.
 
     Returns
     -------
     pathlib.Path
-        `folder`/`source.name`.
+        `folder`/`source.name`, or the exact folder.
     """
+    if isinstance(folder, Exactly):
+        return Path(folder.path).expanduser()
     return Path(folder or os.environ.get(LOCATION_VARIABLE) or DEFAULT_LOCATION).expanduser() / source.name
 
 
@@ -75,13 +90,13 @@ def fetch(source, name, folder=None):
         The data set.
     name : str
         One of `source.files`.
-    folder : str or path-like, optional
-        The folder of all data sets; see `data_folder`.
+    folder : str, path-like or Exactly, optional
+        The folder of all data sets, or exactly that of this one; see `data_folder`.
 
     Returns
     -------
     pathlib.Path
-        `folder`/`source.name`/`name`.
+        Of the file `name` in the `data_folder`.
 
     Raises
     ------
@@ -98,7 +113,8 @@ def fetch(source, name, folder=None):
     if not path.exists():
         if os.environ.get(OFFLINE_VARIABLE, "0") != "0":
             raise ConnectionError(
-                f"{path} is not there, and {OFFLINE_VARIABLE} forbids to download it: unset that, or put it there"
+                f"{path} is not there, and {OFFLINE_VARIABLE} forbids to download it: unset that, or put it there "
+                f"(SHA-256 {source.files[name]})"
             )
         _download_once(source, name, path)
     return check_content(path, source.files[name])
@@ -167,8 +183,8 @@ def _download(source, name, path):
         failures.append(f"{url}: {reason}")
     raise ConnectionError(
         f"{name} of the data set {source.name} cannot be downloaded: get it in another way and put it into "
-        f"{path.parent}, or give the folder that has {source.name}/{name} ({LOCATION_VARIABLE}). Tried "
-        + "; ".join(failures)
+        f"{path.parent}, or give the folder that has {source.name}/{name} ({LOCATION_VARIABLE}); its SHA-256 is "
+        f"{source.files[name]}. Tried " + "; ".join(failures)
     )
 
 

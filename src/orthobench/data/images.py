@@ -1,19 +1,15 @@
-"""Labelled images: scikit-learn's digits, MNIST, Fashion-MNIST and CIFAR-10, from their makers' own files."""
+"""Labelled images: scikit-learn's digits, MNIST, Fashion-MNIST, CIFAR-10 and -100, from their makers' own files."""
 
-import gzip
-import io
 import math
-import tarfile
-import zlib
 from typing import NamedTuple
 
 import torch
 
+from orthobench.data.archives import choose_members, gunzip, read_tar
 from orthobench.data.download import Source, check_content, data_folder, fetch
 from orthobench.data.embedded import digits
 from orthobench.data.parts import Examples, Parts, remove_overlap, split_by_hash
 
-CLASSES = 10
 TUNING_SHARE = 0.1
 CIFAR10_TAIL = 5_000
 
@@ -63,6 +59,19 @@ CIFAR10 = Source(
     },
     "none stated by its makers",
 )
+CIFAR100_ARCHIVE = "cifar-100-binary.tar.gz"
+CIFAR100_TRAIN = "cifar-100-binary/train.bin"
+CIFAR100_TEST = "cifar-100-binary/test.bin"
+CIFAR100 = Source(
+    "cifar100",
+    ("https://www.cs.toronto.edu/~kriz/",),
+    {
+        CIFAR100_ARCHIVE: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+        CIFAR100_TRAIN: "f31298fc616915fa142368359df1c4ca2ae984d6915ca468b998a5ec6aeebf29",
+        CIFAR100_TEST: "d8b1e6b7b3bee4020055f0699b111f60b1af1e262aeb93a0b659061746f8224a",
+    },
+    "none stated by its makers",
+)
 
 
 class Pixels(NamedTuple):
@@ -76,6 +85,7 @@ class Pixels(NamedTuple):
 MNIST_PIXELS = Pixels((0.1307,), (0.3081,))
 FASHION_MNIST_PIXELS = Pixels((0.2860,), (0.3530,))
 CIFAR10_PIXELS = Pixels((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616))
+CIFAR100_PIXELS = Pixels((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
 
 
 def digits_parts():
@@ -89,7 +99,7 @@ def digits_parts():
     return Parts(*split_by_hash(*digits(), (0.7, 0.15, 0.15)))
 
 
-def mnist(folder=None, *, source=MNIST):
+def mnist(folder=None, *, standardised=True, source=MNIST):
     """MNIST (LeCun, Cortes, Burges): handwritten digits, 60 000 training and 10 000 test images.
 
     Held out are the official test images; tuning is a tenth of the training images, chosen by a hash of the pixels.
@@ -99,23 +109,25 @@ def mnist(folder=None, *, source=MNIST):
     ----------
     folder : str or path-like, optional
         The folder of all data sets, where `mnist/` has the four `.gz` files, or gets them; see `fetch`.
+    standardised : bool
+        Whether pixels are shifted and scaled to about zero mean and unit deviation; they are in [0, 1] if not.
     source : Source
         Where they come from.
 
     Returns
     -------
     Parts of Examples
-        Images (n, 1, 28, 28), float32, standardised with `MNIST_PIXELS`; labels (n,), int64, in 0..9.
+        Images (n, 1, 28, 28), float32, standardised with `MNIST_PIXELS` or in [0, 1]; labels (n,), int64, in 0..9.
 
     Raises
     ------
     ValueError, ConnectionError, OSError
         As `fetch`; and ValueError if a file is not what its name says.
     """
-    return _idx_parts(source, folder, MNIST_PIXELS)
+    return _idx_parts(source, folder, MNIST_PIXELS if standardised else None)
 
 
-def fashion_mnist(folder=None, *, source=FASHION_MNIST):
+def fashion_mnist(folder=None, *, standardised=True, source=FASHION_MNIST):
     """Fashion-MNIST (Xiao, Rasul, Vollgraf, arXiv 1708.07747): 60 000 training and 10 000 test images of clothes.
 
     Parts, parameters and errors are those of `mnist`; the folder is `fashion-mnist/`.
@@ -123,12 +135,13 @@ def fashion_mnist(folder=None, *, source=FASHION_MNIST):
     Returns
     -------
     Parts of Examples
-        Images (n, 1, 28, 28), float32, standardised with `FASHION_MNIST_PIXELS`; labels (n,), int64, in 0..9.
+        Images (n, 1, 28, 28), float32, standardised with `FASHION_MNIST_PIXELS` or in [0, 1]; labels (n,), int64, in
+        0..9.
     """
-    return _idx_parts(source, folder, FASHION_MNIST_PIXELS)
+    return _idx_parts(source, folder, FASHION_MNIST_PIXELS if standardised else None)
 
 
-def cifar10(folder=None, held_out="test", *, source=CIFAR10):
+def cifar10(folder=None, held_out="test", *, standardised=True, source=CIFAR10):
     """CIFAR-10 (Krizhevsky 2009), binary version: 50 000 training and 10 000 test images in ten classes.
 
     Tuning is a tenth of the training images that are not held out, chosen by a hash of the pixels. Images that are
@@ -142,13 +155,15 @@ def cifar10(folder=None, held_out="test", *, source=CIFAR10):
     held_out : {"test", "train_tail"}
         The official test images; or the last 5 000 training images, for which no test file is needed, and whose
         figures are not CIFAR-10 test figures.
+    standardised : bool
+        Whether pixels are shifted and scaled to about zero mean and unit deviation; they are in [0, 1] if not.
     source : Source
         Where the files come from.
 
     Returns
     -------
     Parts of Examples
-        Images (n, 3, 32, 32), float32, standardised with `CIFAR10_PIXELS`; labels (n,), int64, in 0..9.
+        Images (n, 3, 32, 32), float32, standardised with `CIFAR10_PIXELS` or in [0, 1]; labels (n,), int64, in 0..9.
 
     Raises
     ------
@@ -158,17 +173,51 @@ def cifar10(folder=None, held_out="test", *, source=CIFAR10):
     if held_out not in ("test", "train_tail"):
         raise ValueError(f"held_out is {held_out!r}: give test or train_tail")
     names = CIFAR10_TRAIN + ((CIFAR10_TEST,) if held_out == "test" else ())
-    batches = [_parse_cifar(content, name) for name, content in _cifar_files(source, names, folder).items()]
+    hint = "; held_out='train_tail' needs no test file"
+    files = _cifar_files(source, names, CIFAR10_ARCHIVE, folder, hint)
+    batches = [_parse_cifar(content, name, (10,)) for name, content in files.items()]
     train = _join(batches[: len(CIFAR10_TRAIN)])
+    pixels = CIFAR10_PIXELS if standardised else None
     if held_out == "test":
-        return _image_parts(train, batches[-1], CIFAR10_PIXELS)
+        return image_parts(train, batches[-1], pixels)
     if len(train) <= CIFAR10_TAIL:
         raise ValueError(f"{len(train)} training images: held_out='train_tail' needs more than {CIFAR10_TAIL}")
     head, tail = (
         Examples(train.inputs[place], train.targets[place])
         for place in (slice(-CIFAR10_TAIL), slice(-CIFAR10_TAIL, None))
     )
-    return _image_parts(head, tail, CIFAR10_PIXELS)
+    return image_parts(head, tail, pixels)
+
+
+def cifar100(folder=None, *, standardised=True, source=CIFAR100):
+    """CIFAR-100 (Krizhevsky 2009), binary version: 50 000 training and 10 000 test images, of their fine classes.
+
+    Parts are those of `cifar10`, with the official test images held out.
+
+    Parameters
+    ----------
+    folder : str or path-like, optional
+        The folder of all data sets. If its `cifar100/cifar-100-binary/` has `train.bin` and `test.bin`, they are
+        checked and used, else `cifar100/cifar-100-binary.tar.gz`, which is downloaded if it is not there.
+    standardised : bool
+        Whether pixels are shifted and scaled to about zero mean and unit deviation; they are in [0, 1] if not.
+    source : Source
+        Where the files come from.
+
+    Returns
+    -------
+    Parts of Examples
+        Images (n, 3, 32, 32), float32, standardised with `CIFAR100_PIXELS` or in [0, 1]; labels (n,), int64, in 0..99.
+
+    Raises
+    ------
+    ValueError, ConnectionError, OSError
+        As `fetch`; and ValueError if a file is not what its name says.
+    """
+    files = _cifar_files(source, (CIFAR100_TRAIN, CIFAR100_TEST), CIFAR100_ARCHIVE, folder)
+    # Each record has a label of 20 coarse classes before the fine one.
+    train, test = (_parse_cifar(content, name, (20, 100)) for name, content in files.items())
+    return image_parts(train, test, CIFAR100_PIXELS if standardised else None)
 
 
 def standardise(images, pixels):
@@ -192,13 +241,31 @@ def standardise(images, pixels):
     return images.to(torch.float32).div_(255).sub_(mean).div_(deviation)
 
 
-def _image_parts(official_train, held_out, pixels):
-    """Make parts from images in bytes, whose hashes are the same on every machine."""
+def image_parts(official_train, held_out, pixels):
+    """Make parts from images in bytes, whose hashes are the same on every machine.
+
+    Parameters
+    ----------
+    official_train, held_out : Examples
+        Images (n, channels, height, width), uint8.
+    pixels : Pixels or None
+        What they are standardised with; they become float32 in [0, 1] if None.
+
+    Returns
+    -------
+    Parts of Examples
+        Tuning is a tenth of the official training images; disjoint.
+    """
     train, tuning = split_by_hash(
         official_train.inputs, official_train.targets, shares=(1 - TUNING_SHARE, TUNING_SHARE)
     )
-    parts = remove_overlap(Parts(train, tuning, held_out))
-    return Parts(*(Examples(standardise(part.inputs, pixels), part.targets) for part in parts))
+    return disjoint_parts(Parts(train, tuning, held_out), pixels)
+
+
+def disjoint_parts(parts, pixels):
+    """Drop from each part the images that are in a later one, and scale the others, as `image_parts` does."""
+    unit = Pixels((0.0,), (1.0,))
+    return Parts(*(Examples(standardise(part.inputs, pixels or unit), part.targets) for part in remove_overlap(parts)))
 
 
 def _join(batches):
@@ -207,7 +274,7 @@ def _join(batches):
 
 def _idx_parts(source, folder, pixels):
     read = {part: _idx_examples(*(fetch(source, name, folder) for name in names)) for part, names in IDX_FILES.items()}
-    return _image_parts(read["train"], read["held_out"], pixels)
+    return image_parts(read["train"], read["held_out"], pixels)
 
 
 def _idx_examples(images_path, labels_path):
@@ -216,12 +283,12 @@ def _idx_examples(images_path, labels_path):
         raise ValueError(f"{images_path} has images of {tuple(images.shape[1:])}: they must be of (28, 28)")
     if len(images) != len(labels):
         raise ValueError(f"{images_path} has {len(images)} images, {labels_path} {len(labels)} labels")
-    return Examples(images.unsqueeze(1), _check_labels(labels, labels_path))
+    return Examples(images.unsqueeze(1), _check_labels(labels, labels_path, 10))
 
 
 def _parse_idx(path, dimensions):
     """Read a compressed IDX file: bytes 0, 0, 8 (for uint8), number of dimensions; sizes, big-endian; values."""
-    content = _gunzip(path)
+    content = gunzip(path)
     magic = bytes([0, 0, 8, dimensions])
     header = 4 + 4 * dimensions
     if content[:4] != magic or len(content) < header:
@@ -234,52 +301,33 @@ def _parse_idx(path, dimensions):
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=header).view(sizes)
 
 
-def _gunzip(path):
-    try:
-        return gzip.decompress(path.read_bytes())
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is not a whole gzip file ({error})") from error
-
-
-def _cifar_files(source, names, folder):
+def _cifar_files(source, names, archive, folder, hint=""):
+    """Read files by their exact names, extracted or from the archive, into memory alone."""
     here = data_folder(source, folder)
     if all((here / name).exists() for name in names):
         return {name: check_content(here / name, source.files[name]).read_bytes() for name in names}
     try:
-        archive = fetch(source, CIFAR10_ARCHIVE, folder)
+        path = fetch(source, archive, folder)
     except ConnectionError as error:
         lacking = ", ".join(name for name in names if not (here / name).exists())
-        hint = f"or extract into it what lacks: {lacking}; held_out='train_tail' needs no test file"
-        raise ConnectionError(f"{error}; {hint}") from error
-    return _read_members(archive, names)
+        raise ConnectionError(f"{error}; or extract into it what lacks: {lacking}{hint}") from error
+    return choose_members(read_tar(path, names.__contains__), names, path)
 
 
-def _read_members(path, names):
-    """Read members by their exact names, into memory alone."""
-    found = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(_gunzip(path)), mode="r:") as archive:
-            for member in archive:
-                if member.isreg() and member.name in names:
-                    found[member.name] = archive.extractfile(member).read()
-    except tarfile.TarError as error:
-        raise ValueError(f"{path} is not a whole tar archive ({error})") from error
-    lacking = [name for name in names if name not in found]
-    if lacking:
-        raise ValueError(f"{path} lacks {', '.join(lacking)}")
-    return {name: found[name] for name in names}
+def _parse_cifar(content, name, classes):
+    """Records of labels, as many as `classes` has numbers, and 3 x 32 x 32 pixels; the last label is taken.
 
-
-def _parse_cifar(content, name):
-    """Records of a label and 3 x 32 x 32 pixels: all red, then green, then blue ones, row by row."""
-    record = 1 + 3 * 32 * 32
+    The pixels are all red, then green, then blue ones, row by row.
+    """
+    record = len(classes) + 3 * 32 * 32
     if not content or len(content) % record:
         raise ValueError(f"{name} has {len(content)} bytes: they must be records of {record}")
     records = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(-1, record)
-    return Examples(records[:, 1:].reshape(-1, 3, 32, 32), _check_labels(records[:, 0], name))
+    labels = [_check_labels(records[:, place], name, count) for place, count in enumerate(classes)]
+    return Examples(records[:, len(classes) :].reshape(-1, 3, 32, 32), labels[-1])
 
 
-def _check_labels(labels, name):
-    if int(labels.max()) >= CLASSES:
-        raise ValueError(f"{name} has a label {int(labels.max())}: they must be in 0..{CLASSES - 1}")
+def _check_labels(labels, name, classes):
+    if int(labels.max()) >= classes:
+        raise ValueError(f"{name} has a label {int(labels.max())}: they must be in 0..{classes - 1}")
     return labels.long()

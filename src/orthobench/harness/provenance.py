@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from .device import requested_device, resolve_device
+from .processes import world_size
 
 PACKAGE = Path(__file__).resolve().parent.parent
 UNKNOWN = "unknown"
@@ -28,12 +29,13 @@ def package_hash():
 
 
 def cache_identity():
-    """Return what the cache key must hold besides Benchopt's own: code, torch, device asked for, threads."""
+    """Return what the cache key must hold besides Benchopt's own: code, torch, device asked for, threads, processes."""
     return {
         "package": package_hash(),
         "torch": torch.__version__,
         "device": requested_device(),
         "threads": torch.get_num_threads(),
+        "processes": world_size(),
     }
 
 
@@ -66,6 +68,7 @@ def environment(benchmark_dir):
         "env_device": "none" if device is None else device.type,
         "env_device_name": torch.cuda.get_device_name(device) if cuda else _processor(),
         "env_threads": torch.get_num_threads(),
+        "env_processes": world_size(),
         "env_commit": commit or UNKNOWN,
         # Without a commit there is nothing to be clean against.
         "env_dirty": commit is None or _git(benchmark_dir, "status", "--porcelain") != "",

@@ -2,6 +2,7 @@
 
 from orthobench.models.airbench import whitening_kernels
 from orthobench.models.gpt2 import gpt2
+from orthobench.models.lipschitz_networks import lipschitz_convnet, lipschitz_mlp
 from orthobench.models.networks import airbench_cnn, byte_transformer, convnet, digits_convnet, hidden_weights, vit
 from orthobench.models.reproducible import reproducible_cpu, seeded
 
@@ -12,6 +13,8 @@ __all__ = [
     "digits_convnet",
     "gpt2",
     "hidden_weights",
+    "lipschitz_convnet",
+    "lipschitz_mlp",
     "reproducible_cpu",
     "seeded",
     "vit",

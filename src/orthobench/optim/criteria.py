@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 import torch
 
+from ..linalg.scaling import at_least_float32
 from ..linalg.schatten import EXPONENTS, check_exponent
 from .surrogate import check_finite, svd
 
 GRID = 65
 # Values that differ by less are ties: of these the lowest exponent is taken, not the one that rounding favours.
 TIE = 1e-12
+# What rounding leaves of the zero eigenvalues of C, in units of eps, where there are few of them and many inputs.
+LEAST_NOISE = 32
 
 
 class BestExponent(NamedTuple):
@@ -33,7 +36,10 @@ class PowerDirections:
         The gradient, or the momentum that stands for it. Singular values up to max(m, n) eps sigma_1 count as zero,
         with the eps of float32 or that of a wider dtype.
     C : Tensor (..., n, n)
-        Second moment of the layer's inputs: symmetric, positive semi-definite.
+        Second moment of the layer's inputs: symmetric, positive semi-definite. Of its eigenvalues, and of its
+        curvatures along the directions, the least count as zero as long as their sum is at most max(n, 32) eps
+        lambda_1, with the eps of float32 or that of a wider dtype: that is rounding noise, to which the criteria would
+        else listen where all exponents are equally good (for one input, or equal ones).
 
     Attributes
     ----------
@@ -51,6 +57,7 @@ class PowerDirections:
         check_finite("C", C, (M.shape[-1], M.shape[-1]))
         self._U, self.sigma, self._Vh = svd(M)
         self._C = C.detach().double()
+        self._noise = max(C.shape[-1], LEAST_NOISE) * torch.finfo(at_least_float32(C.dtype)).eps
         # U S^e V^T and c U S^e V^T predict the same, and this neither over- nor underflows.
         largest = self.sigma[..., :1]
         self._relative = self.sigma / torch.where(largest > 0, largest, 1)
@@ -101,7 +108,11 @@ class PowerDirections:
     @cached_property
     def _curvatures(self):
         """v_i^T C v_i = ||A^T v_i||^2 / n, (..., 1, rank)."""
-        return ((self._Vh @ self._C) * self._Vh).sum(-1).clamp(min=0).unsqueeze(-2)
+        curvatures = ((self._Vh @ self._C) * self._Vh).sum(-1)
+        # The mean of the eigenvalues weighted by themselves: the largest where there is one alone, and never above it.
+        trace = self._C.diagonal(dim1=-2, dim2=-1).sum(-1).unsqueeze(-1)
+        mean = torch.where(trace > 0, self._C.square().sum((-2, -1)).unsqueeze(-1) / trace, 0)
+        return _without_least(curvatures, self._noise * mean).unsqueeze(-2)
 
     def _moment_norm(self, exponents):
         """||C||_r, r = (1+e) / (1-e); r is infinite for e = 1, and the limit is then what these formulas give."""
@@ -112,7 +123,8 @@ class PowerDirections:
 
     @cached_property
     def _moment_eigenvalues(self):
-        return torch.linalg.eigvalsh(self._C).clamp(min=0)
+        eigenvalues = torch.linalg.eigvalsh(self._C)
+        return _without_least(eigenvalues, self._noise * eigenvalues[..., -1:])
 
 
 def bound_exponent(G, C, low=0.0, high=1.0):
@@ -275,6 +287,12 @@ def _parabola(middle, h, low, high, curve):
     left, centre, right = values.unbind(-1)
     shift = (0.5 * (left - right) / (left - 2 * centre + right)).nan_to_num(0, 0, 0).clamp(-1, 1)
     return (middle.squeeze(-1) + h * shift).clamp(low, high)
+
+
+def _without_least(values, limit):
+    """Set negative values to 0, and the least of the others as long as their sum is at most the limit (..., 1)."""
+    ascending, order = values.clamp(min=0).sort(-1)
+    return torch.empty_like(values).scatter_(-1, order, torch.where(ascending.cumsum(-1) > limit, ascending, 0))
 
 
 def _decrease(inner, curvature):

@@ -68,9 +68,13 @@ class MomentumOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        ready = []
+        # All groups are looked at before one is changed: who raises has not done half a step.
         for group in self.param_groups:
             params, gradients, momenta = [], [], []
             self._init_group(group, params, gradients, momenta)
+            ready.append((group, params, gradients, momenta))
+        for group, params, gradients, momenta in ready:
             if params:
                 alike = self._group_tensors_by_device_and_dtype([params, gradients, momenta])
                 for tensors, _ in alike.values():

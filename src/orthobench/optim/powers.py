@@ -1,43 +1,41 @@
 """Lists of matrices with their singular values raised to powers, mixed with their polar factors, and brought to a norm.
 
-``group`` is the dict of options of `SchattenMuon`.
+``group`` is the dict of options of `SchattenMuon`. The processes of ``process_group``, if there is one, share the work.
 """
 
 import math
+from functools import partial
 
 import torch
 
 from ..linalg import orthogonalise, schatten_power
 from ..linalg.scaling import at_least_float32, frobenius_normalise
 from ..linalg.shapes import map_by_shape
+from .sharding import share_work
 
 
-def raise_to_powers(matrices, exponents, group):
-    """Raise the singular values of each matrix to its power, in one call for each exponent.
+def raise_to_powers(matrices, exponents, group, process_group=None):
+    """Raise the singular values of each matrix to its power.
 
     Unless the norm is "none" they are divided by their root mean square before. For the exponent 0 the orthogonaliser
     does it.
     """
-    indices = {}
-    for index, exponent in enumerate(exponents):
-        indices.setdefault(exponent, []).append(index)
-    results = [None] * len(matrices)
-    for exponent, chosen in indices.items():
-        some = [matrices[index] for index in chosen]
-        if exponent == 0:
-            some = _orthogonalise(some, group)
-        else:
-            some = _wide(some) if group["norm"] == "none" else _relative(some)
-            if exponent != 1:
-                some = schatten_power(some, exponent, group["method"])
-        for index, result in zip(chosen, some, strict=True):
-            results[index] = result
-    return results
+    zero = [index for index, exponent in enumerate(exponents) if exponent == 0]
+    other = [index for index, exponent in enumerate(exponents) if exponent != 0]
+    scaled = _wide if group["norm"] == "none" else _relative
+    results = dict(zip(zero, _orthogonalise([matrices[i] for i in zero], group, process_group), strict=True))
+    results |= zip(other, scaled([matrices[i] for i in other]), strict=True)
+    # They are dealt out together: with a criterion every matrix may have an exponent of its own.
+    powers = [index for index in other if exponents[index] != 1]
+    method = partial(_schatten_powers, method=group["method"])
+    raised = share_work(method, [results[i] for i in powers], process_group, [exponents[i] for i in powers])
+    results |= zip(powers, raised, strict=True)
+    return [results[index] for index in range(len(matrices))]
 
 
-def two_directions(matrices, group):
+def two_directions(matrices, group, process_group=None):
     """Return each matrix, divided by the root mean square of its singular values, with its polar factor."""
-    return list(zip(_relative(matrices), _orthogonalise(matrices, group), strict=True))
+    return list(zip(_relative(matrices), _orthogonalise(matrices, group, process_group), strict=True))
 
 
 def precondition(factors, directions, norm):
@@ -63,9 +61,23 @@ def pin(directions, exponents, group):
     ]
 
 
-def _orthogonalise(matrices, group):
+def _orthogonalise(matrices, group, process_group):
     cast = [matrix.to(group["dtype"] or matrix.dtype) for matrix in matrices]
-    return orthogonalise(cast, group["orthogonaliser"], group["steps"])
+    method = partial(orthogonalise, orthogonaliser=group["orthogonaliser"], steps=group["steps"])
+    return share_work(method, cast, process_group)
+
+
+def _schatten_powers(matrices, exponents, method):
+    """Raise each to its power, in one call for each exponent."""
+    indices = {}
+    for index, exponent in enumerate(exponents):
+        indices.setdefault(exponent, []).append(index)
+    results = [None] * len(matrices)
+    for exponent, chosen in indices.items():
+        raised = schatten_power([matrices[index] for index in chosen], exponent, method)
+        for index, result in zip(chosen, raised, strict=True):
+            results[index] = result
+    return results
 
 
 def _wide(matrices):

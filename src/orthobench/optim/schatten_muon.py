@@ -1,6 +1,7 @@
 """The optimizers between SGD and Muon: steps along U S^e V^T, with an exponent that is given, scheduled or chosen."""
 
 import torch
+import torch.distributed
 
 from ..linalg.scaling import at_least_float32
 from .activations import ActivationMoments
@@ -45,12 +46,14 @@ class SchattenMuon(MomentumOptimizer):
     norm : {"muon", "frobenius", "spectral", "none"}
         - "muon": singular values are divided by their root mean square before they are raised to the power, so that
           the step is Muon's for e = 0 and of norm sqrt(min(m, n)) for e = 1, whatever the scale of the gradients;
-        - "frobenius": ||.||_F is sqrt(min(m, n)), with a `kappa` sqrt(min(m, n)) (kappa sqrt(max(m, n)))^e;
+        - "frobenius": ||.||_F is sqrt(min(m, n)), with a `kappa` sqrt(min(m, n)) (kappa sqrt(max(m, n)))^e, and f
+          after it;
         - "spectral": the largest singular value is 1;
         - "none": nothing is scaled.
     kappa : float, optional
-        For "frobenius" alone. (lr' / lr) sqrt((1 - beta1) / (1 + beta1)) brings the steps for e = 1 to the size of
-        those of Adam at the rate lr' (the "kappa pin").
+        For "frobenius" alone, with adjust_lr="none", which would else scale tall matrices once more, and not with
+        "two_directions", which has no e. (lr' / lr) sqrt((1 - beta1) / (1 + beta1)) brings the steps for e = 1 to the
+        size of those of Adam at the rate lr' (the "kappa pin").
     preconditioner : {None, "padam", "adam"}
         With v the average of G^2, bias-corrected as U then is, D = (v + eps)^(-a) multiplies U entry by entry before
         its singular values are taken, and the result after. "padam": a = e / (2 (1 + e)), which is Adam for e = 1 and
@@ -60,6 +63,8 @@ class SchattenMuon(MomentumOptimizer):
         Of the preconditioner. eps is inside the root: the square of Adam's.
     orthogonaliser, steps, dtype
         See `TurboMuon`; for e = 0 and for "two_directions".
+    process_group
+        See `TurboMuon`; other powers are shared too. What a criterion chooses is the choice of the first process.
     method : {"eigh", "svd", "products"}
         How other powers are computed, in float32 at least: see `schatten_power`, and Notes for the cost. With
         "products" e is one of 0, 1/8, 1/4, 1/2, 1, and a criterion chooses among these.
@@ -132,6 +137,7 @@ class SchattenMuon(MomentumOptimizer):
     """
 
     adjustments = ADJUSTMENTS | {"none": lambda m, n: 1.0}
+    process_group = None  # of a copy too, which is not part of the group
 
     def __init__(
         self,
@@ -156,13 +162,14 @@ class SchattenMuon(MomentumOptimizer):
         exponent_range=(0.0, 1.0),
         initial_exponent=0.0,
         smoothing=0.9,
+        process_group=None,
     ):
         if activations is not None and not isinstance(activations, ActivationMoments):
             raise TypeError(
                 f"activations must be an ActivationMoments, got {type(activations).__name__}; make one with "
                 "ActivationMoments(model, parameters)."
             )
-        self.activations = activations
+        self.activations, self.process_group = activations, process_group
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -242,7 +249,7 @@ class SchattenMuon(MomentumOptimizer):
         if group["exponent"] == "two_directions":
             directions = self._mixes(params, matrices, group)
         else:
-            directions = raise_to_powers(matrices, exponents, group)
+            directions = raise_to_powers(matrices, exponents, group, self.process_group)
         if factors is not None:
             directions = precondition(factors, directions, group["norm"])
         return pin(directions, exponents, group)
@@ -324,6 +331,16 @@ class SchattenMuon(MomentumOptimizer):
         for p, gradient, matrix in zip(params, gradients, matrices, strict=True):
             if "input_moment" in self.state[p]:
                 choose(self.state[p], gradient.flatten(1), matrix, self.state[p]["input_moment"], group)
+        if self.process_group is not None:
+            self._take_the_choices_of_the_first(params)
+
+    def _take_the_choices_of_the_first(self, params):
+        """Exponents say who does which work; devices may round so that they differ."""
+        choices = [{name: self.state[p].get(name) for name in ("exponent", "weights")} for p in params]
+        device = params[0].device
+        torch.distributed.broadcast_object_list(choices, group=self.process_group, group_src=0, device=device)
+        for p, choice in zip(params, choices, strict=True):
+            self.state[p].update({name: value for name, value in choice.items() if value is not None})
 
     def _update_moments(self):
         """Take the inputs of this step into the averages; the state holds the same tensors, to be saved."""
@@ -335,7 +352,7 @@ class SchattenMuon(MomentumOptimizer):
 
     def _mixes(self, params, matrices, group):
         mixes = []
-        for p, (first, second) in zip(params, two_directions(matrices, group), strict=True):
+        for p, (first, second) in zip(params, two_directions(matrices, group, self.process_group), strict=True):
             share = group["initial_exponent"]
             weights = self.state[p].get("weights", (share, 1 - abs(share)))
             if group["norm"] != "none":

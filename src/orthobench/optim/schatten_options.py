@@ -30,6 +30,12 @@ def check_schatten_options(options):
         _check_positive("kappa", options["kappa"], 0, "None is the default")
         if options["norm"] != "frobenius":
             raise ValueError(f"kappa must be None with norm={options['norm']!r}; it is for 'frobenius'.")
+        if options["adjust_lr"] != "none":
+            raise ValueError(
+                f"adjust_lr must be 'none' with kappa, got {options['adjust_lr']!r}; kappa says how long a step is."
+            )
+        if options["exponent"] == "two_directions":
+            raise ValueError("kappa must be None with exponent='two_directions', which has no exponent to raise it to.")
     every = options["refresh_every"]
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f"refresh_every must be an integer >= 1, got {every!r}; 100 is the default.")

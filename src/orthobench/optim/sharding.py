@@ -4,32 +4,35 @@ import torch
 import torch.distributed
 
 
-def share_work(function, matrices, process_group):
+def share_work(function, matrices, process_group, *others):
     """Apply `function` to a list of matrices, each process to a share of them, and gather the results.
 
     Parameters
     ----------
     function : callable
-        Takes a list of tensors, returns new ones of the same shapes and types.
+        Takes a list of tensors, and a list for each of the others; returns new tensors of the same shapes and types.
     matrices : list of Tensor
         Equal in all processes of the group; of one type and device.
-    process_group : torch.distributed.ProcessGroup
+    process_group : torch.distributed.ProcessGroup or None
+        None: this process works for itself, on all of them.
+    *others : list
+        What belongs to each matrix, in the same order; equal in all processes too.
 
     Returns
     -------
     list of Tensor
         All results, in order, in every process: equal to the last bit in all of them. They may share storage.
     """
-    ranks = torch.distributed.get_world_size(process_group)
+    ranks = 1 if process_group is None else torch.distributed.get_world_size(process_group)
     if ranks == 1 or not matrices:
-        return function(matrices)
+        return function(matrices, *others)
     shares = divide_work([tuple(matrix.shape) for matrix in matrices], ranks)
     mine = shares[torch.distributed.get_rank(process_group)]
     # One buffer for each process, as long as the longest share: all must send alike.
     length = max(sum(matrices[i].numel() for i in share) for share in shares)
     sent = matrices[0].new_zeros(length)
     if mine:
-        results = function([matrices[i] for i in mine])
+        results = function(*([each[i] for i in mine] for each in (matrices, *others)))
         torch.cat([result.flatten() for result in results], out=sent[: sum(result.numel() for result in results)])
     received = [torch.empty_like(sent) for _ in shares]
     # As bytes: not every backend knows every type.

@@ -113,4 +113,4 @@ class TurboMuon(MomentumOptimizer):
         """Return the updates as matrices, orthogonalised."""
         matrices = [update.flatten(1).to(group["dtype"] or update.dtype) for update in updates]
         method = partial(orthogonalise, orthogonaliser=group["orthogonaliser"], steps=group["steps"])
-        return method(matrices) if self.process_group is None else share_work(method, matrices, self.process_group)
+        return share_work(method, matrices, self.process_group)

@@ -1,8 +1,11 @@
 """What the report knows of each benchmark: how its rows are recognised, its metrics, its baseline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LOWER, HIGHER = "lower", "higher"
+
+# Of certificates, in 1/255.
+RADII = (36, 72, 108, 255)
 
 
 @dataclass(frozen=True)
@@ -12,25 +15,39 @@ class Metric:
     label: str
     better: str = LOWER
     scale: str = "log"  # or "linear"
+    counted: bool = False  # a number of things: where repetitions agree on a difference, chance has no part in it
 
 
 # A name means the same in every benchmark.
 METRICS = {
     "value": Metric("monitored value"),
+    "accuracy": Metric("accuracy", HIGHER, "linear"),
+    **{
+        f"certified_accuracy_{radius}": Metric(f"certified accuracy at {radius}/255", HIGHER, "linear")
+        for radius in RADII
+    },
+    "attacked_accuracy": Metric("accuracy under attack at 36/255", HIGHER, "linear"),
+    "certified_auroc_0": Metric("AUROC", HIGHER, "linear"),
+    **{f"certified_auroc_{radius}": Metric(f"certified AUROC at {radius}/255", HIGHER, "linear") for radius in RADII},
+    "lipschitz_claimed": Metric("claimed Lipschitz constant"),
+    "lipschitz_lower": Metric("measured lower bound of the Lipschitz constant"),
+    "lipschitz_upper": Metric("certified upper bound of the Lipschitz constant"),
+    "inference_time_ms": Metric("inference time per image (ms)"),
+    "parameters": Metric("trained parameters", counted=True),
     "relative_error": Metric("relative error"),
     "orthogonality_error": Metric("orthogonality error"),
     "lmo_gap": Metric("LMO gap"),
     "time_per_matrix_s": Metric("time per matrix (s)"),
-    "flops": Metric("floating-point operations a matrix"),
-    "matmul_count": Metric("matrix products"),
+    "flops": Metric("floating-point operations a matrix", counted=True),
+    "matmul_count": Metric("matrix products", counted=True),
     "held_out_loss": Metric("held-out loss (nats)"),
     "held_out_accuracy": Metric("held-out accuracy", HIGHER, "linear"),
     "train_loss": Metric("training loss (nats), mean since the evaluation before"),
     "step_time_ms": Metric("time per step (ms)"),
     "optimizer_time_ms": Metric("time of the optimizer per step (ms)"),
-    "optimizer_share": Metric("share of the optimizer in the time per step", scale="linear"),
-    "optimizer_state_bytes": Metric("optimizer state (bytes)"),
-    "peak_memory_bytes": Metric("peak memory (bytes)"),
+    "optimizer_share": Metric("share of the optimizer in the four parts of a step", scale="linear"),
+    "optimizer_state_bytes": Metric("optimizer state (bytes)", counted=True),
+    "peak_memory_bytes": Metric("peak memory (bytes)", counted=True),
     "steps_to_target": Metric("steps to the target", scale="linear"),
     "time_to_target_s": Metric("training time to the target (s)", scale="linear"),
 }
@@ -46,11 +63,27 @@ class Benchmark:
     claims: tuple  # metrics that a claim may be about
     evidence: dict  # which values of the objective's parameters claims are about
     to_target: tuple = ()  # metrics that are censored where a fixed target is not reached: no mean makes sense of them
+    exceptions: dict = field(default_factory=dict)  # by metric: values of parameters in place of those of `evidence`
+    tuned_by: str = "loss"  # what the value is that learning rates are chosen by
 
     @property
     def metric(self):
         """The metric that is shown unless another is asked for."""
         return self.leaderboards[0]
+
+    def evidence_for(self, metric):
+        """Return which values of the objective's parameters a claim about a metric is about."""
+        return {**self.evidence, **self.exceptions.get(metric, {})}
+
+    def metric_for(self, given):
+        """Return the metric that is shown of an objective with these parameters: the first that applies to it."""
+        deciding = {name for exception in self.exceptions.values() for name in exception}
+
+        def applies(metric):
+            values = self.evidence_for(metric)
+            return all(given.get(name, values[name][0]) in values[name] for name in deciding)
+
+        return next(filter(applies, self.leaderboards), self.metric)
 
 
 ORTHOGONALISATION = Benchmark(
@@ -89,7 +122,44 @@ TRAINING = Benchmark(
     to_target=("steps_to_target", "time_to_target_s"),
 )
 
-BENCHMARKS = {benchmark.folder: benchmark for benchmark in (ORTHOGONALISATION, TRAINING)}
+_CERTIFIED = tuple(f"certified_accuracy_{radius}" for radius in RADII)
+_AUROC = tuple(f"certified_auroc_{radius}" for radius in (*RADII, 0))
+
+ROBUSTNESS = Benchmark(
+    folder="benchmark_lipschitz",
+    baseline="Cayley",
+    leaderboards=(
+        *_CERTIFIED,
+        "accuracy",
+        "attacked_accuracy",
+        *_AUROC,
+        "lipschitz_claimed",
+        "lipschitz_lower",
+        "lipschitz_upper",
+        "orthogonality_error",
+        "step_time_ms",
+        "inference_time_ms",
+        "parameters",
+        "peak_memory_bytes",
+        "value",
+    ),
+    claims=(
+        *_CERTIFIED,
+        "accuracy",
+        "attacked_accuracy",
+        *_AUROC,
+        "lipschitz_lower",
+        "orthogonality_error",
+        "step_time_ms",
+        "inference_time_ms",
+        "peak_memory_bytes",
+    ),
+    evidence={"part": ("held_out",), "task": ("classification",)},
+    exceptions={metric: {"task": ("one_class",)} for metric in _AUROC},
+    tuned_by="error",
+)
+
+BENCHMARKS = {benchmark.folder: benchmark for benchmark in (ORTHOGONALISATION, TRAINING, ROBUSTNESS)}
 
 
 def recognise(frame):

@@ -1,23 +1,24 @@
 """Whether our rows reproduce the published claims of a ``claims.toml``."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 import numpy as np
 import pandas as pd
 
-from orthobench.report.benchmarks import BENCHMARKS
+from orthobench.report.benchmarks import BENCHMARKS, METRICS
 from orthobench.report.cells import cells, check_frame
 from orthobench.report.claims_file import DTYPES, LAST, Claim, load_claims
-from orthobench.report.leaderboard import format_interval, format_number
+from orthobench.report.leaderboard import format_number
 from orthobench.report.names import in_order, parameters, selected, shape_class, short_names
 from orthobench.report.statistics import LEVEL, MIN_SEEDS, holm, paired_comparison
-from orthobench.report.survival import TO_TARGET, attempts, has_target
+from orthobench.report.survival import TO_TARGET, attempts, evaluation_grid, has_target
 
 __all__ = ["Check", "Verdict", "check_claims", "load_claims"]
 
-REPRODUCED, NOT_REPRODUCED, NOT_RUN = "reproduced", "not reproduced", "not run here"
-HOLDS, FAILS, UNTESTED = "holds", "fails", "untested"
+REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run here"
+HOLDS, FAILS, UNTESTED = "holds", "fails", "untested"  # of a check, which may be INCONCLUSIVE too
 ALPHA = 0.05
 
 # A solver that returned no number, or whose claim the harness disproved: evidence, unlike a lack of time or memory.
@@ -30,13 +31,16 @@ class Check:
 
     dataset: str
     setting: str  # the dtype, or what else tells the checks of a data set apart
-    outcome: str  # HOLDS, FAILS or UNTESTED
+    outcome: str  # HOLDS, FAILS, INCONCLUSIVE or UNTESTED
     reason: str
     n: int
     estimate: float = np.nan
     low: float = np.nan
     high: float = np.nan
+    bound: float = np.nan  # where the claim ends: the factor, or the difference that is allowed
+    relation: str = ""  # of the true figure to the estimate, where cells that did not reach a target make it a bound
     p: float = np.nan  # of "no difference from the bound", Holm-adjusted over the claim's checks
+    grid: str = ""  # of the evaluations, where it matters
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,8 @@ class Verdict:
     """A claim's verdict, with the checks behind it."""
 
     claim: Claim
-    verdict: str  # REPRODUCED, NOT_REPRODUCED or NOT_RUN
-    reason: str  # where it fails, or what is missing
+    verdict: str  # REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE or NOT_RUN
+    reason: str  # where it fails, what the rows can't decide, or what is missing
     checks: tuple
     elsewhere: tuple = ()  # checks on another device than the claim is about: no evidence, but a figure to show
 
@@ -56,24 +60,28 @@ class Verdict:
 def check_claims(frame, claims):
     """Return the `Verdict` of each claim on the rows of a result.
 
-    A claim is checked on each of its data sets and objectives, on the seeds that both solvers finished well, by paired
-    t tests at `ALPHA`, Holm-adjusted over these checks (one that can't be made counts with p = 1):
+    A claim is checked on each of its data sets and objectives, on the seeds that both solvers finished well. It says on
+    which side of a bound the solver is. The bound is the baseline, or with a factor ``factor`` times it; "not higher"
+    and "not lower" without a factor allow for ``tolerance`` times the baseline's mean, "equal" in both directions. A
+    paired t test at `ALPHA`, Holm-adjusted over the claim's checks (one that can't be made counts with p = 1), compares
+    the solver with the bound:
 
-    - "lower" holds where the solver is separated below the baseline (below ``factor`` times it, if there is one);
-    - "not higher" fails where the solver is separated above; a tie counts for the claim;
-    - "higher" and "not lower" are the same the other way round;
-    - "equal" holds where the interval of the difference lies within ``tolerance`` times the baseline's mean.
+    - the claim holds where the solver, with its whole interval, is separated from the bound on the side that it claims;
+    - it fails where the solver is separated on the other side;
+    - between these it is inconclusive.
 
     With a factor, the t test is that of the logarithms: it compares the geometric mean of the seeds' ratios.
-    Fewer than `MIN_SEEDS` common seeds test nothing. A claim can't hold where cells of its solver failed and the
-    baseline's did not; it fails where `MIN_SEEDS` of them diverged or were refuted.
+    Fewer than `MIN_SEEDS` common seeds test nothing. Where cells of its solver failed and the baseline's did not, a
+    claim is inconclusive instead of holding; it fails where `MIN_SEEDS` of them diverged or were refuted.
 
-    A good cell that did not reach a target counts with how far it got, less than it would have needed. So a claim can't
-    hold where its solver has such cells, and can't fail where the baseline has; "equal" is untested with any.
+    A good cell that did not reach a target counts with how far it got, less than it would have needed: the figure is
+    then a bound of the true one. So a claim can't hold where its solver has such cells, and can't fail where the
+    baseline has; "equal" is inconclusive with any.
 
     A claim about "all" its data sets is not reproduced if it fails on one, and reproduced if it holds on all and each
-    pattern has rows. One about "any" is reproduced if it holds on one. Otherwise it was not run here: for lack of
-    rows, or of the device that it is about.
+    pattern has rows. One about "any" is reproduced if it holds on one, and not reproduced if it fails on all.
+    Otherwise it was not run here, for lack of rows or of the device that it is about; or, if nothing is missing, it is
+    inconclusive.
 
     Raises
     ------
@@ -99,26 +107,33 @@ def _verdict(frame, claim):
 
 def _conclude(checks, missing, query):
     """Return the verdict and its reason."""
-    by_outcome = {outcome: [c for c in checks if c.outcome == outcome] for outcome in (HOLDS, FAILS, UNTESTED)}
-    holding, failing, untested = by_outcome.values()
+    holding, failing, undecided, untested = (
+        [check for check in checks if check.outcome == outcome] for outcome in (HOLDS, FAILS, INCONCLUSIVE, UNTESTED)
+    )
     gaps = [", ".join([f"no rows of {pattern.replace('|', ' or ')}", *_conditions(query)]) for pattern in missing]
     gaps += _by_reason(untested, checks)
+    left_open = [_told(INCONCLUSIVE, undecided, checks)] if undecided else []
     if query.scope == "all" and failing:
-        where = "; ".join(_by_reason(failing, checks))
-        gap = f"; not tested: {'; '.join(gaps)}" if gaps else ""
-        return NOT_REPRODUCED, f"fails on {len(failing)} of {len(checks)}: {where}{gap}"
+        lack = [f"not tested: {'; '.join(gaps)}"] if gaps else []
+        return NOT_REPRODUCED, "; ".join([_told(FAILS, failing, checks), *left_open, *lack])
     if query.scope == "any" and holding:
         return REPRODUCED, f"holds on {_places(holding, checks)}"
     if gaps or not checks:
-        return NOT_RUN, "; ".join(gaps)
+        return NOT_RUN, "; ".join([*gaps, *left_open])
+    if undecided:
+        return INCONCLUSIVE, *left_open
     if query.scope == "any":
-        return NOT_REPRODUCED, f"holds on none of {len(checks)}"
+        return NOT_REPRODUCED, f"fails on all {len(checks)}"
     return REPRODUCED, f"holds on all {len(checks)}"
 
 
 def _conditions(query):
     dtype = [f"dtype {' or '.join(query.dtype)}"] if query.dtype else []
     return dtype if query.shape == "any" else [*dtype, f"shape {query.shape}"]
+
+
+def _told(outcome, checks, every):
+    return f"{outcome} on {len(checks)} of {len(every)}: {'; '.join(_by_reason(checks, every))}"
 
 
 def _by_reason(checks, every):
@@ -168,7 +183,7 @@ def matches(name, pattern):
 
 def _is_about(query, dataset, objective):
     given = parameters(objective)
-    evidence = BENCHMARKS[query.benchmark].evidence
+    evidence = BENCHMARKS[query.benchmark].evidence_for(query.metric)
     return (
         query.shape in ("any", shape_class(dataset))
         and all(given.get(name, values[0]) in values for name, values in evidence.items())
@@ -181,7 +196,7 @@ def _setting(query, objective):
     given = parameters(objective)
     if query.dtype:
         return given["dtype"]
-    usual = BENCHMARKS[query.benchmark].evidence
+    usual = BENCHMARKS[query.benchmark].evidence_for(query.metric)
     options = {name: value for name, value in given.items() if name not in usual and value != "False"}
     return ", ".join(name if value == "True" else f"{name}={value}" for name, value in options.items())
 
@@ -242,7 +257,7 @@ class _Compared:
     """A check before its p-value is adjusted. Doubts map an outcome to why these rows can't show it."""
 
     check: Check
-    side: str | None = None  # of the bound on which the solver is; None if the check is as it should be
+    right: bool | None = None  # whether the estimate is on the claim's side of the bound; None if all is said already
     doubts: dict = field(default_factory=dict)
 
 
@@ -260,7 +275,8 @@ def _compare_pairs(frame, dataset, objective, query):
     found = []
     for *solvers, shared in pairs:
         alike = [f"{name}={value}" for name, value in zip(query.same, shared, strict=True)] if len(pairs) > 1 else []
-        blank = Check(dataset, ", ".join(filter(None, [setting, *alike])), UNTESTED, "", 0)
+        grid = evaluation_grid(here, dataset, objective) if query.metric in TO_TARGET else ""
+        blank = Check(dataset, ", ".join(filter(None, [setting, *alike])), UNTESTED, "", 0, grid=grid)
         ends = [_ends(here, dataset, objective, query, solver, place) for place, solver in enumerate(solvers)]
         found.append(_compare(blank, *ends, query))
     return found
@@ -285,26 +301,49 @@ def _compare(blank, ours, theirs, query):
         points = "" if query.steps == LAST else f" at {query.steps[0]} and {query.steps[1]} iterations"
         lack = f", {len(failed)} of {query.solver} failed" if failed else ""
         return untested(f"{len(common)} common seeds{points}{lack}, {MIN_SEEDS} needed", len(common))
-    a, b = a[common], b[common]
-    doubts = _doubts(query, len(failed), *(sum(ends[seed].bound for seed in common) for ends in (ours, theirs)))
-    if query.factor is None:
-        test = paired_comparison(a, b)
-        shown = (test.difference, test.low, test.high)
-    elif (a > 0).all() and (b > 0).all():
-        ratio = paired_comparison(np.log(a), np.log(b))
-        test = paired_comparison(np.log(a), np.log(b) + np.log(query.factor))
-        shown = tuple(float(np.exp(x)) for x in (ratio.difference, ratio.low, ratio.high))
-    else:
+    if query.factor is not None and not ((a[common] > 0).all() and (b[common] > 0).all()):
         return untested(f"a ratio needs {query.metric} > 0", len(common))
-    estimate, low, high = shown
-    check = replace(blank, n=len(common), estimate=estimate, low=low, high=high)
-    if query.direction == "equal":
-        margin = query.tolerance * float(b.abs().mean())
-        within = -margin <= test.low and test.high <= margin
-        told = f"{'' if within else 'not '}equal within the tolerance"
-        return _Compared(_guarded(replace(check, outcome=HOLDS if within else FAILS, reason=told), doubts))
-    side = "higher" if test.difference > 0 else "lower" if test.difference < 0 else ""
-    return _Compared(replace(check, p=test.p), side, doubts)
+    unreached = [sum(ends[seed].bound for seed in common) for ends in (ours, theirs)]
+    check = replace(_with_interval(blank, a[common], b[common], query, *unreached), n=len(common))
+    p, right = _beside_bound(a[common], b[common], query)
+    return _Compared(replace(check, p=p), right, _doubts(query, len(failed), *unreached))
+
+
+def _with_interval(blank, a, b, query, unreached, baseline_unreached):
+    """Return a check with its figure, an end of whose interval is open where cells did not reach the target."""
+    shown = _paired(a, b, query)
+    low = -np.inf if baseline_unreached else shown.low
+    high = np.inf if unreached else shown.high
+    estimate = np.nan if unreached and baseline_unreached else shown.difference
+    bound = query.factor or (-1 if query.direction == "not lower" else 1) * _margin(b, query)
+    if query.factor is not None:
+        estimate, low, high = (float(np.exp(x)) for x in (estimate, low, high))
+    relation = "≥" if unreached else "≤" if baseline_unreached else ""
+    return replace(blank, estimate=estimate, low=low, high=high, bound=bound, relation=relation)
+
+
+def _beside_bound(a, b, query):
+    """Return the p-value of "no difference from the bound", and whether the estimate is on the claim's side of it."""
+    if query.factor is not None:
+        bounds = {query.wanted: np.log(query.factor)}
+    else:
+        bounds = {"lower": _margin(b, query), "higher": -_margin(b, query)}
+        bounds = bounds if query.direction == "equal" else {query.wanted: bounds[query.wanted]}
+    tests = {side: _paired(a, b, query, bound) for side, bound in bounds.items()}
+    beyond = [test.p for side, test in tests.items() if (test.difference > 0) == (side == "lower")]
+    return (min(beyond), False) if beyond else (max(test.p for test in tests.values()), True)
+
+
+def _margin(b, query):
+    """Return the difference from the baseline's values that the query allows for."""
+    return (query.tolerance or 0.0) * float(b.abs().mean())
+
+
+def _paired(a, b, query, bound=0.0):
+    """Compare a with b + bound, by their logarithms if the query has a factor."""
+    if query.factor is not None:
+        a, b = np.log(a), np.log(b)
+    return paired_comparison(a, b + bound, counted=METRICS[query.metric].counted)
 
 
 def _doubts(query, failed, unreached, baseline_unreached):
@@ -321,24 +360,41 @@ def _doubts(query, failed, unreached, baseline_unreached):
 
 def _decide(compared, p, query):
     """Return the check with its outcome by the adjusted p-value."""
-    if compared.side is None:
+    if compared.right is None:
         return compared.check
-    separated = p <= ALPHA and compared.side != ""
-    bound = "" if query.factor is None else f" than {format_number(query.factor)} times {query.baseline}"
-    told = f"{compared.side}{bound}" if separated else "no difference found"
-    right = compared.side == query.wanted
-    outcome = (HOLDS if right else FAILS) if separated else FAILS if query.strict else HOLDS
-    return _guarded(replace(compared.check, outcome=outcome, reason=told, p=p), compared.doubts)
+    outcome = HOLDS if compared.right else FAILS
+    if outcome in compared.doubts:
+        return replace(compared.check, outcome=INCONCLUSIVE, reason=compared.doubts[outcome], p=np.nan)
+    outcome = outcome if p <= ALPHA else INCONCLUSIVE
+    return replace(compared.check, outcome=outcome, reason=_reason(query, outcome), p=p)
 
 
-def _guarded(check, doubts):
-    """Return the check, untested if these rows can't show its outcome."""
-    return replace(check, outcome=UNTESTED, reason=doubts[check.outcome]) if check.outcome in doubts else check
+def _reason(query, outcome):
+    """Say on which side of the bound the solver is, or that no side was found."""
+    other = "higher" if query.wanted == "lower" else "lower"
+    if query.tolerance is not None:
+        percent = f"{100 * query.tolerance:g} %"
+        equal = f"within {percent} of {query.baseline}"
+        more = f"more than {percent} {'off' if query.direction == 'equal' else other}"
+        within = equal if query.direction == "equal" else f"at most {percent} {other}"
+        return {HOLDS: within, FAILS: more, INCONCLUSIVE: f"may be {more}, or not"}[outcome]
+    bound = "" if query.factor is None else f"{format_number(query.factor)} times {query.baseline}"
+    if outcome == INCONCLUSIVE:
+        return f"not separated from {bound}" if bound else "no difference found"
+    side = query.wanted if outcome == HOLDS else other
+    return f"{side} than {bound}" if bound else side
 
 
 # ----- text -----
 
-COLUMNS = ("verdict", "method", "claim", "source", "our figure", "where it fails, or what is missing")
+COLUMNS = ("verdict", "method", "claim", "source", "our figure", "where it fails, or what is open or missing")
+_BOUNDS = {
+    "lower": "below ",
+    "not higher": "at most ",
+    "higher": "above ",
+    "not lower": "at least ",
+    "equal": "within ±",
+}
 CHECK_COLUMNS = ("data set", "dtype", "outcome", "n", "our figure", "p", "reason")
 
 
@@ -348,21 +404,44 @@ def check_columns(query):
 
 
 def decisive(verdict):
-    """Return the check whose figure stands for a claim: the worst of "all", the best of "any"; None without one."""
+    """Return the check whose figure stands for a verdict; None without one.
+
+    That is the worst of "all", the best of "any", among those that gave the verdict.
+    """
     query = verdict.claim.query
+    giving = {REPRODUCED: HOLDS, NOT_REPRODUCED: FAILS, INCONCLUSIVE: INCONCLUSIVE}.get(verdict.verdict)
     checks = [c for c in verdict.checks or verdict.elsewhere if np.isfinite(c.estimate)]
     sign = -1 if query.wanted == "higher" else 1
     size = (lambda c: abs(c.estimate)) if query.direction == "equal" else (lambda c: sign * c.estimate)
-    return (max if query.scope == "all" else min)(checks, key=size, default=None)
+    worst = max if query.scope == "all" else min
+    return worst([c for c in checks if c.outcome == giving] or checks, key=size, default=None)
 
 
 def format_figure(check, query):
-    """Return a check's figure with its interval; "n/a" without one."""
+    """Return a check's figure with its interval and the bound of the claim; "n/a" without one."""
     if not np.isfinite(check.estimate):
         return "n/a"
-    figure = f"{format_number(check.estimate)} {format_interval(check.low, check.high)}"
-    quantity = f"{query.metric} of {query.solver}"
-    return f"{quantity} / {query.baseline}: {figure}" if query.factor else f"{quantity} - {query.baseline}: {figure}"
+    figure = " ".join(filter(None, [check.relation, format_number(check.estimate), _format_ends(check)]))
+    bound = f"bound: {_BOUNDS[query.direction]}{format_number(check.bound)}"
+    relation = "/" if query.factor else "-"
+    grid = f" ({check.grid})" if check.grid else ""
+    return f"{query.metric} of {query.solver} {relation} {query.baseline}: {figure}, {bound}{grid}"
+
+
+def _format_ends(check):
+    ends = [("-∞" if x < 0 else "∞") if np.isinf(x) else format_number(x) for x in (check.low, check.high)]
+    return f"[{', '.join(ends)}]"
+
+
+def summary(verdicts):
+    """Count the verdicts: ``13 claims: 2 reproduced, 1 not reproduced, 0 inconclusive, 10 not run here``."""
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    told = ", ".join(f"{counts[each]} {each}" for each in (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN))
+    return f"{_count(verdicts, 'claim')}: {told}"
+
+
+def _count(things, name):
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
 
 
 def format_verdict(verdict):
@@ -372,6 +451,8 @@ def format_verdict(verdict):
     if check:
         rank = "" if len(checks) == 1 else "worst: " if claim.query.scope == "all" else "best: "
         figure = f"{rank}{format_figure(check, claim.query)}, n = {check.n}, {_places([check], checks)}"
+        if np.isfinite(check.p):
+            figure += f", p = {format_number(check.p)} (Holm-adjusted over the claim's {_count(checks, 'check')})"
     if verdict.elsewhere:
         figure = f"no evidence, on another device: {figure}"
     note = f" ({claim.note})" if claim.note else ""
@@ -396,14 +477,16 @@ def protocol(listed=()):
     queries = [claim.query for claim in listed]
     unit = "type" if all(query.dtype for query in queries) else "objective"
     unreached = (
-        "; a cell that did not reach a target counts with how far it got: with one of its solver's a claim can't hold, "
-        "with one of its baseline's it can't fail"
+        "; a cell that did not reach a target counts with how far it got, which makes the figure a bound (≤ or ≥): "
+        "with one of its solver's a claim can't hold, with one of its baseline's it can't fail"
         if any(query.metric in TO_TARGET for query in queries)
         else ""
     )
     return (
         f"on each data set and {unit}: paired by seed, n ≥ {MIN_SEEDS} common seeds, {100 * LEVEL:.0f} % Student t "
-        f"intervals, p Holm-adjusted over the claim's data sets, separated at {100 * ALPHA:.0f} %; where a claim is "
-        "that something is not higher, a tie counts for it; ratios are geometric means over seeds; failed cells are no "
-        f"evidence for a claim, and against it where {MIN_SEEDS} diverge or are refuted{unreached}"
+        "intervals; a claim holds where the whole interval is on its side of the bound, fails where it is on the "
+        f"other, and is inconclusive between these, each at {100 * ALPHA:.0f} % by a paired t test against the bound, "
+        "p Holm-adjusted over the checks of the one claim (a leaderboard's over its own pairs); ratios are geometric "
+        "means over seeds; failed cells are no evidence for a claim, and against it where "
+        f"{MIN_SEEDS} diverge or are refuted{unreached}"
     )

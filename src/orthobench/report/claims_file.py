@@ -35,7 +35,7 @@ class Query:
     same: tuple = ()  # parameters: solvers are compared with those baselines that have the same values
     steps: object = LAST  # or the numbers of iterations of the solver and of the baseline
     factor: float | None = None  # compare the ratio solver / baseline with it, instead of the difference with 0
-    tolerance: float | None = None  # of "equal": a share of the baseline's mean
+    tolerance: float | None = None  # of "equal", "not higher" and "not lower": a share of the baseline's mean
     scope: str = "all"
     shape: str = "any"
     device: str = "any"
@@ -44,11 +44,6 @@ class Query:
     def wanted(self):
         """The side of the baseline on which the claim puts the solver, or on which it may be: "lower" or "higher"."""
         return "higher" if self.direction in ("higher", "not lower") else "lower"
-
-    @property
-    def strict(self):
-        """Whether a tie counts against the claim."""
-        return self.direction in ("lower", "higher")
 
 
 @dataclass(frozen=True)
@@ -136,11 +131,23 @@ def _query(owner, table, benchmark, solvers):
         required["dtype"] = _some_of(DTYPES)
         optional |= {"steps": _steps, "shape": _one_of(SHAPES)}
     query = Query(benchmark=benchmark.folder, **_take(owner, table, required, optional, "query."))
-    if (query.direction == "equal") != (query.tolerance is not None):
-        raise ValueError(f"{owner} key 'query.tolerance': allowed: with direction 'equal', and only with it.")
-    if query.direction == "equal" and query.factor is not None:
-        raise ValueError(f"{owner} key 'query.factor': allowed: with direction {directions[0]!r} or {directions[1]!r}.")
+    _check_bound(owner, query, directions)
     return query
+
+
+def _check_bound(owner, query, directions):
+    """Raise ValueError unless the query says how far apart the two may be, where the direction needs it, and once."""
+    given = tuple(name for name in ("factor", "tolerance") if getattr(query, name) is not None)
+    rules = (
+        (((), ("factor",)), "a factor, or neither"),
+        ((("factor",), ("tolerance",)), "exactly one of the two, for no number of seeds shows that nothing is higher"),
+        ((("tolerance",),), "a tolerance alone"),
+    )
+    allowed, told = dict(zip(directions, rules, strict=True))[query.direction]
+    if given not in allowed:
+        raise ValueError(
+            f"{owner} keys 'query.factor' and 'query.tolerance' with direction {query.direction!r}; allowed: {told}."
+        )
 
 
 def _take(owner, table, required, optional=(), prefix=""):

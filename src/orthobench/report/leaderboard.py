@@ -59,8 +59,9 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
         raise ValueError(f"no leaderboard of {metric!r}; choose one of {', '.join(allowed)}.")
     by_solver = cells_by_solver(frame, dataset, objective, metric)
     values = last_values(by_solver)
-    ranks = rank_with_ties(to_rank(values, metric))
-    differences = _differences(values, find_baseline(by_solver, baseline))
+    counted = METRICS[metric].counted
+    ranks = rank_with_ties(to_rank(values, metric), counted=counted)
+    differences = _differences(values, find_baseline(by_solver, baseline), counted)
 
     rows = []
     for solver, own in by_solver.items():
@@ -117,10 +118,10 @@ def find_baseline(solvers, baseline):
     return matches[0] if len(matches) == 1 else None
 
 
-def _differences(values, baseline):
+def _differences(values, baseline, counted):
     if baseline is None:
         return {}
-    compared = {s: paired_comparison(values[s], values[baseline]) for s in values if s != baseline}
+    compared = {s: paired_comparison(values[s], values[baseline], counted=counted) for s in values if s != baseline}
     adjusted = holm([test.p if test.n >= MIN_SEEDS else 1.0 for test in compared.values()])
     return {
         solver: replace(test, p=float(p) if test.n >= MIN_SEEDS else np.nan)
@@ -195,7 +196,7 @@ def protocol(rows, metric, baseline=None):
     seeds = format_seeds(row.n for row in rows if row.n)
     against = find_baseline([row.solver for row in rows], baseline)
     if against:
-        difference = f"difference to {against} paired by seed, p Holm-adjusted; "
+        difference = f"difference to {against} paired by seed, p Holm-adjusted over all other solvers; "
     elif baseline:
         difference = f"no difference: the baseline {baseline} is not in this table, or not once; "
     else:

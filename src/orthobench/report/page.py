@@ -99,14 +99,24 @@ CROSS, NO_SYMBOL = 4, 41
 _GREY = (0.45, 0.45, 0.45, 1.0)  # what belongs to no solver
 
 
-def draw(traces, get_style):
-    """Return traces as Benchopt's scatter plots take them; ``get_style`` is that of the plot."""
-    return [_draw(trace, get_style) for trace in traces]
+def draw(traces, get_style, marks=None):
+    """Return traces as Benchopt's scatter plots take them.
+
+    Parameters
+    ----------
+    traces : list of Trace
+    get_style : callable
+        That of the plot.
+    marks : dict, optional
+        Plotly's symbol numbers of further kinds of traces.
+    """
+    return [_draw(trace, get_style, marks or {}) for trace in traces]
 
 
-def _draw(trace, get_style):
+def _draw(trace, get_style, marks):
     style = {"color": _GREY, "marker": 0} if trace.solver is None else get_style(trace.solver)
-    symbol = {"curve": SYMBOLS[style["marker"] % len(SYMBOLS)], "line": NO_SYMBOL, "failed": CROSS}[trace.kind]
+    own = SYMBOLS[style["marker"] % len(SYMBOLS)]
+    symbol = {"curve": own, "line": NO_SYMBOL, "failed": CROSS, **marks}[trace.kind]
     drawn = {"x": trace.x, "y": trace.y, "label": safe(trace.label), "color": style["color"], "marker": symbol}
     if trace.y_low is not None:
         drawn |= {"y_low": trace.y_low, "y_high": trace.y_high}

@@ -28,7 +28,7 @@ def separable(frame, dataset, objective, metric):
     sign = ">" if METRICS[metric].better == HIGHER else "<"
 
     told_apart, tied, untested = [], [], []
-    for gap in gaps(table, ALPHA):
+    for gap in gaps(table, ALPHA, METRICS[metric].counted):
         better, worse = (gap.one, gap.other) if gap.difference <= 0 else (gap.other, gap.one)
         p = format_number(gap.p)
         if gap.separated:

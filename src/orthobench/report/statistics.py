@@ -151,16 +151,19 @@ def holm(p_values):
     return adjusted
 
 
-def paired_comparison(a, b, level=LEVEL):
+def paired_comparison(a, b, level=LEVEL, counted=False):
     """Compare two solvers on the seeds they share, by a paired t test.
 
-    Differences within the rounding of the two values count as zero. All zero: p = 1. All equal and not zero: p = 0 and
-    a degenerate interval. One common seed: no interval and no test (NaN). None: all NaN.
+    Differences within the rounding of the two values count as zero. All zero: p = 1. All equal and not zero: a
+    degenerate interval, and the p-value of the sign test, 2^(1 - n), because equal differences say nothing of a spread
+    that is finer than the values are. One common seed: no interval and no test (NaN). None: all NaN.
 
     Parameters
     ----------
     a, b : mapping or pandas.Series
         The value of each seed. Seeds that only one of the two has are left out.
+    counted : bool
+        Whether the values are counts, such as bytes: where all their differences are equal, chance has no part, p = 0.
 
     Raises
     ------
@@ -185,13 +188,13 @@ def paired_comparison(a, b, level=LEVEL):
     if n == 1:
         p = np.nan
     elif np.ptp(d) == 0:
-        p = 1.0 if d[0] == 0 else 0.0
+        p = 1.0 if d[0] == 0 else 0.0 if counted else 2.0 ** (1 - n)
     else:
         p = float(2 * stats.t.sf(abs(mean.estimate) / (d.std(ddof=1) / np.sqrt(n)), n - 1))
     return Comparison(mean.estimate, mean.low, mean.high, p, n)
 
 
-def gaps(table, alpha=0.05):
+def gaps(table, alpha=0.05, counted=False):
     """Compare all pairs of solvers, and say which can be separated.
 
     Two solvers are separated if the paired t test on their common seeds, Holm-adjusted over all pairs, has p <= alpha,
@@ -201,6 +204,8 @@ def gaps(table, alpha=0.05):
     ----------
     table : pandas.DataFrame
         As for `rank_with_ties`.
+    counted : bool
+        As for `paired_comparison`.
 
     Returns
     -------
@@ -209,7 +214,7 @@ def gaps(table, alpha=0.05):
     """
     values = {solver: table[solver].dropna() for solver in table}
     pairs = list(combinations([solver for solver in table if len(values[solver])], 2))
-    tests = [paired_comparison(values[one], values[other]) for one, other in pairs]
+    tests = [paired_comparison(values[one], values[other], counted=counted) for one, other in pairs]
     adjusted = holm([test.p if test.n >= MIN_SEEDS else 1.0 for test in tests])
     return [
         Gap(one, other, test.difference, float(p), test.n, bool(p <= alpha and test.difference != 0))
@@ -217,7 +222,7 @@ def gaps(table, alpha=0.05):
     ]
 
 
-def rank_with_ties(table, alpha=0.05):
+def rank_with_ties(table, alpha=0.05, counted=False):
     """Rank solvers, smaller values first, and show as ties those that can't be separated.
 
     `gaps` says which pairs are separated. The best rank of a solver is 1 + the number of solvers separated above it,
@@ -228,6 +233,8 @@ def rank_with_ties(table, alpha=0.05):
     ----------
     table : pandas.DataFrame
         One row a seed, one column a solver. NaN marks a failed cell: it is left out and counted.
+    counted : bool
+        As for `paired_comparison`.
 
     Returns
     -------
@@ -249,7 +256,7 @@ def rank_with_ties(table, alpha=0.05):
     found = {solver: int(table[solver].notna().sum()) for solver in table}
     ranked = [solver for solver, n in found.items() if n]
     above, below = dict.fromkeys(ranked, 0), dict.fromkeys(ranked, 0)
-    for gap in gaps(table, alpha):
+    for gap in gaps(table, alpha, counted):
         if gap.separated:
             better, worse = (gap.one, gap.other) if gap.difference < 0 else (gap.other, gap.one)
             above[worse] += 1

@@ -28,7 +28,7 @@ class Row:
     step: Interval | None
     parts: dict  # Interval or None, by PARTS
     other: Interval | None  # what is left of a step
-    share: Interval | None  # of the optimizer in the whole step
+    share: Interval | None  # of the optimizer in the four parts, as the metric `optimizer_share`
     failures: Counter  # of statuses
 
 
@@ -53,14 +53,15 @@ def step_times(frame, dataset, objective):
     rows = []
     for solver, step in steps.items():
         own = pd.DataFrame({part: parts[part].get(solver, pd.Series(dtype=float)) for part in PARTS})
+        whole = own.sum(axis=1, skipna=False)
         rows.append(
             Row(
                 solver=solver,
                 n=len(step),
                 step=_mean(step),
                 parts={part: _mean(own[part]) for part in PARTS},
-                other=_mean(step - own.sum(axis=1, skipna=False)),
-                share=_mean(own["optimizer"] / step),
+                other=_mean(step - whole),
+                share=_mean(own["optimizer"] / whole),
                 failures=Counter(cell.status for cell in by_solver[solver] if not cell.ok),
             )
         )
@@ -115,6 +116,6 @@ def protocol(rows):
         return "no row tells the time per step"
     return (
         f"milliseconds per training step, means over seeds ({format_seeds(row.n for row in rows if row.n)}) with "
-        f"{100 * LEVEL:.0f} % Student t intervals; other: what is left of a step after its four parts; failed cells "
-        "are left out; times compare within one run on one machine"
+        f"{100 * LEVEL:.0f} % Student t intervals; other: what is left of a step after its four parts; optimizer's "
+        "share: in these four; failed cells are left out; times compare within one run on one machine"
     )

@@ -23,7 +23,7 @@ class Attempt:
 
     solver: str
     seed: int
-    at: float  # of the metric; of a failed cell, the largest budget of its data set
+    at: float  # of the metric; infinite for a failed cell, which no more steps would have helped
     reached: bool
     status: str
     message: str
@@ -48,7 +48,7 @@ def attempts(frame, dataset, objective, metric="steps_to_target"):
 
     The target is reached at the first of two evaluations in a row at or below it. A good cell that did not reach it is
     censored at its last evaluation. A failed cell did not reach it, whatever it had reached before, and would not have
-    with more steps: it is censored at the largest budget of its data set.
+    with any number of steps: it is censored at infinity.
 
     Parameters
     ----------
@@ -66,12 +66,11 @@ def attempts(frame, dataset, objective, metric="steps_to_target"):
     _check_targets(dataset, targets)
     _check_column(frame, dataset, objective, found, targets)
     along = {id(cell): cell.time if metric == "time_to_target_s" else cell.stop_val.astype(float) for cell in found}
-    budget = max((x for each in along.values() for x in each if np.isfinite(x)), default=0.0)
     listed = []
     for cell in found:
         x = along[id(cell)]
         index = _first_reached(cell, targets[cell.solver, cell.seed]) if cell.ok else None
-        at = budget if not cell.ok else x[-1] if index is None else x[index]
+        at = np.inf if not cell.ok else x[-1] if index is None else x[index]
         listed.append(Attempt(cell.solver, cell.seed, float(at), index is not None, cell.status, cell.message))
     return listed
 
@@ -121,20 +120,21 @@ def kaplan_meier_median(at, reached, level=LEVEL):
     ----------
     at : sequence of float
     reached : sequence of bool
-        False where the time is only known to be longer than ``at``.
+        False where the time is only known to be longer than ``at``, or infinite where ``at`` is.
 
     Raises
     ------
     ValueError
-        If there is no value, or one that is not finite.
+        If there is no value, one that is NaN, or one that was reached at infinity.
 
     References
     ----------
     Brookmeyer and Crowley, A confidence interval for the median survival time, Biometrics 38 (1982).
     """
     at, reached = np.asarray(at, dtype=float), np.asarray(reached, dtype=bool)
-    if not len(at) or not np.isfinite(at).all():
-        raise ValueError(f"a median needs times, all finite, got {at.tolist()}.")
+    if not len(at) or np.isnan(at).any() or np.isinf(at[reached]).any():
+        raise ValueError(f"a median needs times, all finite but for what is never reached, got {at.tolist()}.")
+    at = np.where(np.isinf(at), at[reached].max(initial=0.0) + 1, at)  # after all else, which is all that counts
     survival = stats.ecdf(stats.CensoredData(uncensored=at[reached], right=at[~reached])).sf
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the bands are undefined where the estimate is 1 or 0
@@ -193,6 +193,17 @@ def has_target(frame, dataset, objective):
     return len(levels(frame, dataset, objective, "target")) > 0
 
 
+def evaluation_grid(frame, dataset, objective):
+    """Say at which steps cells were evaluated, between which they can't be told apart; nothing without good rows."""
+    rows = frame[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective)]
+    at = np.unique(rows.loc[rows["objective_status"] == "ok", "stop_val"].to_numpy(dtype=float)).astype(int)
+    between = np.unique(np.diff(at))
+    if not len(between):
+        return ""
+    apart = f"every {between[0]} steps" if len(between) == 1 else f"{between[0]} to {between[-1]} steps apart"
+    return f"evaluated {apart}"
+
+
 def levels(frame, dataset, objective, name):
     """Return the different values of a fixed loss, "target" or "floor", in order; simulated data have one a seed."""
     if f"objective_{name}" not in frame:
@@ -242,13 +253,14 @@ def format_levels(values):
     return ends[0] if len(values) == 1 else f"{ends[0]} to {ends[1]}, by seed"
 
 
-def protocol(rows, targets, metric):
-    """Say in one line what the table shows and by which rules."""
+def protocol(rows, targets, metric, grid=""):
+    """Say in one line what the table shows and by which rules; ``grid`` is that of `evaluation_grid`."""
     if not rows:
         return f"{METRICS[metric].label}: these rows tell no target of the held-out loss"
+    known = f" ({grid}: what lies between two evaluations counts with the later one)" if grid else ""
     return (
         f"{METRICS[metric].label}, the first of two evaluations in a row with a held-out loss of at most "
-        f"{format_levels(targets)}: Kaplan-Meier median over seeds ({format_seeds(row.n for row in rows)}) with its "
-        f"{100 * LEVEL:.0f} % interval (log-log bands); share reached with its Clopper-Pearson interval; cells that "
-        "ended without reaching it are censored there, failed cells at the largest budget of the data set"
+        f"{format_levels(targets)}{known}: Kaplan-Meier median over seeds ({format_seeds(row.n for row in rows)}) with "
+        f"its {100 * LEVEL:.0f} % interval (log-log bands); share reached with its Clopper-Pearson interval; cells "
+        "that ended without reaching it are censored there, and failed cells count as never reaching it"
     )

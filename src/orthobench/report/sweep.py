@@ -22,7 +22,7 @@ from orthobench.report.statistics import LEVEL, Interval, interval
 
 LEARNING_RATE = "learning_rate"
 TUNING, HELD_OUT = "tuning", "held_out"  # the objective's `part`
-_REMEDY = "Give a result of benchmark_muon's configs/tune.yml, and one of its objectives."
+_REMEDY = "Give a result of a benchmark's configs/tune.yml, and one of its objectives."
 AT_THE_EDGE = "at the edge of the grid: the optimum may lie outside"
 
 
@@ -200,9 +200,9 @@ def _method(name, rates, longest, absent):
 # ----- text -----
 
 
-def columns(methods):
+def columns(methods, quantity="loss"):
     """Return the columns of the table: the data sets of the sweep are among them."""
-    losses = [f"loss on {one_line(name)}" for name in short_names(_datasets(methods)).values()]
+    losses = [f"{quantity} on {one_line(name)}" for name in short_names(_datasets(methods)).values()]
     return ["method", "learning rates", "chosen", *losses, "flags"]
 
 
@@ -227,13 +227,13 @@ def _format_mean(outcome):
     return f"{format_number(outcome.mean)} {format_interval(outcome.low, outcome.high)}" if outcome else "n/a"
 
 
-def protocol(methods):
+def protocol(methods, quantity="loss"):
     """Say in one line what the table shows and by which rules."""
     seeds = format_seeds(o.n for method in methods if method.chosen for o in method.chosen.outcomes.values())
     return (
-        "chosen on the tuning part: the smallest sum over the data sets of log(mean loss at the end), no cell failed, "
-        f"the smaller rate of a tie; loss at the chosen rate: mean over seeds ({seeds}), {100 * LEVEL:.0f} % Student t "
-        "interval"
+        f"chosen on the tuning part: the smallest sum over the data sets of log(mean {quantity} at the end), no cell "
+        f"failed, the smaller rate of a tie; {quantity} at the chosen rate: mean over seeds ({seeds}), "
+        f"{100 * LEVEL:.0f} % Student t interval"
     )
 
 
@@ -356,11 +356,11 @@ def draw_sweep(traces, get_style):
     return [{**each, **_MARKS.get(trace.kind, {})} for trace, each in zip(traces, drawn, strict=True)]
 
 
-def figure_protocol(traces):
+def figure_protocol(traces, quantity="loss"):
     """Say in one line what the figure shows."""
     seeds = format_seeds(trace.n for trace in traces if trace.kind == "curve")
     return (
-        f"loss at the end on the tuning part: mean over seeds ({seeds}); bands and bars: its {100 * LEVEL:.0f} % "
+        f"{quantity} at the end on the tuning part: mean over seeds ({seeds}); bands and bars: its {100 * LEVEL:.0f} % "
         f"Student t interval, the range below {_FEW} seeds; stars: chosen for all data sets together; crosses, at the "
         "worst value: rates with failed cells"
     )

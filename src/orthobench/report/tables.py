@@ -1,7 +1,7 @@
 """Tables of a page, as Benchopt's table plots take them."""
 
 from orthobench.report import claims, leaderboard, routes, steps, survival, sweep
-from orthobench.report.benchmarks import HIGHER, METRICS
+from orthobench.report.benchmarks import HIGHER, METRICS, recognise
 from orthobench.report.claims_file import load_claims
 from orthobench.report.page import rank_cell, safe, shorten, table
 
@@ -35,7 +35,7 @@ def claims_table(frame, path, chosen):
     except ValueError as reason:
         verdicts, error = [], f"error: {reason}"
     if chosen == ALL or not verdicts:
-        title = [error or "Published claims", claims.protocol(listed)]
+        title = [error or f"Published claims, {claims.summary(verdicts)}", claims.protocol(listed)]
         return table(title, claims.COLUMNS, map(claims.format_verdict, verdicts))
     (verdict,) = verdicts
     query = verdict.claim.query
@@ -57,7 +57,8 @@ def to_target_table(frame, dataset, objective, metric):
     title = [objective, dataset]
     try:
         rows = survival.to_target(frame, dataset, objective, metric)
-        title.append(survival.protocol(rows, survival.levels(frame, dataset, objective, "target"), metric))
+        grid = survival.evaluation_grid(frame, dataset, objective)
+        title.append(survival.protocol(rows, survival.levels(frame, dataset, objective, "target"), metric, grid))
     except ValueError as error:
         rows, title = [], [*title, f"error: {error}"]
     cells = [[*survival.format_row(row, metric), shorten(row.note)] for row in rows]
@@ -83,5 +84,6 @@ def learning_rates_table(frame, objective):
     except ValueError as error:
         return table([objective, str(error)], [*sweep.columns([]), "first message"], [])
     cells = [[*sweep.format_method(method, methods), shorten(method.note)] for method in methods]
-    columns = [safe(name) for name in sweep.columns(methods)]  # the data sets' names are among them
-    return table([objective, sweep.protocol(methods)], [*columns, "first message"], cells)
+    quantity = recognise(frame).tuned_by
+    columns = [safe(name) for name in sweep.columns(methods, quantity)]  # the data sets' names are among them
+    return table([objective, sweep.protocol(methods, quantity)], [*columns, "first message"], cells)

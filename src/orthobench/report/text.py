@@ -1,4 +1,4 @@
-"""Leaderboards, claims and chosen learning rates for the terminal: ``python -m orthobench.report FILE.parquet``."""
+"""Leaderboards, claims and chosen learning rates for the terminal: ``python -m orthobench.report FILE.parquet ...``."""
 
 import argparse
 import sys
@@ -10,24 +10,39 @@ from orthobench.report import survival, sweep
 from orthobench.report.benchmarks import BENCHMARKS, recognise
 from orthobench.report.cells import check_frame
 from orthobench.report.claims import COLUMNS as CLAIM_COLUMNS
-from orthobench.report.claims import check_claims, format_verdict, load_claims
+from orthobench.report.claims import check_claims, format_verdict, load_claims, summary
 from orthobench.report.claims import protocol as claims_protocol
 from orthobench.report.leaderboard import COLUMNS, format_row, leaderboard, protocol
+from orthobench.report.names import parameters
 from orthobench.report.page import one_line
 from orthobench.report.separable import separable
 
 _REMEDY = "Give a .parquet file that `benchopt run` wrote; they are in the benchmark's outputs/ folder."
 
 
-def read_frame(path):
-    """Read a result file.
+def read_frame(*paths):
+    """Read one or more result files of one benchmark as one result.
 
     Raises
     ------
     FileNotFoundError, ValueError
         If there is no such file, or if it is not a result of this suite; the message names the file and the remedy.
+        ValueError too if they are of several benchmarks.
     """
-    path = Path(path)
+    frames = [_read(Path(path)) for path in paths]
+    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    try:
+        recognise(frame)
+    except ValueError as error:
+        raise ValueError(f"{_named(paths)}: {error}") from error
+    return frame
+
+
+def _named(paths):
+    return " and ".join(map(str, paths))
+
+
+def _read(path):
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. {_REMEDY}")
     try:
@@ -48,7 +63,7 @@ def render_leaderboard(frame, dataset, objective, metric=None, baseline=None):
     The metric and the baseline are those of the benchmark whose rows these are, unless others are given.
     """
     benchmark = recognise(frame)
-    metric, baseline = metric or benchmark.metric, baseline or benchmark.baseline
+    metric, baseline = metric or benchmark.metric_for(parameters(objective)), baseline or benchmark.baseline
     rows = leaderboard(frame, dataset, objective, metric, baseline)
     title = [f"{objective} | {dataset}", protocol(rows, metric, baseline)]
     return _render(title, COLUMNS, [format_row(row) for row in rows], [(row.solver, row.note) for row in rows])
@@ -58,7 +73,8 @@ def render_to_target(frame, dataset, objective, metric="steps_to_target"):
     """Return steps or time to the target, on one data set and objective, as aligned text."""
     rows = survival.to_target(frame, dataset, objective, metric)
     targets = survival.levels(frame, dataset, objective, "target")
-    title = [f"{objective} | {dataset}", survival.protocol(rows, targets, metric)]
+    grid = survival.evaluation_grid(frame, dataset, objective)
+    title = [f"{objective} | {dataset}", survival.protocol(rows, targets, metric, grid)]
     cells = [survival.format_row(row, metric) for row in rows]
     return _render(title, survival.COLUMNS, cells, [(row.solver, row.note) for row in rows])
 
@@ -74,7 +90,8 @@ def render_learning_rates(frame, objective):
     methods = sweep.sweep(frame, objective)
     cells = [sweep.format_method(method, methods) for method in methods]
     notes = [(method.name, method.note) for method in methods]
-    table = _render([objective, sweep.protocol(methods)], sweep.columns(methods), cells, notes)
+    quantity = recognise(frame).tuned_by
+    table = _render([objective, sweep.protocol(methods, quantity)], sweep.columns(methods, quantity), cells, notes)
     return "\n".join([table, "", *sweep.solver_lines(methods)])
 
 
@@ -103,7 +120,7 @@ def _sections(frame, dataset, objective, metric, baseline):
     return sections
 
 
-def print_leaderboard(parquet_path, metric=None, baseline=None):
+def print_leaderboard(*parquet_paths, metric=None, baseline=None):
     """Print one leaderboard a data set and objective; of training also the steps to the target, and which gaps count.
 
     Raises
@@ -111,18 +128,18 @@ def print_leaderboard(parquet_path, metric=None, baseline=None):
     FileNotFoundError, ValueError
         As for `read_frame` and `leaderboard`; the message starts with the file.
     """
-    frame = read_frame(parquet_path)
+    frame = read_frame(*parquet_paths)
     try:
         texts = [
             "\n\n".join(_sections(frame, dataset, objective, metric, baseline))
             for dataset, objective in frame[["dataset_name", "objective_name"]].drop_duplicates().to_numpy()
         ]
     except ValueError as error:
-        raise ValueError(f"{parquet_path}: {error}") from error
-    print("\n\n\n".join(texts) if texts else f"{parquet_path}: no rows.")
+        raise ValueError(f"{_named(parquet_paths)}: {error}") from error
+    print("\n\n\n".join(texts) if texts else f"{_named(parquet_paths)}: no rows.")
 
 
-def print_learning_rates(parquet_path):
+def print_learning_rates(*parquet_paths):
     """Print the learning rates that the rows on the tuning part choose, one table an objective.
 
     Raises
@@ -130,27 +147,28 @@ def print_learning_rates(parquet_path):
     FileNotFoundError, ValueError
         As for `read_frame` and `sweep.sweep`; the message starts with the file.
     """
-    frame = read_frame(parquet_path)
+    frame = read_frame(*parquet_paths)
     try:
         # Without an objective on the tuning part, the first one says what is missing.
         objectives = sweep.tuning_objectives(frame) or list(frame["objective_name"].unique()[:1])
         texts = [render_learning_rates(frame, objective) for objective in objectives]
     except ValueError as error:
-        raise ValueError(f"{parquet_path}: {error}") from error
-    print("\n\n\n".join(texts) if texts else f"{parquet_path}: no rows.")
+        raise ValueError(f"{_named(parquet_paths)}: {error}") from error
+    print("\n\n\n".join(texts) if texts else f"{_named(parquet_paths)}: no rows.")
 
 
 def render_claims(frame, claims):
     """Return the verdicts as text: one paragraph a claim, labelled as on the page."""
-    paragraphs = [claims_protocol(claims)]
-    for verdict in check_claims(frame, claims):
+    verdicts = check_claims(frame, claims)
+    paragraphs = [claims_protocol(claims), summary(verdicts)]
+    for verdict in verdicts:
         first, *others = map(one_line, format_verdict(verdict))
         lines = [f"  {label}: {text}" for label, text in zip(CLAIM_COLUMNS[1:], others, strict=True)]
         paragraphs.append("\n".join([f"{first.upper()}  {verdict.claim.id}", *lines]))
     return "\n\n".join(paragraphs)
 
 
-def print_claims(parquet_path, claims_path=None):
+def print_claims(*parquet_paths, claims_path=None):
     """Print the verdict of each claim.
 
     Parameters
@@ -163,12 +181,12 @@ def print_claims(parquet_path, claims_path=None):
     FileNotFoundError, ValueError
         As for `read_frame`, `load_claims` and `check_claims`; the message starts with the file.
     """
-    frame = read_frame(parquet_path)
-    claims = load_claims(claims_path or find_claims(parquet_path, recognise(frame)))
+    frame = read_frame(*parquet_paths)
+    claims = load_claims(claims_path or find_claims(parquet_paths[0], recognise(frame)))
     try:
         print(render_claims(frame, claims))
     except ValueError as error:
-        raise ValueError(f"{parquet_path}: {error}") from error
+        raise ValueError(f"{_named(parquet_paths)}: {error}") from error
 
 
 def find_claims(parquet_path, benchmark):
@@ -182,12 +200,17 @@ def find_claims(parquet_path, benchmark):
 
 
 def main(argv=None):
-    """Print leaderboards, claims or learning rates of a result file; return 0, or 2 with the reason on stderr."""
+    """Print leaderboards, claims or learning rates of a result; return 0, or 2 with the reason on stderr."""
     known = BENCHMARKS.values()
     metrics = "; ".join(f"{each.folder}: {', '.join(each.leaderboards + each.to_target)}" for each in known)
     baselines = "; ".join(f"{each.folder}: {each.baseline}" for each in known)
-    parser = argparse.ArgumentParser(prog="python -m orthobench.report", description="Leaderboards of a result file.")
-    parser.add_argument("file", help="a .parquet file that `benchopt run` wrote")
+    parser = argparse.ArgumentParser(prog="python -m orthobench.report", description="Leaderboards of a result.")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a .parquet file that `benchopt run` wrote; several of one benchmark are read as one result",
+    )
     parser.add_argument("--metric", help=f"by benchmark, the first is the default ({metrics})")
     parser.add_argument("--baseline", help=f"the solver to compare with (default, by benchmark: {baselines})")
     instead = parser.add_mutually_exclusive_group()
@@ -206,11 +229,11 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     try:
         if arguments.claims is not None:
-            print_claims(arguments.file, arguments.claims or None)
+            print_claims(*arguments.files, claims_path=arguments.claims or None)
         elif arguments.learning_rates:
-            print_learning_rates(arguments.file)
+            print_learning_rates(*arguments.files)
         else:
-            print_leaderboard(arguments.file, arguments.metric, arguments.baseline)
+            print_leaderboard(*arguments.files, metric=arguments.metric, baseline=arguments.baseline)
     except (OSError, ValueError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2

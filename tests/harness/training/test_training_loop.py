@@ -1,15 +1,21 @@
 """One step after another: what is trained, on which batch, at which rate, however the batch is divided."""
 
+import copy
 import math
+import random
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 from training_toys import CPU, make_model, make_task
 
 from orthobench.harness.status import Diverged, InvalidResult
 from orthobench.harness.training import Trainer, warmup_stable_decay
 from orthobench.harness.training.batches import BatchOrder
+from orthobench.models import seeded
 from orthobench.optim import TurboMuon
 
 OPTIMIZERS = {
@@ -92,6 +98,86 @@ def test_a_run_resumed_from_a_checkpoint_is_bitwise_the_uninterrupted_one(name, 
     assert_equal(weights(second), expected)
     assert second.take_losses() == loss
     second.check()
+
+
+def make_model_with_statistics(seed):
+    with seeded(seed):
+        return nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 3))
+
+
+def schedule_free(model):
+    from pytorch_optimizer import ScheduleFreeAdamW
+
+    return [ScheduleFreeAdamW(model.parameters(), lr=0.01)]
+
+
+def noisy(model):
+    """Adds numbers from the generators of Python and NumPy to the gradients."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def add_noise(*_):
+        model[0].weight.grad += random.random() + np.random.random()  # noqa: NPY002
+
+    optimizer.register_step_pre_hook(add_noise)
+    return [optimizer]
+
+
+def shift(inputs, generator):
+    return inputs + torch.rand(len(inputs), 1, generator=generator)
+
+
+HARD_CASES = {
+    "augmentation": ({"augment": shift}, OPTIMIZERS["sgd"]),
+    "micro-batches": ({"micro_batch_size": 5}, OPTIMIZERS["sgd"]),
+    "batch norm": ({"make_model": make_model_with_statistics}, OPTIMIZERS["sgd"]),
+    "schedule-free": ({"make_model": make_model_with_statistics}, schedule_free),
+    "other generators": ({}, noisy),
+    "turbo-muon": ({}, OPTIMIZERS["turbo_muon"]),
+}
+
+
+@pytest.mark.parametrize("name", HARD_CASES)
+@pytest.mark.parametrize("stop", [1, 4, 9])
+def test_a_checkpoint_in_memory_is_a_copy_and_both_runs_go_on_bitwise(name, stop):
+    options, make_optimizers = HARD_CASES[name]
+    task = replace(make_task(), **options)
+    second, first = (make_trainer(task, make_optimizers) for _ in range(2))
+    second.show_weights()
+    for _ in range(stop):
+        first.step()
+    first.show_weights()
+    state = first.state_dict()
+    kept = copy.deepcopy(state)
+    results = []
+    for trainer in (None, second, second, first):  # on with the first; then from the state, twice, and back
+        if trainer is not None:
+            trainer.load_state_dict(state)
+        trainer = trainer or first
+        for _ in range(10 - stop):
+            trainer.step()
+        trainer.check()
+        trainer.show_weights()
+        results.append((weights(trainer), trainer.take_losses()))
+        assert str(state) == str(kept)
+    for found, loss in results[1:]:
+        assert_equal(found, results[0][0])
+        assert loss == results[0][1]
+
+
+def test_a_foretold_loss_is_that_of_the_next_step_and_leaves_no_trace():
+    task = replace(make_task(augment=shift, micro_batch_size=5), make_model=make_model_with_statistics)
+    plain, foretelling = (make_trainer(task, OPTIMIZERS["sgd"]) for _ in range(2))
+    for _ in range(10):
+        torch.manual_seed(3)
+        plain.step()
+    for _ in range(10):
+        torch.manual_seed(3)
+        foretelling.foretell()
+        foretelling.step()
+        expected, found = foretelling._foretold
+        assert torch.equal(expected, found)
+    assert_equal(weights(foretelling), weights(plain))
+    assert foretelling.take_losses() == plain.take_losses()
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 5, 12, 100])

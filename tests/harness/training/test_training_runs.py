@@ -2,11 +2,26 @@
 
 import json
 import math
+import pydoc
 import shutil
+from enum import IntEnum
 
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, SmallBenchmark
+from tqdm import tqdm
+from training_toys import make_parts
+
+from orthobench.data import digest
+from orthobench.harness.training import TrainingSolver
+from orthobench.harness.training.solver import parameters_by_optimizer
+
+
+class Norm(IntEnum):
+    SPECTRAL = 2
+    SIGN = 4
+
 
 DATASET = """
 import sys
@@ -61,7 +76,7 @@ def training(tmp_path, contained):
 
 
 def test_a_good_run_has_a_row_at_each_evaluation_with_every_metric(training):
-    rows = training(plain=("pass", 0.5)).run(repetitions=2)
+    rows = training(plain=("pass", 0.2)).run(repetitions=2)
     assert rows["objective_status"].eq("ok").all()
     assert len(rows) == 2 * 6
     first, last = rows[rows["stop_val"] == 0], rows[rows["stop_val"] == 10]
@@ -81,6 +96,7 @@ def test_a_good_run_has_a_row_at_each_evaluation_with_every_metric(training):
     assert (last["objective_optimizer_time_ms"] / total).to_numpy() == pytest.approx(last["objective_optimizer_share"])
     assert (total <= last["objective_step_time_ms"]).all()
     assert (last["time"] <= last["objective_step_time_ms"] * 10 / 1e3 * 3 + 0.1).all()
+    assert rows["objective_data_digest"].eq(digest(make_parts().train)).all()
     weights = 6 * 16 + 16 + 16 * 8 + 8 * 3 + 3
     assert last["objective_optimizer_state_bytes"].eq(4 * weights).all()
     assert json.loads(last["objective_parameters_by_route"].iloc[0]) == {"SGD": weights}
@@ -139,6 +155,48 @@ def test_the_warm_up_is_neither_billed_nor_learned_from(training):
     assert losses["warm"].tolist() == losses["plain"].tolist()
 
 
+def test_a_solver_may_ask_for_a_longer_warm_up(training):
+    once = "self.calls == 7 and not hasattr(self, 'slept')"
+    slow_once = f"{once} and (time.sleep(0.3), setattr(self, 'slept', True))"
+    short, long = (training(name, slow=(slow_once, 0.5)) for name in ("short", "long"))
+    assert short.run()["time"].max() >= 0.3
+    source = (long.folder / "solvers/slow.py").read_text()
+    long.write({"solvers/slow.py": source.replace("    name =", "    warm_up_steps = 7\n    name =")})
+    assert long.run()["time"].max() < 0.3
+
+
+@pytest.mark.parametrize(
+    ("solver", "first"),
+    [
+        ("schatten_muon", "orthobench.optim.schatten_muon.choose"),
+        ("soap", "pytorch_optimizer.SOAP.get_orthogonal_matrix_qr"),
+        ("shampoo", "pytorch_optimizer.optimizer.shampoo.PreConditioner.compute_pre_conditioners"),
+    ],
+)
+def test_what_a_method_does_in_its_tenth_step_it_has_done_before_the_clock(solver, first, training, monkeypatch):
+    small = training()
+    small.write({f"solvers/{solver}.py": (ROOT / "benchmark_muon/solvers" / f"{solver}.py").read_text()})
+    module, _, name = first.rpartition(".")
+    original, calls, before_the_clock = pydoc.locate(first), [], []
+
+    def counted(*args, **kwargs):
+        calls.append(first)
+        return original(*args, **kwargs)
+
+    def prepared(self, stop_val):
+        prepare(self, stop_val)
+        before_the_clock.append(len(calls))
+
+    prepare = TrainingSolver.prepare
+    prepared.__module__ = prepare.__module__
+    monkeypatch.setattr(pydoc.locate(module), name, counted)
+    monkeypatch.setattr(TrainingSolver, "prepare", prepared)
+    rows = small.run(dataset_names=["toy[steps=12]"])
+    assert rows["objective_status"].eq("ok").all()
+    assert len(before_the_clock) == rows["solver_name"].nunique()
+    assert len(calls) > before_the_clock[0] > 0
+
+
 def test_repetitions_differ_in_weights_and_batches_and_solvers_share_them(training):
     small = training(one=("pass", 0.5), other=("pass", 0.1))
     rows = small.run(repetitions=3)
@@ -172,3 +230,72 @@ def test_the_part_that_hyper_parameters_are_chosen_on_is_another_one(training):
     assert held_out["objective_train_loss"].iloc[1:].tolist() == tuning["objective_train_loss"].iloc[1:].tolist()
     unknown = small.run(objective_filters=["Training[part=test]"])
     assert "expected held_out or tuning" in unknown["objective_message"].iloc[-1]
+
+
+MISSING = """
+from functools import partial
+
+from orthobench.data import mnist
+from orthobench.harness.training import TaskDataset, TrainingTask
+from orthobench.models import convnet
+
+class Dataset(TaskDataset):
+    name = "mnist"
+
+    def task(self, seed):
+        return TrainingTask(partial(convnet, width=8), mnist(self.folder()), batch_size=12, steps=2, target=1.0)
+"""
+
+
+@pytest.fixture
+def with_missing_files(training, monkeypatch, tmp_path):
+    small = training(plain=("pass", 0.5), other=("pass", 0.1))
+    muon = (ROOT / "benchmark_muon/solvers/torch_muon.py").read_text()  # it looks at the task to say what it skips
+    small.write({"datasets/mnist.py": MISSING, "solvers/torch_muon.py": muon})
+    monkeypatch.setenv("ORTHOBENCH_OFFLINE", "1")
+    monkeypatch.setenv("ORTHOBENCH_DATA", str(tmp_path / "nothing"))
+    return small
+
+
+def test_missing_files_are_rows_of_each_cell_and_the_other_data_sets_go_on(with_missing_files):
+    rows = with_missing_files.run(repetitions=2)
+    missing = rows[rows["dataset_name"] == "mnist"]
+    assert len(missing) == 3 * 2
+    assert missing["solver_name"].nunique() == 3
+    assert missing["objective_status"].eq("error").all()
+    for said in ("train-images-idx3-ubyte.gz is not there", "ORTHOBENCH_OFFLINE", "SHA-256 440fcabf", "retry:"):
+        assert missing["objective_message"].str.contains(said, regex=False).all()
+    toy = rows[(rows["dataset_name"] != "mnist") & rows["solver_name"].isin(["plain", "other"])]
+    assert toy["objective_status"].eq("ok").all()
+    assert len(toy) == 2 * 2 * 6
+
+
+def test_benchopts_data_paths_name_the_folder_of_a_data_set_and_data_home_that_of_all(with_missing_files):
+    folder = with_missing_files.folder
+    (folder / "config.yml").write_text("data_paths:\n  mnist: /nowhere/my_digits\n")
+    messages = with_missing_files.run()["objective_message"]
+    assert messages.str.contains("/nowhere/my_digits/train-images", regex=False).any()
+    (folder / "config.yml").write_text("data_home: /elsewhere\n")
+    again = with_missing_files.run(forced_solvers=["plain"])
+    assert again["objective_message"].str.contains("/elsewhere/mnist/train-images", regex=False).any()
+
+
+def test_the_progress_bar_ends_with_a_cell_that_fails(training, monkeypatch):
+    closed = []
+    monkeypatch.setattr(tqdm, "close", lambda bar: closed.append(bar))
+    training(broken=("1 / 0 if self.calls > 4 else None", 0.5)).run()
+    hook = "torch.nn.init.constant_(self.optimizer.param_groups[0]['params'][0], math.nan) if self.calls == 6 else None"
+    training("diverging", diverging=(hook, 0.5)).run()
+    assert len(closed) == 2
+
+
+def test_parameters_are_counted_by_what_groups_have_different_names_for():
+    parameters = [torch.nn.Parameter(torch.ones(shape)) for shape in ((3, 4), (5, 6), (7,))]
+    groups = [
+        {"params": [parameters[0]], "norm": Norm.SPECTRAL, "lr": 0.1},
+        {"params": [parameters[1]], "norm": Norm.SIGN, "lr": 0.2},
+        {"params": [parameters[2]], "norm": Norm.SPECTRAL, "lr": 0.3},
+    ]
+    optimizers = [torch.optim.SGD(groups), torch.optim.AdamW([{**each, "norm": Norm.SIGN} for each in groups[:2]])]
+    expected = {"SGD (spectral)": 12 + 7, "SGD (sign)": 30, "AdamW": 42}
+    assert parameters_by_optimizer(optimizers) == expected

@@ -1,5 +1,7 @@
 """Which examples are in each batch: decided by a seed, and by nothing that a solver does."""
 
+import zlib
+
 import torch
 
 # An order of more examples, such as all windows of a long text, would fill memory, and repeats are rare without it.
@@ -36,6 +38,11 @@ class BatchOrder:
             self.waiting = torch.cat([self.waiting, torch.randperm(self.count, generator=self.generator)])
         batch, self.waiting = self.waiting.tensor_split([self.batch_size])
         return batch
+
+    @staticmethod
+    def checksum(indices):
+        """Return a number that tells batches apart, from the result of :meth:`draw`."""
+        return zlib.crc32(indices.numpy())
 
     def state_dict(self):
         """Return what :meth:`load_state_dict` needs to go on from here."""

@@ -21,6 +21,29 @@ def evaluation_mode(model):
             module.training = mode
 
 
+def rebuild(make_model, seed, trained, device):
+    """Make a fresh model with the weights and buffers of a trained one.
+
+    Nothing else that was done to that one comes along: no hook, no other method or attribute, no mode.
+
+    Parameters
+    ----------
+    make_model : callable
+        Takes a seed, returns a model like the trained one.
+    seed : int
+    trained : torch.nn.Module
+    device : torch.device
+
+    Returns
+    -------
+    torch.nn.Module
+        On ``device``, in training mode.
+    """
+    fresh = make_model(seed).to(device)
+    fresh.load_state_dict(trained.state_dict())
+    return fresh.train()
+
+
 def evaluate_model(model, part, loss, device, examples_at_once=EXAMPLES_AT_ONCE):
     """Compute the mean loss of a model and the share of targets that its largest output names.
 

@@ -3,21 +3,33 @@
 import torch
 
 from ..status import InvalidResult
+from . import namespaces
 from .batches import BatchOrder
 
 
 def structure(model):
-    """Describe a model: its modules with type, mode and method, its parameters and buffers with shape and type."""
-    modules = [
-        (name, type(module).__qualname__, module.training, "forward" in vars(module))
-        for name, module in model.named_modules()
-    ]
+    """Describe a model: its modules with type and settings, its parameters and buffers with shape and type."""
+    modules = [(name, type(module), _settings(module), _overridden(module)) for name, module in model.named_modules()]
     tensors = [
         (name, id(tensor) if isinstance(tensor, torch.nn.Parameter) else None, tuple(tensor.shape), tensor.dtype)
         for name, tensor in [*model.named_parameters(remove_duplicate=False), *model.named_buffers()]
     ]
     trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     return modules, tensors, trained
+
+
+def _settings(module):
+    """Return a module's plain attributes: its mode, the groups of a norm, the stride of a convolution..."""
+    return tuple((name, value) for name, value in vars(module).items() if name[0] != "_" and _is_plain(value))
+
+
+def _is_plain(value):
+    return isinstance(value, bool | int | float | str) or (isinstance(value, tuple) and all(map(_is_plain, value)))
+
+
+def _overridden(module):
+    """Return the methods that a module has of its own, instead of its type's."""
+    return tuple(name for name in vars(module) if callable(getattr(type(module), name, None)))
 
 
 def check_structure(model, before):
@@ -74,11 +86,97 @@ def check_seed(seed):
         raise InvalidResult(f"the solver seeded torch with {torch.initial_seed()}: a repetition's seed is {seed}")
 
 
-def check_order(order, seed, steps):
-    """Raise `InvalidResult` unless an order of batches is where ``steps`` draws from ``seed`` lead."""
+def draw_global():
+    """Return the seed of torch's global generator on the CPU, and a number drawn from it."""
+    return torch.initial_seed(), float(torch.rand((), dtype=torch.float64))
+
+
+def check_draws(draws, seed):
+    """Raise `InvalidResult` if results of :func:`draw_global`, one of each step, are of another seed or repeat."""
+    others = [each for each, _ in draws if each != seed]
+    if others:
+        raise InvalidResult(f"the solver seeded torch with {others[0]}: a repetition's seed is {seed}")
+    if len({number for _, number in draws}) < len(draws):
+        raise InvalidResult("the solver set torch's generator back: its random numbers repeat; leave it to the harness")
+
+
+def check_order(order, seed, steps, drawn):
+    """Raise `InvalidResult` unless an order of batches is where ``steps`` draws from ``seed`` lead, all of ``drawn``.
+
+    Parameters
+    ----------
+    order : BatchOrder
+    seed, steps : int
+    drawn : list of int
+        Checksum of each batch's indices.
+    """
     replayed = BatchOrder(order.count, order.batch_size, seed)
-    for _ in range(steps):
-        replayed.draw()
+    as_drawn = [replayed.checksum(replayed.draw()) for _ in range(steps)] == drawn
     expected, found = replayed.state_dict(), order.state_dict()
-    if not all(torch.equal(expected[name], found[name]) for name in expected):
+    if not as_drawn or not all(torch.equal(expected[name], found[name]) for name in expected):
         raise InvalidResult("the solver drew from the order of the batches: it belongs to the harness")
+
+
+def versions(part):
+    """Return how often each tensor of a part was written to, as torch counts it: nothing is read of the data."""
+    tensors = [value for value in vars(part).values() if isinstance(value, torch.Tensor)]
+    return [id(part), *((id(each), each._version) for each in tensors)]
+
+
+def check_versions(part, before):
+    """Raise `InvalidResult` if data were written to, or replaced, since ``before``, a result of :func:`versions`."""
+    if versions(part) != before:
+        raise InvalidResult("the solver changed the training data: they belong to the harness")
+
+
+def check_foretold(expected, found, tolerance):
+    """Raise `InvalidResult` unless the loss of a step is what was expected, within a share of it and of 1."""
+    if not abs(expected - found) <= tolerance * max(1.0, abs(expected)):
+        raise InvalidResult(
+            f"a step's training loss is {found:.6g}, and {expected:.6g} of a fresh model with the same weights: the "
+            "solver changed what the model computes (a hook may look, not alter), the batch or the random numbers"
+        )
+
+
+def check_shared():
+    """Raise `InvalidResult` if functions that all solvers share were replaced; they are put back."""
+    found = namespaces.restore()
+    if found:
+        raise InvalidResult(f"the solver replaced {', '.join(found[:3])}: all solvers share it; change no such thing")
+
+
+class Passes:
+    """Counts the forward passes of a model within a ``with`` block.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or None
+        None: nothing is counted.
+    """
+
+    def __init__(self, model):
+        self._model, self._count = model, 0
+
+    def __enter__(self):
+        # Only for the time of the block, so that a copy of the model has no such hook.
+        self._handle = None if self._model is None else self._model.register_forward_pre_hook(self._add)
+        return self
+
+    def __exit__(self, *_):
+        if self._handle is not None:
+            self._handle.remove()
+
+    def _add(self, module, inputs):
+        self._count += 1
+
+    def forget(self):
+        """Begin to count anew."""
+        self._count = 0
+
+    def check(self, expected):
+        """Raise `InvalidResult` unless there were as many passes as expected."""
+        if self._model is not None and self._count != expected:
+            raise InvalidResult(
+                f"{self._count} forward passes where the harness makes {expected}: the solver ran the model; it gets "
+                "gradients from the harness alone"
+            )

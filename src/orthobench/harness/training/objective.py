@@ -4,12 +4,13 @@ import copy
 import math
 from dataclasses import replace
 
-from ...data.parts import digest
+from ...data.parts import Parts, digest
 from ..device import resolve_device
 from ..objective import Objective
+from ..stand_in import StandIn
 from ..status import InvalidResult
 from ..unsaved import Unsaved
-from .evaluation import EXAMPLES_AT_ONCE, evaluate_model
+from .evaluation import EXAMPLES_AT_ONCE, evaluate_model, rebuild
 from .phases import PHASES
 
 
@@ -26,14 +27,22 @@ class TrainingObjective(Objective):
 
     def set_data(self, task):
         self.task = task
-        self._digest = digest(task.parts.train)
+        self._digest = "" if isinstance(task, StandIn) else digest(task.parts.train)
 
     def handed_out(self):
-        """Return the task with a copy of the data: what a solver does to it reaches nobody else."""
-        return replace(self.task, parts=copy.deepcopy(self.task.parts))
+        """Return the task with copies of the training data and of the factory, and without the other parts.
+
+        What a solver does to them reaches nobody else. A task that can't be had is handed out as it is: its error
+        becomes the row of each cell.
+        """
+        if isinstance(self.task, StandIn):
+            return self.task
+        withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
+        parts = Parts(copy.deepcopy(self.task.parts.train), tuning=withheld, held_out=withheld)
+        return replace(self.task, parts=parts, make_model=copy.deepcopy(self.task.make_model))
 
     def measure(self, part, model, digest, steps, elapsed_s, phases, **as_they_are):
-        """Return the metrics of a model after ``steps`` steps of training.
+        """Return the metrics of a model after ``steps`` steps of training: of a fresh one with its weights.
 
         Parameters
         ----------
@@ -56,6 +65,7 @@ class TrainingObjective(Objective):
         """
         if digest not in (None, self._digest):
             raise InvalidResult("the solver changed the training data: they belong to the harness")
+        model = rebuild(self.task.make_model, 0, model, resolve_device())
         at_once = self.task.micro_batch_size or EXAMPLES_AT_ONCE
         loss, accuracy = evaluate_model(model, part, self.task.loss, resolve_device(), at_once)
         # A cell starts at step 0, so that nothing stays of the one before.
@@ -74,6 +84,7 @@ class TrainingObjective(Objective):
             "optimizer_share": phases["optimizer"] / total if steps else math.nan,
             "target": float(self.task.target),
             "floor": float(self.task.floor),
+            "data_digest": self._digest,
             "steps_to_target": float(to_target[0]),
             "time_to_target_s": float(to_target[1]),
             **as_they_are,

@@ -1,19 +1,25 @@
 """The base of every solver that trains: it brings optimizers, and the harness trains with them."""
 
 import json
+from enum import Enum
 
 import torch
 from tqdm import tqdm
 
 from ...data.parts import digest
 from ...optim import route_parameters
+from ..processes import join_processes, process_group
 from ..seeds import seed_everything
 from ..solver import OWNED, CallbackSolver
 from ..unsaved import Unsaved
+from . import namespaces
 from .loop import Trainer
+from .memory import state_bytes
 
 # On a throw-away copy, before the clock: the first steps of a process, of an optimizer or of a compiled model are slow.
 WARM_UP_STEPS = 3
+# Of a method that does something for the first time in its tenth step, or in the one after.
+LONG_WARM_UP_STEPS = 11
 
 # Of the parameters that a matrix method leaves to AdamW: the same for every such method.
 ADAMW_BETAS = (0.9, 0.95)
@@ -26,9 +32,13 @@ class TrainingSolver(CallbackSolver):
     ----------
     decays : bool
         Whether the learning rate falls at the end; not for a method that averages its weights instead.
+    warm_up_steps : int
+        Steps on the throw-away copy: more than the few for a method with work that comes first in a later step, which
+        would otherwise have its first-use costs on the clock.
     """
 
     decays = True
+    warm_up_steps = WARM_UP_STEPS
     owned = (*OWNED, "receive", "prepare", "step", "result")
 
     def optimizers(self, model):
@@ -52,13 +62,15 @@ class TrainingSolver(CallbackSolver):
         return self._task.steps
 
     def receive(self, task, autocast, compile):
+        join_processes()
         self.evaluation_points = task.evaluation_steps
         self._task, self._how = task, {"autocast": autocast, "compile": compile}
 
     def prepare(self, stop_val):
+        namespaces.restore()  # what a cell before left
         seed = self.get_seed(use_repetition=True)
         throw_away = self._trainer(seed)
-        for _ in range(min(WARM_UP_STEPS, self._task.steps)):
+        for _ in range(min(self.warm_up_steps, self._task.steps)):
             throw_away.step()
         throw_away.take_losses()
         del throw_away
@@ -67,18 +79,24 @@ class TrainingSolver(CallbackSolver):
         # Shown on a terminal only, and removed when done.
         self._bar = tqdm(total=self._task.steps, desc=str(self), unit="step", leave=False, disable=None)
 
+    def run(self, callback):
+        """Run as `CallbackSolver` does; the progress bar ends with it, however it ends."""
+        try:
+            super().run(callback)
+        finally:
+            self._bar.close()
+
     def step(self):
         self.trainer.step()
         self._bar.update()
 
     def result(self):
         trainer = self.trainer
-        trainer.show_weights()
         last = trainer.done == self._task.steps
         train_loss = trainer.take_losses()
         trainer.check()
-        if last:
-            self._bar.close()
+        trainer.foretell()
+        trainer.show_weights()
         return {
             "model": Unsaved(trainer.model),
             "digest": digest(trainer.part) if last else None,
@@ -109,6 +127,11 @@ class MatrixSolver(TrainingSolver):
 
     kernels = True
 
+    @property
+    def process_group(self):
+        """The processes that share the work on the matrices, None where this one is alone."""
+        return process_group()
+
     def matrix_optimizer(self, parameters, model):
         """Return the optimizer of the hidden matrices, a list of the model's parameters that is not empty."""
         raise NotImplementedError
@@ -126,12 +149,6 @@ class MatrixSolver(TrainingSolver):
         return True, f"{self.name} takes none of this network's parameters: it would be AdamW alone"
 
 
-def state_bytes(optimizers):
-    """Return the bytes of all tensors in the optimizers' states."""
-    states = [state for optimizer in optimizers for state in optimizer.state.values()]
-    return sum(each.numel() * each.element_size() for state in states for each in state.values() if _is_tensor(each))
-
-
 def exponents(optimizers):
     """Return the exponent of each parameter, as JSON, where optimizers have such (`SchattenMuon`); else nothing."""
     found = {}
@@ -142,14 +159,22 @@ def exponents(optimizers):
 
 
 def parameters_by_optimizer(optimizers):
-    """Return how many parameters each kind of optimizer trains, by the name of its class."""
+    """Return how many parameters each kind of optimizer trains.
+
+    By the name of its class, and by what its groups have different names for (such as the norms of SCION).
+    """
     counts = {}
     for optimizer in optimizers:
-        name = type(optimizer).__name__
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        counts[name] = counts.get(name, 0) + sum(parameter.numel() for parameter in parameters)
+        for group in optimizer.param_groups:
+            name = type(optimizer).__name__ + _kind(group, optimizer.param_groups)
+            counts[name] = counts.get(name, 0) + sum(parameter.numel() for parameter in group["params"])
     return counts
 
 
-def _is_tensor(value):
-    return hasattr(value, "element_size")
+def _kind(group, groups):
+    named = [value for name, value in group.items() if isinstance(value, str | Enum) and _differs(name, groups)]
+    return f" ({', '.join(str(getattr(value, 'name', value)).lower() for value in named)})" if named else ""
+
+
+def _differs(name, groups):
+    return any(group.get(name) != groups[0].get(name) for group in groups)

@@ -9,8 +9,11 @@ from benchopt.benchmark import get_running_benchmark
 from benchopt.config import get_data_path
 from torch.nn.functional import cross_entropy
 
+from ...data.download import Exactly
 from ...data.parts import Parts
 from ...models.checks import check_integer
+from ..stand_in import StandIn
+from ..strict import contain
 
 
 def classification_loss(outputs, targets):
@@ -81,13 +84,25 @@ class TaskDataset(BaseDataset):
         raise NotImplementedError
 
     def folder(self):
-        """Return the folder of all data sets: Benchopt's ``data_home`` if it is set, else None, for the default."""
-        return get_data_path() if get_running_benchmark().get_setting("data_home") else None
+        """Return where the files are, for the loaders of `orthobench.data`.
+
+        The folder that Benchopt's ``data_paths`` has for this data set's name; else that of all data sets, Benchopt's
+        ``data_home``, if it is set; else None, for the default.
+        """
+        benchmark = get_running_benchmark()
+        if benchmark.get_setting("data_paths").get(self.name):
+            return Exactly(get_data_path(self.name))
+        return get_data_path() if benchmark.get_setting("data_home") else None
 
     def prepare(self):
         """Download what is missing (``benchopt prepare``)."""
         self.task(0)
 
     def get_data(self):
-        """Return the task of this repetition."""
-        return {"task": self.task(self.get_seed(use_repetition=True))}
+        """Return the task of this repetition, or what stands for it: a missing file must not end the whole run."""
+        seed = self.get_seed(use_repetition=True)
+        try:
+            return {"task": self.task(seed)}
+        except Exception as error:
+            contain(error)
+            return {"task": StandIn(error)}

@@ -1,0 +1,28 @@
+"""Several processes that train one model, each on a share of every batch: those that `torchrun` starts."""
+
+import os
+
+import torch.distributed
+
+
+def join_processes():
+    """Meet the processes that `torchrun` started along with this one; a process by itself stays alone."""
+    if world_size() > 1 and process_group() is None:
+        torch.distributed.init_process_group()
+
+
+def process_group():
+    """Return the group of all processes that train together, None where this one is alone."""
+    return torch.distributed.group.WORLD if _is_initialised() else None
+
+
+def world_size():
+    """Return how many processes train together, whether or not they have met yet."""
+    if _is_initialised():
+        return torch.distributed.get_world_size()
+    launched = torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()
+    return int(os.environ["WORLD_SIZE"]) if launched else 1
+
+
+def _is_initialised():
+    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -1,0 +1,51 @@
+"""Classes and modules that all solvers of a process share: who replaces a function in one reaches the others."""
+
+from types import ModuleType
+
+from torch import nn
+
+_DESCRIPTORS = (staticmethod, classmethod, property)
+
+# From each class or module that is watched to its functions when that began.
+_watched = {}
+
+
+def watch(namespaces):
+    """Note the functions of classes and modules, the first time each is given."""
+    for each in namespaces:
+        if each not in _watched:
+            _watched[each] = _functions(each)
+
+
+def watch_networks():
+    """Watch every kind of network that there is so far."""
+    kinds = [nn.Module]
+    for kind in kinds:  # the list grows
+        kinds += [each for each in kind.__subclasses__() if each not in _watched]
+    watch(kinds)
+
+
+def restore():
+    """Put back what has been replaced since it is watched.
+
+    Returns
+    -------
+    list of str
+        What it was, such as ``ConvNet.forward``.
+    """
+    found = []
+    for namespace, functions in _watched.items():
+        now = _functions(namespace)
+        replaced = [name for name, function in functions.items() if now.get(name) is not function]
+        # A module gets new names as others are imported into it; a method of a class may hide that of its base.
+        added = [] if isinstance(namespace, ModuleType) else [name for name in now if name not in functions]
+        for name in replaced:
+            setattr(namespace, name, functions[name])
+        for name in added:
+            delattr(namespace, name)
+        found += [f"{namespace.__name__}.{name}" for name in (*replaced, *added)]
+    return found
+
+
+def _functions(namespace):
+    return {name: each for name, each in vars(namespace).items() if callable(each) or isinstance(each, _DESCRIPTORS)}
