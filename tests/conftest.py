@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from benchopt.benchmark import Benchmark
 from benchopt.results import read_results
 from benchopt.runner import run_benchmark
@@ -24,6 +25,16 @@ def _cache_of_its_own(tmp_path_factory):
         del os.environ["ORTHOBENCH_CACHE"]
     else:
         os.environ["ORTHOBENCH_CACHE"] = previous
+
+
+@pytest.fixture
+def has_bfloat16(monkeypatch):
+    """Return a function that makes the CPU one with or without instructions for bfloat16, as far as we look."""
+
+    def pretend(answer):
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: answer)
+
+    return pretend
 
 
 @pytest.fixture

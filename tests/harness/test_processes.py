@@ -42,7 +42,7 @@ def test_two_processes_of_a_run_train_what_one_trains(tmp_path, contained):
     command = 'python=$1; shift; exec "$python" -m benchopt run "$@" --output "two_$RANK"'
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
     launch += ["bash", "-c", command, "_", sys.executable, str(folder), *options]
-    subprocess.run(launch, check=True, capture_output=True, env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"}, timeout=300)
+    subprocess.run(launch, check=True, capture_output=True, env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"}, timeout=900)
     alone = SmallBenchmark(folder).run(dataset_names=["digits[steps=20,width=8]"], solver_names=solvers, timeout=None)
     first, second = (read_results(folder / "outputs" / f"two_{rank}.parquet") for rank in (0, 1))
     assert alone["objective_env_processes"].eq(1).all()

@@ -1,5 +1,6 @@
 """Real runs of `benchmark_muon`'s objective on a small problem: rows, statuses, seeds, clocks."""
 
+import gc
 import json
 import math
 import pydoc
@@ -281,6 +282,7 @@ def test_benchopts_data_paths_name_the_folder_of_a_data_set_and_data_home_that_o
 
 
 def test_the_progress_bar_ends_with_a_cell_that_fails(training, monkeypatch):
+    gc.collect()  # bars of other tests, which are closed when they are collected
     closed = []
     monkeypatch.setattr(tqdm, "close", lambda bar: closed.append(bar))
     training(broken=("1 / 0 if self.calls > 4 else None", 0.5)).run()
