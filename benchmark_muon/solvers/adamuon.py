@@ -10,7 +10,7 @@ class Solver(MatrixSolver):
 
     name = "AdaMuon"
     requirements = ["pip::pytorch-optimizer"]
-    parameters = {"learning_rate": [0.02], "adamw_learning_rate": [0.01], "weight_decay": [0.01]}
+    parameters = {"learning_rate": [0.2], "adamw_learning_rate": [0.01], "weight_decay": [0.01]}
 
     def matrix_optimizer(self, parameters, model):
         groups = [{"params": parameters, "use_muon": True}]

@@ -10,7 +10,7 @@ class Solver(TrainingSolver):
 
     name = "Lion"
     requirements = ["pip::pytorch-optimizer"]
-    parameters = {"learning_rate": [1e-3], "weight_decay": [0.1]}
+    parameters = {"learning_rate": [0.01], "weight_decay": [0.1]}
 
     def optimizers(self, model):
         return [Lion(model.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)]

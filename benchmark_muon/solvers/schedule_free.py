@@ -10,7 +10,7 @@ class Solver(TrainingSolver):
 
     name = "Schedule-Free AdamW"
     requirements = ["pip::pytorch-optimizer"]
-    parameters = {"learning_rate": [0.01], "weight_decay": [0.01]}
+    parameters = {"learning_rate": [0.03], "weight_decay": [0.01]}
     decays = False
 
     def optimizers(self, model):

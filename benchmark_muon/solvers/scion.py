@@ -12,7 +12,7 @@ class Solver(TrainingSolver):
 
     name = "SCION"
     requirements = ["pip::pytorch-optimizer"]
-    parameters = {"learning_rate": [0.01], "momentum": [0.1], "scale": [10.0]}
+    parameters = {"learning_rate": [0.03], "momentum": [0.1], "scale": [10.0]}
 
     def optimizers(self, model):
         routes = route_parameters(model)
