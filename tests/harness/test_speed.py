@@ -47,6 +47,11 @@ def test_the_report_has_a_line_a_shape_and_type_with_positive_ratios():
         assert all(float(ratio) > 0 for ratio in ratios.groups())
 
 
+def test_the_report_is_of_the_types_asked_for():
+    _, line = speed.report(CPU, 1, [(2, 16, 24)], ["float32"])
+    assert "2 x (16, 24) float32, time against a plain loop of Muon's" in line
+
+
 def test_the_choice_of_the_form_is_told_beside_its_time():
     wide, square = speed.choices(CPU, 1, [(2, 16, 128), (1, 32, 32)])
     assert wide.endswith("auto takes the Gram form")

@@ -39,6 +39,10 @@ def plain_loop(matrices):
     return results
 
 
+# What each type is timed against.
+REFERENCES = {"bfloat16": ("torch.optim.Muon's own", torch_muon), "float32": ("a plain loop of Muon's", plain_loop)}
+
+
 def medians(methods, device, repetitions):
     """Time each method in turn, ``repetitions`` times, after a warm-up of all.
 
@@ -82,7 +86,7 @@ def harness_probe(matrices):
     return solver
 
 
-def report(device, repetitions, shapes=SHAPES):
+def report(device, repetitions, shapes=SHAPES, dtypes=tuple(REFERENCES)):
     """Yield the lines of the report.
 
     Parameters
@@ -90,6 +94,8 @@ def report(device, repetitions, shapes=SHAPES):
     device : torch.device
     repetitions : int
     shapes : sequence of (count, rows, columns)
+    dtypes : sequence of str
+        Keys of ``REFERENCES``.
 
     Yields
     ------
@@ -99,10 +105,9 @@ def report(device, repetitions, shapes=SHAPES):
     for count, rows, columns in shapes:
         generator = torch.Generator().manual_seed(0)
         recorded = [torch.randn(rows, columns, generator=generator) for _ in range(count)]
-        for dtype, other, reference in (
-            (torch.bfloat16, "torch.optim.Muon's own", torch_muon),
-            (torch.float32, "a plain loop of Muon's", plain_loop),
-        ):
+        for name in dtypes:
+            dtype = getattr(torch, name)
+            other, reference = REFERENCES[name]
             matrices = [matrix.to(device, dtype) for matrix in recorded]
             times = medians(
                 {
@@ -117,7 +122,7 @@ def report(device, repetitions, shapes=SHAPES):
             flops = count_products(newton_schulz, matrices, "muon")[1]
             rate = plain_product_rate(((rows, columns),) * count, dtype, device)
             yield (
-                f"{count} x ({rows}, {columns}) {str(dtype).removeprefix('torch.')}, time against {other}: "
+                f"{count} x ({rows}, {columns}) {name}, time against {other}: "
                 f"muon {times['muon'] / times['reference']:.2f}, "
                 f"turbo_muon {times['turbo_muon'] / times['reference']:.2f}; "
                 f"matmul_efficiency of muon {flops / times['muon'] / rate:.2f}; "
@@ -155,11 +160,19 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m orthobench.harness.speed", description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=9, help="alternating repetitions (default 9)")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")
+    parser.add_argument(
+        "--dtypes",
+        nargs="+",
+        choices=list(REFERENCES),
+        default=list(REFERENCES),
+        help="types to time (default all; torch's own takes minutes in bfloat16 on a CPU without instructions for it)",
+    )
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
-    for lines in (report, choices):
-        for line in lines(resolve_device(), arguments.repetitions):
-            print(line, flush=True)
+    for line in report(resolve_device(), arguments.repetitions, dtypes=arguments.dtypes):
+        print(line, flush=True)
+    for line in choices(resolve_device(), arguments.repetitions):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
