@@ -10,7 +10,10 @@ import tomllib
 
 import pytest
 import yaml
+from benchopt.results import read_results
 from conftest import ROOT, SmallBenchmark
+
+from orthobench.report import sweep
 
 BENCHMARKS = [ROOT, *sorted(path.parent for path in ROOT.glob("benchmark_*/objective.py"))]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("benchmark_*/README.md")]
@@ -101,6 +104,33 @@ def test_the_columns_of_the_training_readme_are_those_of_a_run(tmp_path, contain
     assert {"env_*" if name.startswith("env_") else name for name in produced} == documented
 
 
+LIPSCHITZ_FILES = ("objective.py", "datasets/digits.py")
+
+
+def test_the_lipschitz_readmes_solver_runs_as_it_stands(tmp_path, contained):
+    folder = ROOT / "benchmark_lipschitz"
+    source = next(block for block in code_blocks("python") if "class Solver(LipschitzSolver)" in block)
+    small = SmallBenchmark(tmp_path / "small")
+    small.write({name: (folder / name).read_text() for name in LIPSCHITZ_FILES} | {"solvers/aoc_qr.py": source})
+    data, objective = ["digits[steps=2,width=4]"], ["Robustness[task=classification]"]
+    rows = small.run(dataset_names=data, objective_filters=objective)
+    assert rows["objective_status"].eq("ok").all()
+    assert {name.partition("[")[0] for name in rows["solver_name"]} == {"AOC by QR"}
+
+
+def test_the_columns_of_the_lipschitz_readme_are_those_of_a_run(tmp_path, contained):
+    folder = ROOT / "benchmark_lipschitz"
+    table = (folder / "README.md").read_text().split("| column | meaning |")[1].split("\n\n")[0]
+    documented = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+\*?)`", row.split("|")[1])}
+    small = SmallBenchmark(tmp_path / "small")
+    small.write({name: (folder / name).read_text() for name in (*LIPSCHITZ_FILES, "solvers/plain.py")})
+    data, objective = ["digits[steps=1,width=4]"], ["Robustness[task=classification]"]
+    rows = small.run(dataset_names=data, objective_filters=objective)
+    produced = {name.removeprefix("objective_") for name in rows if name.startswith("objective_")} - {"name"}
+    produced -= {"part", "task"}
+    assert {"env_*" if name.startswith("env_") else name for name in produced} == documented
+
+
 def test_the_readmes_example_runs_as_it_stands():
     example = next(block for block in code_blocks("python") if "newton_schulz(gradients" in block)
     namespace = {}
@@ -173,8 +203,9 @@ LAYERS = {
     "models": {"models"},
     "linalg": {"linalg"},
     "optim": {"optim", "linalg"},
+    "lipschitz": {"lipschitz", "linalg"},
     "report": {"report"},
-    "harness": {"harness", "linalg", "optim", "data", "models"},
+    "harness": {"harness", "linalg", "optim", "lipschitz", "data", "models"},
 }
 
 
@@ -195,8 +226,32 @@ def test_every_package_has_its_layer():
 
 
 def test_the_methods_work_without_benchopt():
-    code = "import sys; sys.modules['benchopt'] = None; import orthobench.linalg, orthobench.optim, orthobench.data, orthobench.models"
+    packages = ", ".join(f"orthobench.{name}" for name in ("linalg", "optim", "lipschitz", "data", "models"))
+    code = f"import sys; sys.modules['benchopt'] = None; import {packages}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def tuned():
+    """Return the sweep of learning rates that is published, as the report reads it: a list of its `Method`."""
+    frame = read_results(ROOT / "results" / "training" / "epyc_2_cores" / "tune.parquet")
+    (objective,) = sweep.tuning_objectives(frame)
+    return sweep.sweep(frame, objective)
+
+
+def test_the_published_comparison_has_the_learning_rates_that_the_sweep_chose():
+    configuration = yaml.safe_load((ROOT / "benchmark_muon" / "configs" / "cpu.yml").read_text())
+    assert configuration["solver"] == yaml.safe_load("\n".join(sweep.solver_lines(tuned())))["solver"]
+
+
+def test_the_published_sweep_is_that_of_its_configuration_and_none_of_its_choices_is_at_an_edge():
+    lines = yaml.safe_load((ROOT / "benchmark_muon" / "configs" / "tune.yml").read_text())["solver"]
+    grids = {line.split("[")[0]: yaml.safe_load(re.search(r"learning_rate=(\[.*?\])", line)[1]) for line in lines}
+    methods = tuned()
+    assert {method.name.split("[")[0] for method in methods} == set(grids)
+    for method in methods:
+        rates = [each.rate for each in method.rates]
+        assert rates == grids[method.name.split("[")[0]]
+        assert rates[0] < method.chosen.rate < rates[-1]
 
 
 def test_solvers_are_thin():

@@ -1,0 +1,15 @@
+"""AOC: orthogonal convolutions with any stride, groups and dilation, from Orthogonium."""
+
+from orthobench.harness.lipschitz import LOSS, LipschitzSolver
+
+
+class Solver(LipschitzSolver):
+    """Adaptive orthogonal convolution (Boissin et al., 2025), with one of three ways to make a matrix orthogonal."""
+
+    name = "AOC"
+    requirements = ["pip::orthogonium"]
+    parameters = {"parametrisation": ["bjorck", "qr", "exp"], "learning_rate": [0.05], **LOSS}
+
+    @property
+    def layer(self):
+        return f"aoc_{self.parametrisation}"

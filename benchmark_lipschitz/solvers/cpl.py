@@ -1,0 +1,11 @@
+"""CPL: residual layers x - 2 W^T relu(W x) / |W|^2."""
+
+from orthobench.harness.lipschitz import LOSS, LipschitzSolver
+
+
+class Solver(LipschitzSolver):
+    """Convex potential layers (Meunier, Delattre, Araujo and Allauzen, 2022)."""
+
+    name = "CPL"
+    parameters = {"learning_rate": [0.5], **LOSS}
+    layer = "cpl"

@@ -1,0 +1,11 @@
+"""Sandwich layers: a non-linearity between two matrices of a Cayley transform."""
+
+from orthobench.harness.lipschitz import LOSS, LipschitzSolver
+
+
+class Solver(LipschitzSolver):
+    """Direct parametrisation of Lipschitz-bounded networks (Wang and Manchester, 2023)."""
+
+    name = "Sandwich"
+    parameters = {"learning_rate": [0.05], **LOSS}
+    layer = "sandwich"

@@ -1,0 +1,12 @@
+"""SLL: residual layers with a bound by semidefinite programming, from Orthogonium."""
+
+from orthobench.harness.lipschitz import LOSS, LipschitzSolver
+
+
+class Solver(LipschitzSolver):
+    """SDP-based Lipschitz layers (Araujo, Havens, Delattre, Allauzen and Hu, 2023)."""
+
+    name = "SLL"
+    requirements = ["pip::orthogonium"]
+    parameters = {"learning_rate": [0.5], **LOSS}
+    layer = "sll"

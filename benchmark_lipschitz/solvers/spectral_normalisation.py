@@ -1,0 +1,11 @@
+"""Spectral normalisation, from torch."""
+
+from orthobench.harness.lipschitz import LOSS, LipschitzSolver
+
+
+class Solver(LipschitzSolver):
+    """Weights divided by their norm as a matrix (Miyato et al., 2018), which is no bound of a convolution."""
+
+    name = "Spectral normalisation"
+    parameters = {"learning_rate": [0.05], **LOSS}
+    layer = "spectral"

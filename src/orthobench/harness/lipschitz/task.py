@@ -1,0 +1,164 @@
+"""What robust networks are trained on, and how they are built: all that a solver has no say in."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from ...data.parts import Examples, Parts
+from ...models import lipschitz_convnet, lipschitz_mlp
+from ...models.checks import check_integer
+from ..training import TaskDataset, TrainingTask
+from .networks import layers_of
+
+EVALUATIONS = 5
+ATTACK = {"steps": 50, "restarts": 3}
+
+# The parameters of the network, which every data set has: `network` is "comparison", "small" or "dense".
+NETWORK = {"network": ["comparison"], "width": [16], "padding": ["circular"]}
+
+# Blocks and convolutions of a block: of the small network, and of the public comparison.
+SMALL = (2, 3)
+CONVOLUTIONS = 5
+
+
+@dataclass(frozen=True)
+class RobustnessTask:
+    """Images to classify, or one of whose classes to tell from all else, and the network that is to do it.
+
+    Attributes
+    ----------
+    parts : Parts of Examples
+        Images in [0, 1], so that a radius is one of pixels, and labels.
+    classes : int
+        Number of classes.
+    batch_size, steps : int
+        As of a `TrainingTask`.
+    network : callable
+        ``network(seed, make_layer=..., make_head=..., make_activation=..., outputs=...)`` returns a fresh network on
+        the CPU; the arguments are those of `lipschitz_convnet`.
+    padding_mode : {"circular", "zeros"} or None
+        Of its convolutions; None for a dense network.
+    augment : callable, optional
+        As of a `TrainingTask`.
+    attack : dict, optional
+        ``steps`` and ``restarts`` of the attack, as `orthobench.lipschitz.attacks.pgd_l2` takes them.
+    """
+
+    parts: Parts
+    classes: int
+    batch_size: int
+    steps: int
+    network: Callable
+    padding_mode: str | None = "circular"
+    augment: Callable | None = None
+    attack: dict = field(default_factory=lambda: dict(ATTACK))
+
+    @property
+    def shape(self):
+        """Shape (channels, height, width) of an image."""
+        return tuple(self.parts.train.inputs.shape[1:])
+
+    def one_class(self, label):
+        """Return the task of telling one class from the others: training and tuning know nothing but that class.
+
+        Targets are 1 for the class and 0 for the others, which the held-out and the tuning part keep for evaluation.
+        """
+        check_integer("label", label, 0, self.classes - 1)
+        train, *others = (Examples(part.inputs, (part.targets == label).long()) for part in self.parts)
+        inliers = Examples(*train[train.targets.nonzero().flatten()])
+        # Half of a batch is made up, so that it has an even number of examples.
+        batch_size = 2 * (min(self.batch_size, len(inliers)) // 2)
+        return replace(self, parts=Parts(inliers, *others), batch_size=batch_size)
+
+    def model_factory(self, layer, outputs):
+        """Return what makes a network of one kind of layers, from a seed.
+
+        Parameters
+        ----------
+        layer : str
+            A key of `orthobench.lipschitz.layers.LAYERS`.
+        outputs : int
+            Length of the network's result.
+        """
+        return partial(self.network, outputs=outputs, **layers_of(layer))
+
+    def training_task(self, layer, outputs, loss):
+        """Return the `TrainingTask` of a network of one kind of layers; the data are the same objects.
+
+        Parameters
+        ----------
+        layer, outputs
+            As of `model_factory`.
+        loss : callable
+            As of a `TrainingTask`.
+        """
+        return TrainingTask(
+            self.model_factory(layer, outputs),
+            self.parts,
+            self.batch_size,
+            self.steps,
+            target=0.0,  # no target: losses of different solvers are different functions
+            evaluations=min(EVALUATIONS, self.steps),
+            loss=loss,
+            augment=self.augment,
+        )
+
+
+def check_pixels(parts):
+    """Return parts of images whose pixels are all in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If one isn't.
+    """
+    for name, part in zip(Parts._fields, parts, strict=True):
+        low, high = (float(bound) for bound in part.inputs.aminmax())
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"the pixels of {name} are in {low:g}..{high:g}: give them in 0..1, not standardised")
+    return parts
+
+
+class RobustnessDataset(TaskDataset):
+    """A data set of images. A subclass has `NETWORK` among its parameters, ``steps`` and ``batch_size`` too.
+
+    Attributes
+    ----------
+    classes : int
+    blocks : int
+        Of the network of the public comparison: as many as halve the images to a pixel.
+    augment : callable or None
+    attack : dict
+        As of a `RobustnessTask`: fewer steps where the evaluation would take longer than the training.
+    """
+
+    classes = 10
+    blocks = 5
+    augment = None
+    attack = ATTACK
+
+    def parts(self):
+        """Return the `Parts`, with pixels in [0, 1]."""
+        raise NotImplementedError
+
+    def task(self, seed):
+        parts = check_pixels(self.parts())
+        networks = {"small": SMALL, "comparison": (self.blocks, CONVOLUTIONS)}
+        if self.network == "dense":
+            network, padding = self._dense(parts.train.inputs.shape[1:]), None
+        elif self.network in networks:
+            network, padding = self._convolutional(parts.train.inputs.shape[1:], *networks[self.network]), self.padding
+        else:
+            raise ValueError(f"network={self.network!r}: expected dense or {' or '.join(networks)}")
+        more = {"augment": type(self).augment, "attack": self.attack}
+        return RobustnessTask(parts, self.classes, self.batch_size, self.steps, network, padding, **more)
+
+    def _convolutional(self, shape, blocks, convolutions):
+        channels, *size = shape
+        sizes = {"channels": channels, "size": max(size), "blocks": blocks, "convolutions": convolutions}
+        return partial(lipschitz_convnet, width=self.width, padding_mode=self.padding, **sizes)
+
+    def _dense(self, shape):
+        features = math.prod(shape)
+        return partial(lipschitz_mlp, features=features, width=max(self.width, features + features % 2))

@@ -1,0 +1,239 @@
+"""Real runs of `benchmark_lipschitz`'s objective on a small problem: rows, metrics, statuses, seeds, tasks."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT, SmallBenchmark
+
+RADII = (36, 72, 108, 255)
+EPS = 1e-4
+
+DATASET = """
+import sys
+sys.path.append({tests!r})
+from lipschitz_toys import make_task
+from orthobench.harness.lipschitz import RobustnessDataset
+
+class Dataset(RobustnessDataset):
+    name = "toy"
+    parameters = {{"steps": [20], "padding": ["circular"], "missing": [False]}}
+
+    def task(self, seed):
+        if self.missing:
+            raise ConnectionError("no such file")
+        return make_task(steps=self.steps, padding_mode=self.padding)
+"""
+
+SOLVER = """
+from orthobench.harness.lipschitz import LOSS, LipschitzSolver
+
+class Solver(LipschitzSolver):
+    name = {name!r}
+    parameters = {{"learning_rate": [{rate}], **LOSS}}
+    layer = {layer!r}
+    {body}
+"""
+CLASSIFICATION, ONE_CLASS = (f"Robustness[task={task}]" for task in ("classification", "one_class"))
+
+
+@pytest.fixture
+def robustness(tmp_path, contained):
+    """Make a benchmark with solvers of given layer, rate and body; return how to run it."""
+
+    def make(name="benchmark_small", **solvers):
+        small = SmallBenchmark(tmp_path / name)
+        (tmp_path / name).mkdir()
+        shutil.copy(ROOT / "benchmark_lipschitz" / "objective.py", tmp_path / name)
+        small.write({"datasets/toy.py": DATASET.format(tests=str(ROOT / "tests" / "harness" / "lipschitz"))})
+        for solver, (layer, rate, *body) in solvers.items():
+            text = SOLVER.format(name=solver, layer=layer, rate=rate, body="".join(body))
+            small.write({f"solvers/{solver}.py": text})
+
+        def run(task=CLASSIFICATION, **options):
+            rows = small.run(objective_filters=[task], **options)
+            return rows.assign(solver_name=rows["solver_name"].str.partition("[")[0])
+
+        return run
+
+    return make
+
+
+def test_a_good_run_has_a_row_at_each_evaluation_with_every_metric(robustness):
+    rows = robustness(cayley=("cayley", 0.05))(repetitions=2)
+    assert rows["objective_status"].eq("ok").all()
+    assert rows["stop_val"].tolist() == 2 * [0, 4, 8, 12, 16, 20]
+    first, before, last = (rows[rows["stop_val"] == step] for step in (0, 16, 20))
+    assert rows["objective_value"].to_numpy() == pytest.approx(1 - rows["objective_certified_accuracy_36"])
+    assert (last["objective_value"].to_numpy() < first["objective_value"].to_numpy()).all()
+    assert rows["objective_lipschitz_claimed"].eq(1.0).all()
+    for larger, smaller in zip(("accuracy", *RADII), RADII, strict=False):
+        larger = larger if larger == "accuracy" else f"certified_accuracy_{larger}"
+        assert (rows[f"objective_{larger}"] >= rows[f"objective_certified_accuracy_{smaller}"]).all()
+    assert rows[[f"objective_certified_auroc_{radius}" for radius in (0, *RADII)]].isna().all(axis=None)
+    late = ["attacked_accuracy", "lipschitz_lower", "lipschitz_upper", "orthogonality_error", "inference_time_ms"]
+    assert before[[f"objective_{name}" for name in late]].isna().all(axis=None)
+    assert last[[f"objective_{name}" for name in late]].notna().all(axis=None)
+    assert (last["objective_certified_accuracy_36"] <= last["objective_attacked_accuracy"]).all()
+    assert (last["objective_attacked_accuracy"] <= last["objective_accuracy"]).all()
+    assert last["objective_lipschitz_lower"].between(0.3, 1 + EPS).all()
+    assert last["objective_lipschitz_upper"].between(1 - EPS, 1 + EPS).all()
+    assert last["objective_orthogonality_error"].between(0, EPS).all()
+    assert last["objective_step_time_ms"].gt(0).all()
+    assert first["objective_step_time_ms"].isna().all()
+    layers = json.loads(last["objective_layers"].iloc[0])
+    assert [each["name"] for each in layers] == ["1", "3.0", "5"]
+    assert before["objective_layers"].eq("").all()
+    assert len(set(rows["objective_parameters"])) == 1
+
+
+def test_a_plain_network_claims_its_true_constant_which_certifies_less_than_it_seems(robustness):
+    run = robustness(plain=("plain", 0.05))
+    last = run()[lambda rows: rows["stop_val"] == 20].iloc[0]
+    assert last["objective_status"] == "ok"
+    assert last["objective_lipschitz_claimed"] >= last["objective_lipschitz_upper"] * (1 - EPS)
+    assert last["objective_lipschitz_lower"] <= last["objective_lipschitz_claimed"]
+
+
+def test_one_class_has_aurocs_and_learns_each_class_in_its_turn(robustness):
+    rows = robustness(cayley=("cayley", 0.05))(ONE_CLASS, repetitions=2)
+    assert rows["objective_status"].eq("ok").all()
+    last = rows[rows["stop_val"] == 20]
+    aurocs = last[[f"objective_certified_auroc_{radius}" for radius in (0, *RADII)]].to_numpy()
+    assert (aurocs[:, :-1] >= aurocs[:, 1:]).all()
+    assert (aurocs[:, 0] > 0.5).all()
+    assert last["objective_value"].to_numpy() == pytest.approx(1 - last["objective_certified_auroc_36"])
+    assert rows[["objective_accuracy", "objective_attacked_accuracy"]].isna().all(axis=None)
+    assert last["objective_lipschitz_lower"].le(1 + EPS).all()
+    assert last["objective_layers"].str.contains("sigma_max").all()
+
+
+def test_repetitions_differ_and_solvers_share_their_weights(robustness):
+    run = robustness(one=("cayley", 0.05), other=("cayley", 0.01))
+    start = run(repetitions=3)[lambda rows: rows["stop_val"] == 0]
+    by_solver = start.pivot_table(index="idx_rep", columns="solver_name", values="objective_certified_accuracy_36")
+    assert by_solver["one"].tolist() == by_solver["other"].tolist()
+    assert len(set(start["objective_accuracy"])) > 1
+
+
+def test_order_and_parallel_workers_change_no_bit(robustness):
+    solvers = {"one": ("cayley", 0.05), "two": ("aoc_qr", 0.05)}
+    figures = ["certified_accuracy_36", "attacked_accuracy", "lipschitz_lower", "train_loss", "layers"]
+    columns = ["solver_name", "idx_rep", "stop_val", *(f"objective_{name}" for name in figures)]
+
+    def sorted_rows(rows):
+        return rows[columns].sort_values(columns[:3]).reset_index(drop=True)
+
+    expected = sorted_rows(robustness("together", **solvers)())
+    alone = sorted_rows(robustness("alone", two=solvers["two"])())
+    two = expected[expected["solver_name"] == "two"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, two, check_exact=True, check_dtype=False)
+
+
+def test_the_part_that_hyper_parameters_are_chosen_on_is_another_one(robustness):
+    run = robustness(cayley=("cayley", 0.02))
+    held_out, tuning = (run(f"Robustness[part={part},task=classification]") for part in ("held_out", "tuning"))
+    assert held_out["objective_status"].eq("ok").all()
+    assert held_out["objective_train_loss"].iloc[1:].tolist() == tuning["objective_train_loss"].iloc[1:].tolist()
+    assert held_out["objective_lipschitz_lower"].iloc[-1] != tuning["objective_lipschitz_lower"].iloc[-1]
+
+
+@pytest.mark.parametrize(
+    ("solver", "told"),
+    [
+        (("caley", 0.05), "the layer is 'caley': expected one of plain, "),
+        (
+            ("cayley", 0.05, "def lipschitz_constant(self, model, shape): return 0.0"),
+            "constant is 0.0: expected a positive",
+        ),
+        (
+            ("cayley", 0.05, "def lipschitz_constant(self, model, shape): return '1'"),
+            "constant is '1': expected a positive",
+        ),
+    ],
+)
+def test_a_mistake_is_a_row_that_says_what_is_expected(robustness, solver, told):
+    rows = robustness(wrong=solver)()
+    assert rows["objective_status"].iloc[-1] == "error"
+    assert told in rows["objective_message"].iloc[-1]
+
+
+def test_a_loss_that_does_not_exist_is_named(robustness):
+    rows = robustness(cayley=("cayley", 0.05))(solver_names=["cayley[loss=nonsense]"])
+    assert "loss='nonsense': expected one of cross_entropy, " in rows["objective_message"].iloc[-1]
+
+
+def test_each_loss_takes_the_options_that_it_has(robustness):
+    rows = robustness(cayley=("cayley", 0.05))(
+        solver_names=["cayley[loss=[hkr, kr, categorical_hinge, cross_entropy]]"]
+    )
+    assert rows["objective_status"].eq("ok").all()
+    assert len(rows) == 4 * 6
+    assert len(set(rows[rows["stop_val"] == 20]["objective_train_loss"])) == 4
+
+
+def test_a_training_that_explodes_is_diverged(robustness):
+    rows = robustness(exploding=("plain", 1e20))()
+    assert rows["objective_status"].iloc[-1] == "diverged"
+    assert "try a lower learning rate" in rows["objective_message"].iloc[-1]
+
+
+def test_a_padding_without_a_bound_is_skipped(robustness):
+    run = robustness(cayley=("cayley", 0.05), plain=("plain", 0.05))
+    rows = run(dataset_names=["toy[padding=zeros]"])
+    assert set(rows["solver_name"]) == {"plain"}
+
+
+@pytest.mark.parametrize("part", ["tuning", "held_out"])
+def test_a_solver_gets_no_image_that_it_is_evaluated_on(robustness, part):
+    body = f"""
+    def lipschitz_constant(self, model, input_shape):
+        return float(len(self._task.parts.{part}))
+"""
+    rows = robustness(curious=("cayley", 0.05, body))()
+    assert rows["objective_status"].eq("error").all()
+    assert "looked at a part that is evaluated on" in rows["objective_message"].iloc[-1]
+
+
+def test_data_that_can_not_be_had_are_a_row_of_each_cell(robustness):
+    run = robustness(cayley=("cayley", 0.05), plain=("plain", 0.05))
+    rows = run(dataset_names=["toy[missing=True]"])
+    assert set(rows["solver_name"]) == {"cayley", "plain"}
+    assert rows["objective_status"].eq("error").all()
+    assert rows["objective_message"].str.contains("no such file").all()
+
+
+def test_a_task_that_does_not_exist_is_a_row(robustness):
+    rows = robustness(cayley=("cayley", 0.05))("Robustness[task=regression]")
+    assert rows["objective_status"].eq("error").all()
+    assert "expected classification or one_class" in rows["objective_message"].iloc[-1]
+
+
+def test_a_broken_certificate_is_counted_with_the_quotient_that_was_seen():
+    from lipschitz_toys import make_task
+
+    from orthobench.data import Examples
+    from orthobench.harness.lipschitz.objective import LipschitzObjective
+
+    class TwoSided(torch.nn.Module):
+        """Logits s and -s of a score with a gradient of norm 1: a joint constant of sqrt(2)."""
+
+        def forward(self, x):
+            score = 2 * (x.flatten(1).mean(1) - 0.5)
+            return torch.stack([score, -score], 1)
+
+    objective = LipschitzObjective()
+    objective._task = make_task()
+    # At a distance of 0.12 and of 0.3 from where the class changes; the attack's radius is 0.141.
+    inputs = torch.cat([torch.full((5, 1, 2, 2), 0.56), torch.full((3, 1, 2, 2), 0.65)])
+    part = Examples(inputs, torch.zeros(8, dtype=torch.int64))
+    outputs = TwoSided()(inputs)
+    for claimed, expected in ((0.1, 5), (1.4, 0), (1.5, 0)):
+        arguments = (TwoSided(), TwoSided(), part, outputs, claimed, torch.device("cpu"))
+        figures, broken, quotient = objective._attack(*arguments)
+        assert figures["attacked_accuracy"] == 3 / 8
+        assert broken == expected
+        assert quotient == pytest.approx(2**0.5, rel=1e-3)
+        assert quotient <= 2**0.5

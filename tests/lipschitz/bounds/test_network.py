@@ -1,0 +1,393 @@
+"""Bounds of networks, and each rule for a layer, against Jacobians at random points."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from orthobench.lipschitz.bounds import NetworkBound, Residual, linear_upper_bound, upper_bound
+from orthobench.lipschitz.bounds.pooling import POOLINGS, pooling_constant
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, generator=generator(seed), dtype=torch.float64)
+
+
+def jacobian(function, point):
+    rows = torch.func.jacrev(lambda x: function(x[None])[0])(point)
+    return rows.reshape(-1, point.numel())
+
+
+def largest_slope(function, shape, points=20, scale=1.0):
+    """The largest singular value of the Jacobian at random points."""
+    slopes = [torch.linalg.matrix_norm(jacobian(function, scale * normal(*shape, seed=s)), 2) for s in range(points)]
+    return max(slopes).item()
+
+
+def constant(layer, shape):
+    ((_, bound),) = upper_bound(layer, shape).layers
+    return bound
+
+
+# --- activations -----------------------------------------------------------------------------------------------------
+
+ACTIVATIONS = [
+    (nn.ReLU(), 1),
+    (nn.ReLU6(), 1),
+    (nn.Hardtanh(), 1),
+    (nn.Tanh(), 1),
+    (nn.Softsign(), 1),
+    (nn.LogSigmoid(), 1),
+    (nn.CELU(0.3), 1),
+    (nn.Identity(), 1),
+    (nn.Dropout(0.5), 1),
+    (nn.Sigmoid(), 0.25),
+    (nn.LeakyReLU(0.1), 1),
+    (nn.LeakyReLU(-3.0), 3),
+    (nn.PReLU(4, 1.5), 1.5),
+    (nn.ELU(2.0), 2),
+    (nn.ELU(0.5), 1),
+]
+
+
+@pytest.mark.parametrize(("layer", "expected"), ACTIVATIONS, ids=lambda each: str(each))
+def test_activations_have_their_largest_slope(layer, expected):
+    assert constant(layer, (4, 3)) == pytest.approx(expected)
+    points = torch.linspace(-12, 12, 4803, dtype=torch.float64)[:, None, None].expand(-1, 4, 1).clone().requires_grad_()
+    (slopes,) = torch.autograd.grad(layer.eval().double()(points).sum(), points)
+    assert slopes.abs().max().item() == pytest.approx(expected, rel=1e-4, abs=0)
+    assert slopes.abs().max() <= expected * (1 + 1e-7)
+
+
+def test_orthogoniums_layers():
+    activations = pytest.importorskip("orthogonium.layers.custom_activations")
+    normalization = pytest.importorskip("orthogonium.layers.normalization")
+    for layer, expected in (
+        (activations.MaxMin(), 1),
+        (activations.Abs(), 1),
+        (activations.SoftHuber(), 1),
+        (activations.HouseHolder(4), math.sqrt(0.5)),
+        (normalization.LayerCentering2D(4), 1),
+        (normalization.BatchCentering2D(4), 1),
+    ):
+        assert constant(layer, (4, 3, 3)) == pytest.approx(expected, rel=1e-5)
+        slope = largest_slope(layer.double().eval(), (4, 3, 3))
+        assert slope <= expected * (1 + 1e-9)
+        assert slope >= expected * (1 - 1e-3)
+
+
+def test_maxmin_needs_pairs_of_channels():
+    activations = pytest.importorskip("orthogonium.layers.custom_activations")
+    from orthobench.lipschitz.layers import MaxMin
+
+    for layer in (activations.MaxMin(), MaxMin()):
+        assert constant(layer, (6, 3, 3)) == 1
+        assert constant(layer, (6,)) == 1
+        with pytest.raises(ValueError, match=r"'MaxMin'.*5"):
+            upper_bound(layer, (5, 3, 3))
+
+
+def test_batch_normalisation_has_its_largest_scale_in_eval_mode():
+    layer = nn.BatchNorm2d(3).double()
+    layer.running_var.copy_(torch.tensor([0.5, 2.0, 4.0]))
+    layer.weight.data = torch.tensor([0.1, -3.0, 1.0]).double()
+    expected = largest_slope(layer.eval(), (3, 2, 2), points=1)
+    assert constant(layer.train(), (3, 2, 2)) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="track_running_stats"):
+        upper_bound(nn.BatchNorm2d(3, track_running_stats=False), (3, 2, 2))
+
+
+# --- pooling ---------------------------------------------------------------------------------------------------------
+
+WINDOWS = [
+    {"kernel_size": k, "stride": s, "padding": p, "ceil_mode": c}
+    for k, s, p, c in itertools.product((1, 2, 3, 4), (1, 2, 3), (0, 1), (False, True))
+    if 2 * p <= k
+]
+SIZES = [(4, 4), (5, 7)]
+
+
+def windows_of(layer, size):
+    """Which pixels are in which window, by asking a maximum pool for one pixel at a time."""
+    count = math.prod(size)
+    # Below all padding counts as minus infinity, so that a lone 1 is seen by the windows that hold it.
+    images = torch.eye(count, dtype=torch.float64).view(count, 1, *size)
+    return layer(images).flatten(1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_maximum_pooling_has_the_root_of_the_overlap(size):
+    for options, dilation in itertools.product(WINDOWS, (1, 2)):
+        layer = nn.MaxPool2d(**options, dilation=dilation)
+        if min(size) + 2 * options["padding"] < dilation * (options["kernel_size"] - 1) + 1:
+            continue
+        overlap = windows_of(layer, size).sum(1).max().item()
+        assert constant(layer, (1, *size)) == pytest.approx(math.sqrt(overlap)), (options, dilation)
+        # Attained by a lone pixel in most windows; no random point exceeds it.
+        assert largest_slope(layer, (1, *size), points=3) <= math.sqrt(overlap) + 1e-9
+        peak = 1e-3 * normal(1, *size).clamp(-1, 1)
+        peak.view(-1)[windows_of(layer, size).sum(1).argmax()] = 1
+        assert torch.linalg.matrix_norm(jacobian(layer, peak), 2).item() == pytest.approx(math.sqrt(overlap))
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+def test_disjoint_windows_make_maximum_and_norm_pooling_1_lipschitz(kernel):
+    for layer in (nn.MaxPool2d(kernel), nn.LPPool2d(2, kernel), nn.MaxPool2d(kernel, stride=kernel + 1)):
+        assert constant(layer, (2, 6, 6)) == 1
+        assert largest_slope(layer, (2, 6, 6), points=3) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("order", [2, 4])
+def test_norm_pooling_has_the_root_of_the_weighted_overlap(size, order):
+    for kernel, stride, ceil_mode in itertools.product((1, 2, 3, 4), (1, 2, 3), (False, True)):
+        layer = nn.LPPool2d(order, kernel, stride, ceil_mode)
+        # What a lone 1 gives is the root of its weight in each window.
+        weights = windows_of(layer, size).square().sum(1)
+        expected = math.sqrt(weights.max().item())
+        assert constant(layer, (1, *size)) == pytest.approx(expected), layer
+        assert ceil_mode or expected == pytest.approx(
+            math.sqrt(windows_of(nn.MaxPool2d(kernel, stride), size).sum(1).max())
+        )
+        assert largest_slope(layer, (1, *size), points=3) <= expected + 1e-9
+        peak = 1e-4 * normal(1, *size)
+        peak.view(-1)[weights.argmax()] = 1
+        assert torch.linalg.matrix_norm(jacobian(layer, peak), 2).item() == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_mean_pooling_is_exact(size):
+    for options, include, divisor in itertools.product(WINDOWS, (True, False), (None, 3)):
+        layer = nn.AvgPool2d(**options, count_include_pad=include, divisor_override=divisor)
+        expected = torch.linalg.matrix_norm(jacobian(layer, normal(2, *size)), 2).item()
+        assert constant(layer, (2, *size)) == pytest.approx(expected), layer
+
+
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_the_mean_of_disjoint_windows_of_k_pixels_has_one_over_root_k(kernel):
+    assert constant(nn.AvgPool2d(kernel), (2, 6, 6)) == pytest.approx(1 / kernel)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, (2, 3), (None, 2)])
+def test_adaptive_pooling(size):
+    mean, maximum = nn.AdaptiveAvgPool2d(size), nn.AdaptiveMaxPool2d(size)
+    expected = torch.linalg.matrix_norm(jacobian(mean, normal(1, 5, 7)), 2).item()
+    assert constant(mean, (1, 5, 7)) == pytest.approx(expected)
+    overlap = windows_of(maximum, (5, 7)).sum(1).max().item()
+    assert constant(maximum, (1, 5, 7)) == pytest.approx(math.sqrt(overlap))
+
+
+def test_pooling_in_one_and_three_dimensions():
+    assert constant(nn.MaxPool1d(3, 1), (2, 8)) == pytest.approx(math.sqrt(3))
+    assert constant(nn.MaxPool3d(3, 2, 1), (2, 5, 5, 5)) == pytest.approx(math.sqrt(8))
+    assert constant(nn.LPPool1d(2, 3, 2), (2, 9)) == pytest.approx(math.sqrt(2))
+    assert constant(nn.AvgPool3d(2), (1, 4, 4, 4)) == pytest.approx(8**-0.5)
+    assert {kind.__name__[-2] for kind in POOLINGS} == {"1", "2", "3"}
+
+
+def test_pooling_errors_name_what_is_wrong():
+    with pytest.raises(ValueError, match="norm_type of LPPool2d must be at least 2 and finite, got 1"):
+        upper_bound(nn.LPPool2d(1, 2), (1, 4, 4))
+    with pytest.raises(ValueError, match="3 dimensions"):
+        pooling_constant(nn.MaxPool2d(2), (4, 4))
+
+
+# --- moving entries --------------------------------------------------------------------------------------------------
+
+
+class Sliced(nn.Module):
+    def forward(self, images):
+        return images[:, :2, 1:, ::2]
+
+
+class Twice(nn.Module):
+    def forward(self, images):
+        return torch.cat([images, images.flip(1), 0 * images + 5], 1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.Flatten(), 1),
+        (nn.Unflatten(1, (2, 2)), 1),
+        (nn.PixelUnshuffle(2), 1),
+        (nn.PixelShuffle(2), 1),
+        (nn.ChannelShuffle(2), 1),
+        (nn.ZeroPad2d(1), 1),
+        (nn.ConstantPad2d(1, 7.0), 1),
+        (nn.CircularPad2d(1), 2),
+        (nn.ReflectionPad2d(1), 2),
+        (nn.ReplicationPad2d(1), 2),
+        (nn.UpsamplingNearest2d(scale_factor=2), 2),
+        (Sliced(), 1),
+        (Twice(), math.sqrt(2)),
+    ],
+)
+def test_moving_entries_has_the_root_of_how_often_one_is_repeated(layer, expected):
+    shape = (4, 4, 4)
+    slope = torch.linalg.matrix_norm(jacobian(layer, normal(*shape)), 2).item()
+    assert constant(layer, shape) == pytest.approx(slope)
+    assert slope <= expected + 1e-9
+
+
+class Sorted(nn.Module):
+    """Moves entries too, but not all inputs' alike."""
+
+    def forward(self, inputs):
+        return inputs.sort(1).values
+
+
+class Largest(nn.Module):
+    def forward(self, inputs):
+        return inputs.max(1, keepdim=True).values
+
+
+@pytest.mark.parametrize("layer", [Sorted(), Largest(), nn.GELU(), nn.Softmax(1), nn.GroupNorm(2, 4), nn.Hardshrink()])
+def test_an_unknown_module_is_refused_by_name(layer):
+    model = nn.Sequential(nn.Linear(4, 4), nn.Sequential(layer))
+    name = type(layer).__name__
+    with pytest.raises(ValueError, match=rf"layer '1.0' \({name}\) on shape \(4,\): no bound is known"):
+        upper_bound(model, (4,))
+
+
+def test_a_model_with_a_forward_pass_of_its_own_is_refused():
+    class Scaled(nn.Sequential):
+        def forward(self, inputs):
+            return 3 * super().forward(inputs)
+
+    with pytest.raises(ValueError, match="Scaled"):
+        upper_bound(Scaled(nn.Linear(3, 3), nn.ReLU()), (3,))
+
+
+def test_a_hook_is_not_overlooked():
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+    model[1].register_forward_hook(lambda _, __, outputs: 3 * outputs)
+    with pytest.raises(ValueError, match="no bound is known"):
+        upper_bound(model, (3,))
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
+
+
+def small_network(seed=0, padding_mode="zeros"):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        convolution = nn.Conv2d(2, 4, 3, padding=1, padding_mode=padding_mode)
+        branch = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=2, padding_mode=padding_mode), nn.LeakyReLU())
+        return nn.Sequential(
+            convolution, nn.ReLU(), Residual(branch), nn.MaxPool2d(2), nn.PixelUnshuffle(2), nn.Flatten(),
+            nn.Linear(16, 3),
+        )  # fmt: skip
+
+
+def test_layers_are_named_and_multiply_to_the_total():
+    model = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(4, 3), nn.ReLU()), nn.Linear(3, 2))
+    bound = upper_bound(model, (1, 2, 2))
+    assert isinstance(bound, NetworkBound)
+    assert [name for name, _ in bound.layers] == ["0", "1.0", "1.1", "2"]
+    expected = [1, linear_upper_bound(model[1][0], (4,)), 1, linear_upper_bound(model[2], (3,))]
+    assert [each for _, each in bound.layers] == expected
+    assert bound.total == pytest.approx(math.prod(expected))
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "circular"])
+def test_composition_bounds_the_jacobian(padding_mode):
+    for seed in range(5):
+        model = small_network(seed, padding_mode)
+        total = upper_bound(model, (2, 4, 4)).total
+        assert largest_slope(model.double(), (2, 4, 4), scale=3) <= total
+
+
+def test_a_linear_network_can_attain_the_product():
+    matrix = nn.Linear(5, 5, bias=False).double()
+    inverse = nn.Linear(5, 5, bias=False).double()
+    inverse.weight.data = matrix.weight.data.T.clone()
+    model = nn.Sequential(matrix, inverse)
+    assert upper_bound(model, (5,)).total == pytest.approx(largest_slope(model, (5,), points=1))
+
+
+def test_a_residual_is_one_plus_its_branch():
+    branch = nn.Linear(5, 5, bias=False)
+    assert constant(Residual(branch), (5,)) == pytest.approx(1 + linear_upper_bound(branch, (5,)))
+    nn.init.eye_(branch.weight)
+    assert constant(Residual(branch), (5,)) == pytest.approx(2)
+    nested = Residual(nn.Sequential(Residual(branch), nn.ReLU()))
+    assert constant(nested, (5,)) == pytest.approx(3)
+
+
+def test_a_residual_must_keep_the_shape():
+    with pytest.raises(ValueError, match="keep the shape"):
+        upper_bound(Residual(nn.Linear(5, 1)), (5,))
+
+
+def test_orthogoniums_residual_containers():
+    residual = pytest.importorskip("orthogonium.layers.residual")
+    branch = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU())
+    half = nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU())
+    inner, inner_half = upper_bound(branch, (4, 3, 3)).total, upper_bound(half, (2, 3, 3)).total
+    share = torch.sigmoid(torch.tensor(0.7)).item()
+    for container, expected in (
+        (residual.ConcatResidual(half), max(1, inner_half)),
+        (residual.L2NormResidual(branch), math.sqrt((1 + inner**2) / 2)),
+        (residual.AdditiveResidual(branch, 0.7), share + (1 - share) * inner),
+        (residual.PrescaledAdditiveResidual(branch, -2.0), (1 + 2 * inner) / 3),
+    ):
+        bound = constant(container, (4, 3, 3))
+        assert bound == pytest.approx(expected)
+        assert largest_slope(container.double(), (4, 3, 3), scale=3) <= bound * (1 + 1e-6)
+        container.float()
+
+
+def test_a_bound_of_the_modules_own_comes_first():
+    class Known(nn.Linear):
+        def certified_bound(self, input_shape):
+            assert input_shape == (4,)
+            return 7.0
+
+    class Vague(nn.Module):
+        def certified_bound(self, input_shape):
+            return math.nan
+
+        def forward(self, inputs):
+            return inputs
+
+    assert upper_bound(nn.Sequential(Known(4, 3), nn.ReLU()), (4,)).total == 7
+    assert upper_bound(Residual(Known(4, 4)), (4,)).total == 8
+    with pytest.raises(ValueError, match="finite number >= 0, got nan"):
+        upper_bound(Vague(), (4,))
+
+
+def test_a_module_that_is_used_twice_counts_twice():
+    layer = nn.Linear(3, 3)
+    assert len(upper_bound(nn.Sequential(layer, nn.ReLU(), layer), (3,)).layers) == 3
+
+
+def test_each_output_on_its_own():
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
+    body = linear_upper_bound(model[0], (6,))
+    rows = model[2].weight.detach().double().norm(dim=1).max().item()
+    bound = upper_bound(model, (6,), per_output=True)
+    assert bound.total == pytest.approx(body * rows)
+    assert bound.total < upper_bound(model, (6,)).total
+    model.double()
+    for seed in range(5):
+        assert jacobian(model, normal(6, seed=seed)).norm(dim=1).max() <= bound.total
+
+
+def test_modes_and_dtypes_are_left_alone():
+    model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5), nn.BatchNorm1d(3)).half()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    upper_bound(model, (3,))
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_inputs_that_dont_fit_are_refused_by_the_layers_name():
+    with pytest.raises(ValueError, match=r"layer '1' \(Linear\) on shape \(3,\)"):
+        upper_bound(nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 3)), (4,))

@@ -1,0 +1,149 @@
+"""No linear layer has a singular value above the constant that it states, before and after training."""
+
+import pytest
+import torch
+from layer_cases import CONVOLUTIONS, DENSE, VALUES, covering_cases, input_shape, jacobian, make, train
+
+from orthobench.lipschitz.layers import LAYERS, make_layer
+
+LINEAR = [name for name in CONVOLUTIONS if not LAYERS[name].nonlinear]
+CASES = [(name, case) for name in LINEAR for case in covering_cases(LAYERS[name])]
+
+
+def name_case(value):
+    return value if isinstance(value, str) else "-".join(str(each).replace(" ", "") for each in value.values())
+
+
+def largest(layer, shape):
+    return float(torch.linalg.svdvals(jacobian(layer, shape))[0])
+
+
+@pytest.mark.parametrize(("name", "case"), CASES, ids=name_case)
+def test_no_singular_value_is_above_the_stated_bound_before_and_after_training(name, case):
+    shape = input_shape(case)
+    layer = make(name, case).eval()
+    factor = case["stride"] if case["transposed"] else 1 / case["stride"]
+    output_shape = (case["channels"][1], *(n * factor for n in shape[1:]))
+    assert layer(torch.zeros(2, *shape)).shape == (2, *output_shape)
+    before = jacobian(layer, shape)
+    values = torch.linalg.svdvals(before)
+    assert values[0] <= layer.lipschitz_bound * (1 + 1e-4)
+    train(layer, shape)
+    after = jacobian(layer, shape)
+    assert (after - before).norm() > 1e-3 * before.norm() or case["kernel_size"] == 1  # it has moved
+    assert torch.linalg.svdvals(after)[0] <= layer.lipschitz_bound * (1 + 1e-4)
+    if LAYERS[name].orthogonal and case["padding_mode"] == "circular":
+        assert values[-1] >= 0.95
+        assert torch.linalg.svdvals(after)[-1] >= 0.95
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_the_cases_hold_every_value_of_every_option_that_a_kind_supports(name):
+    kind, cases = LAYERS[name], covering_cases(LAYERS[name])
+    seen = {option: {case[option] for case in cases} for option in VALUES}
+    assert seen["kernel_size"] == ({1, 3, 5, 7} if kind.odd_kernels else {1, 2, 3, 4, 5, 6, 7})
+    assert seen["stride"] == ({1, 2} if kind.strided else {1})
+    assert seen["groups"] == ({1, 2, 4} if kind.grouped else {1})
+    assert seen["dilation"] == ({1, 2} if kind.dilated else {1})
+    assert seen["transposed"] == ({False, True} if kind.transposed else {False})
+    assert seen["padding_mode"] == set(kind.padding_modes)
+
+
+@pytest.mark.parametrize("name", [name for name in DENSE if not LAYERS[name].nonlinear])
+@pytest.mark.parametrize("shape", [(12, 12), (5, 12), (12, 5), (7, 1), (1, 1)])
+def test_no_singular_value_of_a_dense_layer_is_above_the_stated_bound(name, shape):
+    torch.manual_seed(0)
+    layer = make_layer(name, *shape).eval()
+    for _ in range(2):
+        J = jacobian(layer, shape[:1])
+        measured = torch.linalg.svdvals(J)[0] if layer.joint else J.norm(dim=1).max()
+        assert measured <= layer.lipschitz_bound * (1 + 1e-4)
+        if LAYERS[name].orthogonal:
+            assert torch.linalg.svdvals(J)[-1] >= 0.95
+        train(layer, shape[:1])
+
+
+def test_unit_norm_bounds_each_output_and_not_all_together():
+    torch.manual_seed(0)
+    layer = make_layer("unit_norm", 8, 8).eval()
+    for _ in range(20):  # towards equal rows, where the norm is sqrt(8)
+        (-layer.weight.sum()).backward()
+        with torch.no_grad():
+            layer.parametrizations.weight.original.add_(layer.parametrizations.weight.original.grad, alpha=-1)
+    J = jacobian(layer, (8,))
+    torch.testing.assert_close(J.norm(dim=1), torch.ones(8, dtype=torch.float64), atol=1e-5, rtol=0)
+    assert torch.linalg.svdvals(J)[0] > 2
+    assert layer.lipschitz_bound == 1
+    assert layer.joint is False
+
+
+@pytest.mark.parametrize("name", ["plain", "spectral"])
+@pytest.mark.parametrize(
+    "options", [{}, {"stride": 2}, {"groups": 2}, {"dilation": 2}, {"stride": 2, "transposed": True}]
+)
+def test_a_computed_bound_is_at_most_two_percent_above_the_norm_on_large_images(name, options):
+    torch.manual_seed(0)
+    layer = make_layer(name, 2, 2, 3, **options).eval()
+    size = (10, 10) if options.get("transposed") else (20, 20)
+    assert largest(layer, (2, *size)) >= layer.lipschitz_bound / 1.04
+
+
+def test_the_bound_of_a_dense_plain_layer_is_its_norm():
+    layer = make_layer("plain", 20, 30)
+    assert layer.lipschitz_bound == pytest.approx(largest(layer, (20,)), rel=1e-6)
+
+
+def test_spectral_normalisation_states_the_constant_it_has_rather_than_one():
+    torch.manual_seed(0)
+    layer = train(make_layer("spectral", 4, 4, 3), (4, 8, 8))
+    assert layer.lipschitz_bound > 1.05
+    assert largest(layer, (4, 8, 8)) > 1.05
+
+
+def test_reading_a_computed_bound_changes_nothing():
+    layer = make_layer("spectral", 8, 8).train()
+    before = {key: value.clone() for key, value in layer.state_dict().items()}
+    assert layer.lipschitz_bound > 0
+    assert layer.training
+    assert all(value.equal(before[key]) for key, value in layer.state_dict().items())
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 7])
+def test_a_truncated_exponential_states_what_it_can_be_away_from_orthogonal(kernel_size):
+    torch.manual_seed(0)
+    layer = make_layer("soc", 2, 2, kernel_size, bias=False).eval()
+    with torch.no_grad():  # a kernel as skew as can be, concentrated on few entries
+        layer.weight.zero_()
+        layer.weight[0, 1] = 1
+    values = torch.linalg.svdvals(jacobian(layer, (2, 8, 8)))
+    assert layer.lipschitz_bound > 1
+    assert values[0] <= layer.lipschitz_bound * (1 + 1e-6)
+    assert values[-1] >= 2 - layer.lipschitz_bound - 1e-6
+
+
+@pytest.mark.parametrize("name", ["cayley", "lot", "soc"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_certified_bound_of_an_orthogonal_layer_is_its_norm(name, stride):
+    torch.manual_seed(0)
+    layer = train(make_layer(name, 4, 8, 3, stride=stride), (4, 6, 6))
+    assert layer.certified_bound((4, 6, 6)) == pytest.approx(largest(layer, (4, 6, 6)), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["plain", "aoc_qr"])
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"groups": 2}, {"dilation": 2}])
+def test_the_certified_bound_of_a_circular_transposed_convolution_is_its_norm(name, options):
+    torch.manual_seed(0)
+    layer = make_layer(name, 8, 4, 3, transposed=True, **options)
+    assert layer.certified_bound((8, 5, 5)) == pytest.approx(largest(layer, (8, 5, 5)), abs=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"groups": 2}, {"dilation": 2}, {"kernel_size": 4}])
+def test_a_transposed_circular_convolution_is_the_transpose_of_the_convolution(options):
+    torch.manual_seed(0)
+    options = {"kernel_size": 3, "bias": False, **options}
+    layer = make_layer("plain", 4, 8, **options)
+    transpose = make_layer("plain", 8, 4, transposed=True, **options)
+    with torch.no_grad():
+        transpose.convolution.weight.copy_(layer.weight)
+    small = 6 // options.get("stride", 1)
+    torch.testing.assert_close(jacobian(transpose, (8, small, small)), jacobian(layer, (4, 6, 6)).T)
