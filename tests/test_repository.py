@@ -203,7 +203,7 @@ LAYERS = {
     "models": {"models"},
     "linalg": {"linalg"},
     "optim": {"optim", "linalg"},
-    "lipschitz": {"lipschitz", "linalg"},
+    "lipschitz": {"lipschitz", "linalg", "models"},
     "report": {"report"},
     "harness": {"harness", "linalg", "optim", "lipschitz", "data", "models"},
 }

@@ -135,7 +135,7 @@ def overhead_traces(frame, dataset, objective, metric="step_time_ms", baseline=U
 
 
 def overhead_menu(frame):
-    """Map what a menu shows of the data sets without their batch sizes to these names; those with several sizes first."""
+    """Map what a menu shows of data sets without their batch sizes to these names; those with several sizes first."""
     check_frame(frame)
     sizes = {}
     for name in frame["dataset_name"].unique():

@@ -101,7 +101,7 @@ def jacobian(function, shape, at=None):
         return torch.cat([function(part) - origin for part in basis.split(256)]).flatten(1).T.double()
 
 
-def train(layer, shape, steps=20, batch=4, learning_rate=0.5):
+def train(layer, shape, steps=20, batch=2, learning_rate=0.5):
     """Train a layer for some steps towards random targets; leave it in evaluation mode."""
     generator = torch.Generator().manual_seed(1)
     inputs = torch.randn(batch, *shape, generator=generator)

@@ -11,6 +11,7 @@ from layer_cases import jacobian, some_layers, train
 from torch import nn
 from torch.nn.utils import parametrize
 
+from orthobench.lipschitz.bounds import upper_bound
 from orthobench.lipschitz.layers import LAYERS, MaxMin, export_plain, make_layer
 
 LAYERS_IN_USE = some_layers()
@@ -117,6 +118,15 @@ def test_an_exported_layer_equals_the_trained_one(make, shape):
     assert not any(parametrize.is_parametrized(module) for module in exported.modules())
 
 
+@each_layer
+def test_the_bound_computed_from_outside_is_not_above_the_stated_one(make, shape):
+    layer = trained(make, shape)
+    if layer.joint:
+        assert 0.5 <= upper_bound(layer, shape).total <= layer.lipschitz_bound * (1 + 1e-4)
+    else:
+        assert upper_bound(layer, shape, per_output=True).total <= layer.lipschitz_bound * (1 + 1e-4)
+
+
 def network(seed=0):
     torch.manual_seed(seed)
     return nn.Sequential(
@@ -139,6 +149,7 @@ def test_an_exported_network_equals_the_trained_one_and_holds_plain_weights():
     exported = export_plain(model)
     x = batch((1, 8, 8), count=20)
     torch.testing.assert_close(exported(x), model(x), atol=1e-6, rtol=0)
+    assert 0.9 <= upper_bound(model, (1, 8, 8)).total <= 1 + 1e-4
     assert type(exported[0]) is nn.Conv2d
     assert type(exported[-1]) is nn.Linear
     assert type(exported[2][1]) is nn.Conv2d
@@ -227,6 +238,7 @@ def test_our_own_kinds_need_no_library_and_the_others_say_which():
     code = """
 import sys
 sys.modules["orthogonium"] = None
+from orthobench.lipschitz.bounds import upper_bound
 from orthobench.lipschitz.layers import LAYERS, MaxMin, make_layer
 for kind in ("plain", "spectral", "soc", "cayley", "cpl", "sll", "lot", "sandwich", "bcop"):
     make_layer(kind, 4, 4, 3)

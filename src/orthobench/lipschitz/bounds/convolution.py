@@ -109,7 +109,8 @@ def convolution_of(layer, size):
     if min(*size, *outputs) < 1:
         raise ValueError(
             f"an image of size {outputs if transposed else tuple(size)} is too small for the kernel "
-            f"{layer.kernel_size} of {type(layer).__name__} with padding {layer.padding!r} and dilation {layer.dilation}; pad it more."
+            f"{layer.kernel_size} of {type(layer).__name__} with padding {layer.padding!r} and dilation "
+            f"{layer.dilation}; pad it more."
         )
     circular = layer.padding_mode == "circular" and any(before + after)
     return Convolution(kernel, tuple(size), outputs, layer.stride, layer.dilation, before, layer.groups, circular)

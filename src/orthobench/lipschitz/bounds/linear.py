@@ -207,8 +207,8 @@ def _measured_bound(layer, input_shape, output_shape, exact_up_to, per_output):
             return torus.norm() * allowance
     if max(inputs, outputs) > exact_up_to:
         raise ValueError(
-            f"{type(layer).__name__} has {inputs} inputs and {outputs} outputs, above exact_up_to={exact_up_to}, and is "
-            "no convolution of a known kind: raise exact_up_to, or give the module a method certified_bound(input_shape)."
+            f"{type(layer).__name__} has {inputs} inputs and {outputs} outputs, above exact_up_to={exact_up_to}, and "
+            "is no convolution of a known kind: raise exact_up_to, or give it a method certified_bound(input_shape)."
         )
     jacobian = dense_jacobian(measured, input_shape)
     if not jacobian.isfinite().all():
@@ -219,7 +219,7 @@ def _measured_bound(layer, input_shape, output_shape, exact_up_to, per_output):
 
     if not _predicts(predict, measured, input_shape):
         raise ValueError(
-            f"{type(layer).__name__} isn't affine: its outputs for random inputs differ from those of its Jacobian at 0; "
+            f"{type(layer).__name__} isn't affine: its outputs for random inputs aren't those of its Jacobian at 0; "
             "give the module a method certified_bound(input_shape)."
         )
     return (row_norm if per_output else matrix_norm)(jacobian) * allowance

@@ -5,12 +5,12 @@ import math
 import torch
 from torch import nn
 
-from .jacobian import dtype_and_device, evaluating, float64_copy
+from .jacobian import NETWORK_TOLERANCE, dtype_and_device, evaluating, float64_copy
 
 # Outputs up to which every row of the Jacobian is computed.
 _ROWS = 64
-# Examples at a time.
-_BATCH = 64
+# Examples at a time, and entries of their Jacobians: 128 MB.
+_BATCH, _PIECE = 64, 2**24
 # Distances of pairs along the best direction, in units of the root mean square of an input.
 _LENGTHS = (1.0, 0.3, 0.1, 1e-2, 1e-3, 1e-4)
 # A forward pass is taken to be wrong by at most so many eps of its outputs' norm.
@@ -59,14 +59,15 @@ def lower_bound(model, inputs, iterations=20, seed=0, *, per_output=False):
     With `per_output` and more than 64 outputs, 64 random ones are differentiated; the quotients are those of all.
     """
     _check(inputs, iterations)
-    copy = float64_copy(model, inputs.shape[1:]) if isinstance(model, nn.Module) else None
+    copy = float64_copy(model, inputs.shape[1:], NETWORK_TOLERANCE) if isinstance(model, nn.Module) else None
     function = model if copy is None else copy
     dtype, device = dtype_and_device(function)
     generator = torch.Generator().manual_seed(seed)
     search = _Search(function, generator, per_output)
     best = 0.0
     with evaluating(function):
-        for chunk in inputs.detach().split(_BATCH):
+        size = max(1, min(_BATCH, _PIECE // (_ROWS * max(1, inputs[0].numel()))))
+        for chunk in inputs.detach().split(size):
             best = max(best, search.run(chunk.to(device, dtype), iterations))
     return best
 

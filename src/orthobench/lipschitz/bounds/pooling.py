@@ -54,8 +54,8 @@ def pooling_constant(layer, input_shape):
         )
     if isinstance(layer, _NORM) and not 2 <= layer.norm_type < math.inf:
         raise ValueError(
-            f"norm_type of {type(layer).__name__} must be at least 2 and finite, got {layer.norm_type!r}; no constant is "
-            "known here for others."
+            f"norm_type of {type(layer).__name__} must be at least 2 and finite, got {layer.norm_type!r}; no constant "
+            "is known here for others."
         )
     mean = isinstance(layer, _MEAN + _ADAPTIVE_MEAN)
     constant = 1.0
