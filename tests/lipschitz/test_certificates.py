@@ -252,7 +252,7 @@ def frozen_network(seed, dtype):
 def test_certificates_of_networks_in_half_precision_hold_for_what_they_compute(dtype, measured):
     """The evaluated network is a step function; its own predictions are certified, at clean and attacked points."""
     claimed = 0
-    for seed in range(3):
+    for seed in range(2):
         model, exact = frozen_network(seed, dtype), frozen_network(seed, dtype).double()
         inputs = normal(60, 6, seed=seed).to(dtype)
         labels = exact(inputs.double()).argmax(1)
@@ -266,7 +266,7 @@ def test_certificates_of_networks_in_half_precision_hold_for_what_they_compute(d
         near = nearest.to(dtype)
         within = (near.double() - inputs.double()).norm(dim=1) <= radii
         assert (model(near).argmax(1) == labels)[within].all()
-    assert claimed > (90 if dtype == torch.float16 else 30)
+    assert claimed > (80 if dtype == torch.float16 else 20)
 
 
 @pytest.mark.parametrize(("dtype", "units"), [(torch.float32, 64), (torch.float16, 8), (torch.bfloat16, 8)])
