@@ -78,8 +78,8 @@ def test_it_is_the_polar_factor_with_orthonormal_rows_or_columns(shape, conditio
     eps = torch.finfo(dtype).eps
     assert Q.dtype == dtype
     assert Q.is_contiguous()
-    assert gram_error(Q) <= 6 * eps
-    assert largest_singular_value(Q) <= 1 + 6 * eps < 1 + 1e-6
+    assert gram_error(Q) <= 4 * eps
+    assert largest_singular_value(Q) <= 1 + 4 * eps < 1 + 1e-6
     expected = polar_factor(X.double())
     assert relative(Q, expected) <= 20 * eps * condition
 
@@ -88,8 +88,8 @@ def test_it_is_the_polar_factor_with_orthonormal_rows_or_columns(shape, conditio
 def test_large_matrices_whose_products_come_in_panels_are_no_less_orthonormal(shape):
     for X in (matrix(*shape, 2, torch.float32), normal(*shape, dtype=torch.float32)):
         Q = orthonormal_factor(X)
-        assert gram_error(Q) <= 6e-7
-        assert largest_singular_value(Q) <= 1 + 1e-6
+        assert gram_error(Q) <= 3e-7
+        assert largest_singular_value(Q) <= 1 + 4e-7
 
 
 @both_dtypes
@@ -126,7 +126,8 @@ def test_gradcheck(shape):
 
 @both_dtypes
 @pytest.mark.parametrize("outliers", [1, 3])
-def test_a_few_large_singular_values_among_equal_ones_change_nothing(outliers, dtype):
+def test_a_few_large_singular_values_among_equal_ones_change_nothing(outliers, dtype, monkeypatch):
+    monkeypatch.setattr(differentiable, "LARGEST_CONDITION", {"cpu": 100})
     values = torch.ones(80, dtype=torch.float64)
     values[:outliers] = torch.linspace(2, 6, outliers)
     X = (orthonormal(80, 80, 0) * values @ orthonormal(80, 80, 1)).to(dtype)
@@ -140,6 +141,7 @@ def test_a_few_large_singular_values_among_equal_ones_change_nothing(outliers, d
 @pytest.mark.parametrize("shape", [(30, 30), (20, 80), (80, 20)])
 def test_the_eigenvectors_and_the_conjugate_gradients_solve_the_same_equation(shape, monkeypatch):
     X, G = matrix(*shape, 5), normal(*shape, seed=5)
+    monkeypatch.setattr(differentiable, "LARGEST_CONDITION", {"cpu": 100})
     first = own_gradient(X, G)
     monkeypatch.setattr(differentiable, "LARGEST_CONDITION", {"cpu": 0})
     second = own_gradient(X, G)
@@ -262,7 +264,7 @@ def test_functional_transforms_take_batches_of_matrices_and_of_gradients(shape):
     assert torch.allclose(gradients, torch.stack([own_gradient(X, each) for each in batch]), atol=1e-12)
 
 
-@pytest.mark.parametrize(("condition", "forwards", "backwards"), [(1, 2, 5), (1.5, 8, 10), (3, 9, 14), (30, 18, 5)])
+@pytest.mark.parametrize(("condition", "forwards", "backwards"), [(1, 2, 5), (1.5, 8, 10), (2.5, 9, 13), (30, 18, 5)])
 def test_the_better_the_condition_the_fewer_the_products(condition, forwards, backwards):
     X, G = matrix(128, 128, condition, torch.float32), normal(128, 128, dtype=torch.float32)
     leaf = X.clone().requires_grad_()

@@ -28,9 +28,10 @@ LANCZOS_STEPS = 16
 # Up to this size all eigenvalues are computed as quickly as the extreme ones are estimated.
 SMALL = 64
 
-# Up to this condition number conjugate gradients take less time than an eigendecomposition, which takes that of 8 to 12
-# products on a CPU, and of far more on a GPU.
-LARGEST_CONDITION = {"cpu": 8}
+# Up to this condition number conjugate gradients take less time than an eigendecomposition, which takes that of some 8
+# products on a CPU, and of far more on a GPU. They need one product for each factor of
+# (sqrt(condition) + 1) / (sqrt(condition) - 1), or fewer.
+LARGEST_CONDITION = {"cpu": 3}
 LARGEST_CONDITION_ON_GPU = 1000
 RESIDUAL = {torch.float32: 1e-5, torch.float64: 1e-13}
 
@@ -218,10 +219,12 @@ def _orthonormalise(X):
             return X.fill_(torch.nan), math.inf
         if error <= NEAR:
             condition = condition or math.sqrt((1 + error) / (1 - error))
+            # Sums of squares are more precise than the diagonal of a product.
+            E.diagonal().copy_(1 - X.square().sum(dim=-1))
             if 0.76 * error**2 <= enough:  # X + E/2 X leaves 3/4 E^2 + 1/4 E^3
-                return torch.addmm(X, E, X, alpha=0.5, out=spare), condition
+                return _add_product(X, E.div_(2), spare), condition
             Z = quadratic(E, 1 / 2, 3 / 8, out=A)
-            X, spare = torch.addmm(X, Z, X, out=spare), X
+            X, spare = _add_product(X, Z, spare), X
             if 0.63 * _cube_bound(E, Z) <= enough:  # it left 5/8 E^3 + 15/64 E^4 + 9/64 E^5
                 return X, condition
         else:
@@ -238,6 +241,11 @@ def _orthonormalise(X):
                 X, spare = _steps(X, A, [triple], E, spare)
         gram(X, out=A)
     return _settle(X, A, E, spare), math.inf
+
+
+def _add_product(X, Z, out):
+    """Compute X + Z X for a small Z, rounded once: addmm rounds partial sums of the size of X."""
+    return torch.mm(Z, X, out=out).add_(X)
 
 
 def _cube_bound(E, Z):

@@ -120,6 +120,7 @@ def test_groups_dont_add_up():
     assert bound == pytest.approx(max(alone))
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize("mode", ["circular", "zeros"])
 @pytest.mark.parametrize(("kernel_size", "dilation"), [(2, 1), (3, 2), (4, 1), (4, 3)])
 def test_same_padding_of_even_spans(kernel_size, dilation, mode):
