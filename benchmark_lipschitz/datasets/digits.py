@@ -8,7 +8,7 @@ class Dataset(RobustnessDataset):
     """1,797 grey images of 8x8 pixels in 10 classes, for a small network."""
 
     name = "digits"
-    parameters = {**NETWORK, "network": ["small"], "steps": [100], "batch_size": [64]}
+    parameters = {**NETWORK, "network": ["small"], "steps": [80], "batch_size": [64]}
     test_parameters = {"network": ["small", "dense"], "steps": [4], "width": [8]}
     blocks = 3
     attack = {"steps": 10, "restarts": 2}

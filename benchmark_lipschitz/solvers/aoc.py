@@ -9,6 +9,7 @@ class Solver(LipschitzSolver):
     name = "AOC"
     requirements = ["pip::orthogonium"]
     parameters = {"parametrisation": ["bjorck", "qr", "exp"], "learning_rate": [0.05], **LOSS}
+    convolutional = True
 
     @property
     def layer(self):

@@ -9,4 +9,5 @@ class Solver(LipschitzSolver):
     name = "SOC"
     requirements = ["pip::orthogonium"]
     parameters = {"learning_rate": [0.05], **LOSS}
+    convolutional = True
     layer = "soc"

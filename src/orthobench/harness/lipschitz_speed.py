@@ -129,7 +129,7 @@ def dense(device, repetitions, learning_rate, widths=WIDTHS):
             f"{times['ours'] / times['orthogonium']:.2f} ({1e3 * times['ours']:.1f} ms, "
             f"{1e3 * times['orthogonium']:.1f} ms); after {TRAINING_STEPS} steps, "
             + ", ".join(
-                f"orthogonality error of {name} {orthogonality_error(weight):.1e}, "
+                f"orthogonality error of {name} {orthogonality_error(weight):.2e}, "
                 f"sigma_max - 1 {largest_singular_value(weight) - 1:+.1e}"
                 for name, weight in weights.items()
             )
@@ -225,7 +225,9 @@ def main(argv=None):
     try:
         for line in dense(device, repetitions, arguments.learning_rate, arguments.widths):
             print(line, flush=True)
-        for line in convolutional(device, repetitions, arguments.batches, image=arguments.image):
+        # These steps take seconds, and are told apart by few.
+        few = max(1, repetitions // 3)
+        for line in convolutional(device, few, arguments.batches, image=arguments.image):
             print(line, flush=True)
     except ImportError:
         print(NOT_INSTALLED)

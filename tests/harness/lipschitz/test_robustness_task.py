@@ -1,5 +1,7 @@
 """What robust networks are trained on: pixels in [0, 1], one class alone, and batches that are half made up."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from lipschitz_toys import CLASSES, CPU, make_parts, make_task
@@ -109,7 +111,8 @@ def test_the_network_is_as_the_task_says():
     assert [each.kernel_size for each in convolutions] == [(1, 1), (3, 3)]
     assert {each.padding_mode for each in convolutions} == {"zeros"}
     assert model(torch.rand(2, 1, 4, 4)).shape == (2, 7)
-    assert task.evaluation_steps == [0, 2, 4, 6, 8, 10]
+    assert task.evaluation_steps == [0, 10]
+    assert replace(task, steps=200, evaluations=5).evaluation_steps == [0, 40, 80, 120, 160, 200]
 
 
 CONVOLUTIONAL = [name for name, kind in LAYERS.items() if kind.conv and kind.joint]

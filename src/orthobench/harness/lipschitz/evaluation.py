@@ -28,7 +28,7 @@ SEARCHED = 8
 ROUNDING = 64
 
 # The largest number of inputs for which a layer's Jacobian is made; for more, the layer gets a smaller map.
-LARGEST_JACOBIAN = 512
+LARGEST_JACOBIAN = 256
 
 # A layer is affine if it is additive to this share of its outputs: rounding in float32, in a Fourier transform too.
 AFFINE = 1e-4

@@ -161,14 +161,21 @@ class LipschitzObjective(Objective):
         return {"lipschitz_lower": lower, **figures}, doubts
 
     def _attack(self, model, plain, part, outputs, claimed, device):
-        """Return the attacked accuracy, how many certificates were broken, and the largest quotient that was seen."""
-        attacked = attack(plain, part.inputs, part.targets, HEADLINE / 255, device, **self._task.attack).cpu()
+        """Return the attacked accuracy, how many certificates were broken, and the largest quotient that was seen.
+
+        Images that are classified wrongly as they are need no attack.
+        """
+        right = (outputs.argmax(1) == part.targets).nonzero().flatten()
+        if not len(right):
+            return {"attacked_accuracy": 0.0}, 0, 0.0
+        inputs, labels, before = part.inputs[right], part.targets[right], outputs[right]
+        attacked = attack(plain, inputs, labels, HEADLINE / 255, device, **self._task.attack).cpu()
         after = outputs_of(model, attacked, device).cpu()
-        robust = (outputs.argmax(1) == part.targets) & (after.argmax(1) == part.targets)
-        distances = (attacked.double() - part.inputs.double()).flatten(1).norm(dim=1)
-        broken = ~robust & (distances < certified_radius(outputs, part.targets, claimed))
-        quotient = largest_quotient(outputs, after, part.inputs, attacked)
-        return {"attacked_accuracy": float(robust.double().mean())}, int(broken.sum()), quotient
+        robust = after.argmax(1) == labels
+        distances = (attacked.double() - inputs.double()).flatten(1).norm(dim=1)
+        broken = ~robust & (distances < certified_radius(before, labels, claimed))
+        quotient = largest_quotient(before, after, inputs, attacked)
+        return {"attacked_accuracy": int(robust.sum()) / len(part)}, int(broken.sum()), quotient
 
     def get_one_result(self):
         layer = "cayley"

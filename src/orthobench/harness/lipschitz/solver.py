@@ -30,9 +30,12 @@ class LipschitzSolver(TrainingSolver):
     ----------
     layer : str
         A key of `orthobench.lipschitz.layers.LAYERS`.
+    convolutional : bool
+        Whether the method is one for convolutions, with another's dense layers: it is skipped for dense networks.
     """
 
     layer = None
+    convolutional = False
     owned = (*TrainingSolver.owned, "optimizers", "_loss", "_trainer", "_claimed")
 
     def lipschitz_constant(self, model, input_shape):
@@ -51,7 +54,8 @@ class LipschitzSolver(TrainingSolver):
         """Skip a network that the kind of layer has no form for, and a padding for which it has no bound."""
         kind = kind_of(self.layer)
         if task.padding_mode is None:
-            return (False, None) if kind.dense else (True, f"{self.name} has no dense layer")
+            inapplicable = self.convolutional or not kind.dense
+            return inapplicable, f"{self.name} has no dense layer of its own" if inapplicable else None
         if not kind.conv:
             return True, f"{self.name} has no convolution: give a data set with network=dense"
         if task.padding_mode in kind.padding_modes:

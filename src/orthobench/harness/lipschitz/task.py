@@ -11,6 +11,7 @@ from ...models.checks import check_integer
 from ..training import TaskDataset, TrainingTask
 from .networks import layers_of
 
+# After the start: one for each ten steps, and not more than these.
 EVALUATIONS = 5
 ATTACK = {"steps": 50, "restarts": 3}
 
@@ -99,7 +100,7 @@ class RobustnessTask:
             self.batch_size,
             self.steps,
             target=0.0,  # no target: losses of different solvers are different functions
-            evaluations=min(EVALUATIONS, self.steps),
+            evaluations=max(1, min(EVALUATIONS, self.steps // 10)),
             loss=loss,
             augment=self.augment,
         )
