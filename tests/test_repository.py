@@ -204,8 +204,9 @@ LAYERS = {
     "linalg": {"linalg"},
     "optim": {"optim", "linalg"},
     "lipschitz": {"lipschitz", "linalg", "models"},
+    "conformal": {"conformal", "lipschitz", "linalg", "models"},
     "report": {"report"},
-    "harness": {"harness", "linalg", "optim", "lipschitz", "data", "models"},
+    "harness": {"harness", "linalg", "optim", "lipschitz", "conformal", "data", "models"},
 }
 
 

@@ -142,12 +142,12 @@ def certified_radius(
     >>> certified_radius(torch.tensor([[2.0, 0.0], [0.0, 1.0]], dtype=torch.float64), torch.tensor([0, 0]))
     tensor([1.4142, 0.0000], dtype=torch.float64)
     """
-    _check_positive("lipschitz_constant", lipschitz_constant, "it is what an upper bound returned")
+    check_positive("lipschitz_constant", lipschitz_constant, "it is what an upper bound returned")
     if bound not in _BOUNDS:
         raise ValueError(
             f"bound must be one of {', '.join(map(repr, _BOUNDS))}, got {bound!r}; 'joint' is the default."
         )
-    scale = _check_scale(input_scale)
+    scale = check_scale(input_scale)
     differences = _margins(logits, labels)
     error = _logit_errors(logits, rounding)
     labels = labels.to(logits.device, torch.int64)
@@ -310,7 +310,7 @@ def certified_auroc(scores, is_inlier, radius, lipschitz_constant=1.0):
     0.5
     """
     check_radius(radius)
-    _check_positive("lipschitz_constant", lipschitz_constant, "1 is the default")
+    check_positive("lipschitz_constant", lipschitz_constant, "1 is the default")
     scores, is_inlier = torch.as_tensor(scores), torch.as_tensor(is_inlier)
     if scores.ndim != 1 or is_inlier.shape != scores.shape:
         raise ValueError(
@@ -345,19 +345,19 @@ def check_radius(radius):
         raise ValueError(f"radius must be a finite number >= 0, got {radius!r}; 36/255 is the usual one.")
 
 
-def _check_positive(name, value, remedy):
+def check_positive(name, value, remedy):
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number, got {value!r} ({type(value).__name__}); {remedy}.")
     if not 0 < value < math.inf:
         raise ValueError(f"{name} must be a finite number > 0, got {value!r}; {remedy}.")
 
 
-def _check_scale(input_scale):
+def check_scale(input_scale):
     """Return the largest of the scales."""
     scales = [input_scale] if isinstance(input_scale, Real) else list(input_scale)
     if not scales:
         raise ValueError("input_scale must be a number or one for each channel, got none; 1 is the default.")
     for scale in scales:
         scale = scale.item() if isinstance(scale, torch.Tensor) else scale
-        _check_positive("input_scale", scale, "it is 1/std of the normalisation, the largest of the channels")
+        check_positive("input_scale", scale, "it is 1/std of the normalisation, the largest of the channels")
     return max(float(scale) for scale in scales)

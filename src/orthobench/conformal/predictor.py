@@ -1,0 +1,298 @@
+"""What a conformal predictor is: calibrated on examples, it maps images to sets of classes, and states its claim."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from numbers import Real
+
+import torch
+
+from ..lipschitz.bounds.jacobian import evaluating
+from ..lipschitz.certificates import check_radius
+from .quantile import at_least, check_alpha, conformal_threshold
+from .scores import check_logits
+
+NORMS = ("l2", "linf")
+KINDS = ("worst_case", "marginal", "random_noise", "none")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a predictor guarantees: P(Y in C(X')) >= 1 - alpha, for X' within a radius of X.
+
+    Attributes
+    ----------
+    alpha : float
+        Strictly between 0 and 1. The probability is over calibration and test examples, which must be exchangeable.
+    radius : float
+        Of the ball around X, in the units of the inputs, at least 0.
+    norm : {"l2", "linf"}
+        Of the ball.
+    kind : {"worst_case", "marginal", "random_noise", "none"}
+        For which X':
+
+        - "worst_case": every choice of X' in the ball;
+        - "marginal": every choice that doesn't depend on the noise that the predictor draws; the probability is over
+          that noise, too;
+        - "random_noise": an X' that is drawn at random from the ball, not chosen;
+        - "none": nothing is guaranteed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an attribute is none of these.
+    """
+
+    alpha: float
+    radius: float
+    norm: str = "l2"
+    kind: str = "worst_case"
+
+    def __post_init__(self):
+        check_alpha(self.alpha)
+        check_radius(self.radius)
+        for name, allowed in (("norm", NORMS), ("kind", KINDS)):
+            if getattr(self, name) not in allowed:
+                choices = ", ".join(map(repr, allowed))
+                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}.")
+
+
+class Predictor(ABC):
+    """A conformal predictor: a class is in the set where its score is at least the calibrated threshold.
+
+    A subclass says what the scores are, of a batch, by ``_prediction_scores``, and, where calibration takes others, by
+    ``_calibration_scores``.
+
+    Parameters
+    ----------
+    score : orthobench.conformal.Score
+        Maps logits (N, C) to conformity scores (N, C).
+    alpha : float
+        Strictly between 0 and 1: the largest share of misses.
+    radius : float
+        Within which changes of the input are guarded against, in the units of the inputs, at least 0.
+    batch_size : int
+        Inputs at once, at least 1: what bounds the memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is none of these.
+
+    Attributes
+    ----------
+    threshold : float
+        Of the calibration; None before it.
+    """
+
+    norm = "l2"
+
+    def __init__(self, score, alpha, radius=0.0, *, batch_size=1024):
+        check_radius(radius)
+        self.score, self.alpha, self.radius = score, check_alpha(alpha), float(radius)
+        self.batch_size = check_count("batch_size", batch_size)
+        self.model = self.threshold = None
+
+    @property
+    def claim(self):
+        """The `Claim` of this predictor: by default one for the worst case within the radius."""
+        return Claim(self.alpha, self.radius, self.norm)
+
+    @property
+    def forward_passes_per_input(self):
+        """Forward passes of the model (or passes of that cost) that the set of one input takes."""
+        return 1.0
+
+    # --- calibration
+
+    def calibrate(self, model, x, y, *, generator=None):
+        """Choose the threshold by examples that neither training nor evaluation has seen.
+
+        Parameters
+        ----------
+        model : torch.nn.Module or callable
+            Maps inputs (b, ...) to logits (b, C). A module is evaluated in eval mode (restored afterwards).
+        x : Tensor (n, ...)
+            Inputs, in the units of the radius.
+        y : Tensor (n,)
+            Integers in 0..C - 1.
+        generator : torch.Generator, optional
+            Of what is random in scores or predictor; by default torch's own.
+
+        Returns
+        -------
+        Predictor
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If inputs, labels or logits don't fit or aren't finite.
+        """
+        self.attach(model)
+        return self.calibrate_scores(self.calibration_scores(x, y, generator=generator))
+
+    def attach(self, model):
+        """Take a model, without calibration; return the predictor. It is what `calibrate` begins with."""
+        self.model = model
+        return self
+
+    def calibration_scores(self, x, y, *, generator=None):
+        """Return the scores (n,) of the true classes that the threshold is chosen from.
+
+        Parameters
+        ----------
+        x, y, generator
+            As of `calibrate`.
+        """
+        self._check_model()
+        y = check_examples(x, y)
+        with evaluating(self.model):
+            parts = zip(x.split(self.batch_size), y.split(self.batch_size), strict=True)
+            scores = [self._calibration_scores(some, own, generator) for some, own in parts]
+        return torch.cat(scores) if scores else torch.zeros(0)
+
+    def calibrate_scores(self, scores):
+        """Choose the threshold by calibration scores (n,), as `calibration_scores` returns them; return itself."""
+        self.threshold = self._threshold(scores)
+        return self
+
+    # --- prediction
+
+    def predict_sets(self, x, *, generator=None):
+        """Return which classes are in the sets of inputs.
+
+        Parameters
+        ----------
+        x : Tensor (N, ...)
+            Inputs, in the units of the radius.
+        generator : torch.Generator, optional
+            As of `calibrate`.
+
+        Returns
+        -------
+        Tensor (N, C) of bool
+            On the device of the inputs.
+
+        Raises
+        ------
+        RuntimeError
+            Before calibration.
+        TypeError, ValueError
+            If inputs or logits don't fit or aren't finite.
+        """
+        self._check_calibrated()
+        check_examples(x)
+        with evaluating(self.model):
+            batches = x.split(self.batch_size) if len(x) else [x]
+            return torch.cat([at_least(self._prediction_scores(some, generator), self.threshold) for some in batches])
+
+    def prediction_scores(self, x, *, generator=None):
+        """Return the scores (N, C) that `predict_sets` compares with the threshold.
+
+        Parameters
+        ----------
+        x, generator
+            As of `predict_sets`.
+        """
+        self._check_model()
+        check_examples(x)
+        with evaluating(self.model):
+            batches = x.split(self.batch_size) if len(x) else [x]
+            return torch.cat([self._prediction_scores(some, generator) for some in batches])
+
+    def true_class_score(self, x, y, *, generator=None):
+        """Return by how much the true classes' scores exceed the threshold: what an attack lowers.
+
+        Parameters
+        ----------
+        x : Tensor (N, ...)
+            Inputs, in one batch. The result is differentiable in them.
+        y : Tensor (N,)
+            Integers in 0..C - 1.
+        generator : torch.Generator, optional
+            As of `calibrate`.
+
+        Returns
+        -------
+        Tensor (N,)
+            At least 0 where the true class is in the set. Without calibration the threshold counts as 0.
+        """
+        self._check_model()
+        y = check_examples(x, y)
+        with evaluating(self.model), torch.enable_grad():
+            scores = true_scores(self._prediction_scores(x, generator), y)
+            return scores if self.threshold is None else scores - self.threshold
+
+    # --- for subclasses
+
+    @abstractmethod
+    def _prediction_scores(self, x, generator):
+        """Return the scores (b, C) of a batch, float32 or float64, differentiable in x where there are gradients."""
+
+    def _calibration_scores(self, x, y, generator):
+        """Return the scores (b,) of the true classes of a batch."""
+        return true_scores(self._prediction_scores(x, generator), y)
+
+    def _threshold(self, scores):
+        """Return the threshold for calibration scores (n,)."""
+        return conformal_threshold(scores, self.alpha)
+
+    def _logits(self, x):
+        """Return the model's logits (b, C) of a batch, checked, in float32 or float64."""
+        return check_logits(self.model(x))
+
+    def _check_model(self):
+        if self.model is None:
+            raise RuntimeError(f"{type(self).__name__} has no model yet: call calibrate, or attach, first.")
+
+    def _check_calibrated(self):
+        self._check_model()
+        if self.threshold is None:
+            raise RuntimeError(f"{type(self).__name__} isn't calibrated: call calibrate first.")
+
+
+def true_scores(scores, y):
+    """Return the scores (N,) of labels (N,) among scores (N, C); raise ValueError for a label that is no class."""
+    classes = scores.shape[1]
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
+        raise ValueError(
+            f"labels must be in 0..{classes - 1} for {classes} classes, got {int(y.min())} to {int(y.max())}; "
+            "number the classes from 0."
+        )
+    return scores.gather(1, y[:, None]).squeeze(1)
+
+
+def check_examples(x, y=None):
+    """Return the labels as int64 on the device of the inputs; raise TypeError or ValueError unless both fit."""
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.ndim < 2:
+        got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
+        raise TypeError(f"inputs must be a floating-point tensor (N, ...), got {got}; convert them by .float().")
+    if not x.isfinite().all():
+        raise ValueError("inputs must be finite, got NaN or infinity; leave those examples out.")
+    if y is None:
+        return None
+    if not isinstance(y, torch.Tensor) or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+        got = y.dtype if isinstance(y, torch.Tensor) else type(y).__name__
+        raise TypeError(f"labels must be a tensor of an integer type, got {got}; convert them by .long().")
+    if y.shape != x.shape[:1]:
+        raise ValueError(f"labels must have shape ({len(x)},), one for each input, got {tuple(y.shape)}.")
+    return y.to(x.device, torch.int64)
+
+
+def check_count(name, value, least=1):
+    """Return an integer of at least `least`; raise TypeError or ValueError for anything else."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{name} must be an integer of at least {least}, got {value!r} ({type(value).__name__}).")
+    if value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}.")
+    return value
+
+
+def check_share(name, value):
+    """Return a number strictly between 0 and 1; raise TypeError or ValueError for anything else."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number strictly between 0 and 1, got {value!r} ({type(value).__name__}).")
+    if not 0 < value < 1 or not math.isfinite(value):
+        raise ValueError(f"{name} must be strictly between 0 and 1, got {value!r}.")
+    return float(value)
