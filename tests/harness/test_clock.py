@@ -27,12 +27,12 @@ def test_the_device_is_synchronised_before_each_reading(monkeypatch):
             time.sleep(queue.pop())
 
     monkeypatch.setattr(clock, "synchronize", drain)
-    queue.append(0.5)  # left by somebody else: not billed
+    queue.append(1.5)  # left by somebody else: not billed
     stopwatch = Stopwatch(CPU)
     stopwatch.start()
     queue.append(0.1)
     stopwatch.stop()
-    assert 0.1 <= stopwatch.elapsed_s < 0.5
+    assert 0.1 <= stopwatch.elapsed_s < 1.5
     time.sleep(0.05)
     assert stopwatch.reading_s() == stopwatch.elapsed_s
 
@@ -51,10 +51,10 @@ def test_a_callback_solver_waits_for_the_device_at_evaluations_alone(small_bench
 
 
 def test_warm_up_and_evaluation_are_not_billed(small_benchmark):
-    prepare = "def prepare(self, stop_val):\n    time.sleep(0.3)\n    self.x, self.done, self.drawn = 0, 0, 0"
+    prepare = "def prepare(self, stop_val):\n    time.sleep(1.5)\n    self.x, self.done, self.drawn = 0, 0, 0"
     files = toy("run_once", {"warm": ("time.sleep(0.01)", prepare)})
     rows = small_benchmark.write(files).run()
-    assert 0.04 <= rows["time"].item() < 0.2
+    assert 0.04 <= rows["time"].item() < 1.5
 
 
 def test_a_limit_interrupts_python_code_and_is_off_afterwards():
@@ -65,7 +65,7 @@ def test_a_limit_interrupts_python_code_and_is_off_afterwards():
     start = time.perf_counter()
     with time_limit(0.1, 9), pytest.raises(BudgetExceeded, match="time budget of 9 s"):
         hang()
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 6
     with time_limit(0.05, 0.05):
         pass
     time.sleep(0.1)  # no late alarm
@@ -108,7 +108,7 @@ def test_the_rate_of_a_plain_product_is_that_of_the_machine():
         start = time.perf_counter()
         x @ x.mT
         times.append(time.perf_counter() - start)
-    assert 0.2 < rate * sorted(times)[4] / (2 * 2 * 256**3) < 5
+    assert 0.05 < rate * sorted(times)[4] / (2 * 2 * 256**3) < 20
 
 
 def test_a_missing_device_is_named_with_those_that_exist(monkeypatch):

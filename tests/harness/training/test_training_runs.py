@@ -148,22 +148,22 @@ def test_a_solver_that_raises_is_a_row_and_the_others_go_on(training):
 
 
 def test_the_warm_up_is_neither_billed_nor_learned_from(training):
-    slow_at_first = "time.sleep(0.3 if self.first else 0); self.first = False"
+    slow_at_first = "time.sleep(1 if self.first else 0); self.first = False"
     hook = f"self.first = getattr(self, 'first', True); {slow_at_first}"
     rows = training(warm=(hook, 0.5), plain=("pass", 0.5)).run(repetitions=2)
-    assert rows["time"].max() < 0.3
+    assert rows["time"].max() < 1
     losses = rows.pivot_table(index=["idx_rep", "stop_val"], columns="solver_name", values="objective_held_out_loss")
     assert losses["warm"].tolist() == losses["plain"].tolist()
 
 
 def test_a_solver_may_ask_for_a_longer_warm_up(training):
     once = "self.calls == 7 and not hasattr(self, 'slept')"
-    slow_once = f"{once} and (time.sleep(0.3), setattr(self, 'slept', True))"
+    slow_once = f"{once} and (time.sleep(1), setattr(self, 'slept', True))"
     short, long = (training(name, slow=(slow_once, 0.5)) for name in ("short", "long"))
-    assert short.run()["time"].max() >= 0.3
+    assert short.run()["time"].max() >= 1
     source = (long.folder / "solvers/slow.py").read_text()
     long.write({"solvers/slow.py": source.replace("    name =", "    warm_up_steps = 7\n    name =")})
-    assert long.run()["time"].max() < 0.3
+    assert long.run()["time"].max() < 1
 
 
 @pytest.mark.parametrize(
