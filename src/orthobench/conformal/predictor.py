@@ -221,7 +221,7 @@ class Predictor(ABC):
         self._check_model()
         y = check_examples(x, y)
         with evaluating(self.model), torch.enable_grad():
-            scores = true_scores(self._prediction_scores(x, generator), y)
+            scores = self._true_class_scores(x, y, generator)
             return scores if self.threshold is None else scores - self.threshold
 
     # --- for subclasses
@@ -232,6 +232,10 @@ class Predictor(ABC):
 
     def _calibration_scores(self, x, y, generator):
         """Return the scores (b,) of the true classes of a batch."""
+        return true_scores(self._prediction_scores(x, generator), y)
+
+    def _true_class_scores(self, x, y, generator):
+        """Return the scores (b,) of the labels at prediction, differentiable in x."""
         return true_scores(self._prediction_scores(x, generator), y)
 
     def _threshold(self, scores):

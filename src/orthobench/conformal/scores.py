@@ -51,9 +51,13 @@ class Score(ABC):
     ----------
     randomised : bool
         Whether it draws a number for each input and class: from ``generator``, or else torch's own.
+    rises_with : {"differences", "logit", None}
+        What each class's score is a non-decreasing function of, by `of_bounds`: the differences of its logit to the
+        others, or its own logit alone; None if of neither.
     """
 
     randomised = False
+    rises_with = None
 
     def __call__(self, logits, generator=None):
         """Return the scores of logits.
@@ -84,6 +88,29 @@ class Score(ABC):
     def bounds(self, classes):
         """Return the least and the largest value, of `classes` classes: (low, high), infinite if there is none."""
         return -math.inf, math.inf
+
+    def of_bounds(self, bounds):
+        """Return the score for bounds of what it rises with: a bound of the score from the same side.
+
+        Parameters
+        ----------
+        bounds : Tensor (..., C) or (...)
+            Of f_y - f_k for each class k, with infinity for y itself; or, if the score rises with its logit alone, of
+            f_y, without the last axis.
+
+        Returns
+        -------
+        Tensor (...)
+
+        Raises
+        ------
+        ValueError
+            If the score rises with neither.
+        """
+        raise ValueError(
+            f"{type(self).__name__} doesn't rise with its logit where the others fall, so that bounds of logits don't "
+            "bound it; take LAC, Margin or MaxRatio."
+        )
 
     def lipschitz(self, lipschitz_constant=1.0, bound="joint"):
         """Return the Lipschitz constant of the score, as a function of the input, that no smaller one can replace.
@@ -155,6 +182,10 @@ class LAC(Score):
             raise ValueError(f"bias is for link='sigmoid' alone, got {bias!r}: softmax doesn't change with it.")
         self.link, self.temperature, self.bias, self.bounded = link, float(temperature), float(bias), bool(bounded)
 
+    @property
+    def rises_with(self):
+        return "logit" if self.link == "sigmoid" else "differences"
+
     def _scores(self, logits, generator):
         if self.bounded:
             scaled = (logits.double() - self.bias) / self.temperature
@@ -164,6 +195,12 @@ class LAC(Score):
     def bounds(self, classes):
         return (0.0, 1.0) if self.bounded else super().bounds(classes)
 
+    def of_bounds(self, bounds):
+        if self.link == "sigmoid":
+            return ((bounds.double() - self.bias) / self.temperature).sigmoid() if self.bounded else bounds
+        odds = -(bounds / -self.temperature).logsumexp(-1)
+        return odds.double().sigmoid() if self.bounded else self.temperature * odds
+
     def _slope(self, bound):
         difference = 1.0 if self.link == "sigmoid" else DIFFERENCE[bound]
         return difference / (4 * self.temperature) if self.bounded else difference
@@ -172,10 +209,15 @@ class LAC(Score):
 class Margin(Score):
     """By how much the logit exceeds all others: f_y - max over k != y of f_k. Its constant is sqrt(2) L, or 2 L."""
 
+    rises_with = "differences"
+
     def _scores(self, logits, generator):
         top = logits.topk(2)
         first, second = top.values[:, :1], top.values[:, 1:]
         return (logits - first).scatter(1, top.indices[:, :1], first - second)
+
+    def of_bounds(self, bounds):
+        return bounds.amin(-1)
 
     def _slope(self, bound):
         return DIFFERENCE[bound]
@@ -191,6 +233,8 @@ class MaxRatio(Score):
         sqrt(2) L, or 2 L for a bound of each output.
     """
 
+    rises_with = "differences"
+
     def __init__(self, *, bounded=False):
         self.bounded = bool(bounded)
 
@@ -198,6 +242,10 @@ class MaxRatio(Score):
         logits = logits.double() if self.bounded else logits
         logarithms = logits - logits.amax(1, keepdim=True)
         return logarithms.exp() if self.bounded else logarithms
+
+    def of_bounds(self, bounds):
+        logarithms = bounds.amin(-1).clamp(max=0)
+        return logarithms.double().exp() if self.bounded else logarithms
 
     def bounds(self, classes):
         return (0.0, 1.0) if self.bounded else (-math.inf, 0.0)

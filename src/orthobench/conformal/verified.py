@@ -1,0 +1,154 @@
+"""Robust conformal prediction with bounds of a ReLU network's logits: VRCP-I at inference, VRCP-C at calibration."""
+
+from abc import abstractmethod
+
+import torch
+
+from .predictor import NORMS, Predictor, true_scores
+from .verification import BoundedNetwork
+
+ROWS = ("margins", "logits")
+
+
+class VerifiedConformal(Predictor):
+    """What both methods share: bounds of the scores over the ball around each input.
+
+    Parameters
+    ----------
+    score : orthobench.conformal.Score
+        One that rises with a class's logit where the others fall: `LAC`, `Margin` or `MaxRatio`.
+    alpha : float
+        Strictly between 0 and 1.
+    radius : float
+        Of the attack, at least 0.
+    input_shape : sequence of int
+        Of an input, without the batch axis.
+    norm : {"l2", "linf"}
+        Of the attack.
+    method : {"crown", "interval", "crown_interval"}
+        As of `orthobench.conformal.verification.BoundedNetwork`, which says what networks may be made of.
+    rows : {"margins", "logits"}
+        What is bounded: the differences of each two logits, which is tighter, or each logit, as in the paper.
+    batch_size : int
+        As of `Predictor`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is none of these; at calibration, if the network has a layer that no bounds are known of.
+
+    Notes
+    -----
+    Jeary, Kuipers, Hosseini and Paoletti, "Verifiably robust conformal prediction", NeurIPS 2024.
+    """
+
+    def __init__(self, score, alpha, radius, input_shape, *, norm="l2", method="crown", rows="margins", batch_size=256):
+        super().__init__(score, alpha, radius, batch_size=batch_size)
+        for name, value, allowed in (("norm", norm, NORMS), ("rows", rows, ROWS)):
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
+        if score.rises_with is None:
+            score.of_bounds(None)  # raises, and says why
+        self.input_shape, self.norm, self.method, self.rows = tuple(input_shape), norm, method, rows
+        self._bounded = None
+
+    def attach(self, model):
+        self._bounded = BoundedNetwork(model, self.input_shape, self.radius, self.norm, self.method)
+        return super().attach(model)
+
+    @property
+    @abstractmethod
+    def _side(self):
+        """+1 if scores are bounded from above, -1 if from below."""
+
+    def _bounds(self, x, y=None):
+        """Return bounds of the scores: (b, C), or those of labels alone, (b,)."""
+        classes = self._classes()
+        if self.score.rises_with == "logit":
+            return self.score.of_bounds(self._logit_bounds(x, y, classes))
+        if self.rows == "margins":
+            differences = self._margin_bounds(x, y, classes)
+        else:
+            own, others = self._logit_bounds(x, None, classes), self._logit_bounds(x, None, classes, -self._side)
+            own = own if y is None else own.gather(1, y[:, None])
+            differences = own[:, :, None] - others[:, None, :]
+        labels = torch.arange(classes, device=x.device)[None] if y is None else y[:, None]
+        own = labels[:, :, None].expand(*differences.shape[:2], 1)
+        scores = self.score.of_bounds(differences.scatter(2, own, torch.inf))
+        return scores if y is None else scores.squeeze(1)
+
+    def _margin_bounds(self, x, y, classes):
+        """Return bounds (b, C, C) of f_y - f_k for each y and k, or (b, 1, C) for the labels alone."""
+        identity = torch.eye(classes, device=x.device)
+        own = identity[None, :, None] if y is None else identity[y][:, None, None]
+        rows = (own - identity[None, None]).flatten(1, 2)
+        rows = rows[0] if y is None else rows
+        found = self._side * -self._bounded.lower_bounds(x, -self._side * rows)
+        return found.view(len(x), -1, classes)
+
+    def _logit_bounds(self, x, y, classes, side=None):
+        """Return bounds (b, C) of the logits, or (b,) of the labels' alone."""
+        side = side or self._side
+        rows = torch.eye(classes, device=x.device)
+        rows = rows if y is None else rows[y][:, None]
+        found = side * -self._bounded.lower_bounds(x, -side * rows)
+        return found if y is None else found.squeeze(1)
+
+    def _classes(self):
+        return self._bounded.stages[-1].output_shape[0]
+
+    def _row_count(self, labels):
+        """Return how many rows bounds take, of `labels` classes of each input."""
+        classes = self._classes()
+        if self.score.rises_with == "logit":
+            return labels
+        return labels * classes if self.rows == "margins" else 2 * classes
+
+
+class VRCPI(VerifiedConformal):
+    """VRCP-I: calibrated on clean scores; a class is in the set if its score can reach the threshold within the ball.
+
+    Parameters
+    ----------
+    score, alpha, radius, input_shape, norm, method, rows, batch_size
+        As of `VerifiedConformal`.
+    """
+
+    _side = 1
+
+    @property
+    def forward_passes_per_input(self):
+        """Passes of a row of coefficients through the network."""
+        self._check_model()
+        return self._bounded.passes_per_input(self._row_count(self._classes()))
+
+    def _true_class_scores(self, x, y, generator):
+        # The rows of the labels alone: the cost of an attack would otherwise grow with the square of the classes.
+        true_scores(self._logits(x), y)  # for its checks
+        return self._bounds(x, y)
+
+    def _calibration_scores(self, x, y, generator):
+        return true_scores(self.score(self._logits(x), generator), y)
+
+    def _prediction_scores(self, x, generator):
+        self._logits(x)  # for its checks
+        return self._bounds(x)
+
+
+class VRCPC(VerifiedConformal):
+    """VRCP-C: calibrated on the least scores within the ball around each example; predicts in one pass.
+
+    Parameters
+    ----------
+    score, alpha, radius, input_shape, norm, method, rows, batch_size
+        As of `VerifiedConformal`.
+    """
+
+    _side = -1
+
+    def _calibration_scores(self, x, y, generator):
+        true_scores(self._logits(x), y)  # for its checks
+        return self._bounds(x, y)
+
+    def _prediction_scores(self, x, generator):
+        return self.score(self._logits(x), generator)
