@@ -51,21 +51,20 @@ def noise_stds(bounds, sizes, noise_multiplier, allocation="global"):
     raise ValueError(f"allocation is {allocation!r}: give one of {', '.join(ALLOCATIONS)}")
 
 
-def mechanism_multipliers(bounds, stds, allocation):
-    """Return the noise multiplier of each Gaussian mechanism of a step: one if noise is global, else one a parameter.
+def combined_multiplier(bounds, stds):
+    """Return the noise multiplier of one Gaussian mechanism as private as those of all parameters together.
 
     Parameters
     ----------
     bounds, stds : dict of str to float
         Delta_d and s_d.
-    allocation : {"global", "per_layer", "optimal"}
 
     Returns
     -------
-    tuple of float
-        s / sqrt(sum Delta_d^2), or s_d / Delta_d where Delta_d isn't 0; empty if all are.
+    float
+        (sum_d (Delta_d / s_d)^2)^(-1/2); infinite if all bounds are 0, and 0 if one that isn't has no noise.
     """
-    if allocation == "global":
-        total = math.hypot(*bounds.values())
-        return (next(iter(stds.values())) / total,) if total > 0 else ()
-    return tuple(stds[name] / bound for name, bound in bounds.items() if bound > 0)
+    if any(stds[name] == 0 for name, bound in bounds.items() if bound > 0):
+        return 0.0
+    inverse = math.hypot(*(bound / stds[name] for name, bound in bounds.items() if bound > 0))
+    return 1 / inverse if inverse > 0 else math.inf

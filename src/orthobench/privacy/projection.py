@@ -15,7 +15,7 @@ class Projection:
     Attributes
     ----------
     failure_probability : float
-        Of each call of `norm` and `project`: that what it returns is no bound.
+        Of each call of a method: that what it returns is no bound.
     """
 
     failure_probability = 0.0
@@ -35,6 +35,10 @@ class Projection:
             return bound
         matrix.div_(bound)
         return 1.0
+
+    def growth(self, name, update):
+        """Return a bound of how much a norm grows when a matrix is added: that of the Frobenius norm, at once."""
+        return float(torch.linalg.matrix_norm(update))
 
     def state_dict(self):
         """Return what later bounds depend on."""
@@ -114,6 +118,10 @@ class ProbabilisticProjection(Projection):
 
     def norm(self, name, matrix):
         return random_start_norm(matrix, self.failure_probability, self.generator)
+
+    def growth(self, name, update):
+        # The spectral norm of noise is a small part of its Frobenius norm: (m^(1/2) + n^(1/2)) / (m n)^(1/2).
+        return random_start_norm(update, self.failure_probability, self.generator, iterations=4)
 
 
 PROJECTIONS = {

@@ -1,0 +1,344 @@
+"""Private training without clipping: any optimizer of torch, with bounds, noise and projections around its step."""
+
+import math
+
+import torch
+
+from ..lipschitz.losses import check_number
+from ..models.checks import check_integer
+from .allocation import ALLOCATIONS, combined_multiplier, noise_stds
+from .losses import private_loss
+from .projection import PROJECTIONS, ProbabilisticProjection, Projection
+from .sensitivity import Sensitivity, parameter_norm
+from .transcript import Transcript, check_rate
+
+
+class ClipFreeOptimizer(torch.optim.Optimizer):
+    """Train a Lipschitz network privately: noise for bounds that hold for every example, and no example's gradient.
+
+    In each step: bounds of one example's share of the gradient of each parameter, for the norms that the weights have;
+    noise on the gradients; a step of the given optimizer; a projection of the weights, so that no singular value is
+    above 1. All but the noise is post-processing of what is private already.
+
+    The gradients must be those of the sum of the examples' losses over the expected batch size, on a Poisson sample:
+    `loss` computes it.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Of all parameters of the model that are trained, and no others.
+    model : torch.nn.Module
+        Of the layers that `orthobench.privacy.rules` knows. Its weights are changed in steps only.
+    loss_constant : float or callable
+        L, a bound of the norm of the gradient of one example's loss with respect to the outputs, before clipping. Or a
+        function of a bound of the norm of the outputs: ``partial(loss_constant, loss, classes)``, with
+        `orthobench.privacy.losses.loss_constant`, is lower.
+    input_norm : float
+        A bound of the norm of each example; infinite if the model starts with `ClipInput`.
+    expected_batch_size : float
+    noise_multiplier : float
+        sigma, positive: of one Gaussian mechanism as private as the step, whatever the allocation.
+    sampling_rate : float
+        With which an example is part of a batch, in (0, 1].
+    allocation : {"global", "per_layer", "optimal"}
+        How noise is divided, see `noise_stds`.
+    loss_gradient_clip : float, optional
+        c, to which `loss` clips the gradient of each example's loss. The noise then is for min(L, c).
+    projection : {"cholesky", "gelfand", "svd", "probabilistic"} or Projection
+        See `orthobench.privacy.projection`.
+    project_every : int
+        Steps from one projection to the next. In between, the norms that the bounds are for grow by the learning rate
+        times the norm of the noisy gradient: for `torch.optim.SGD` without momentum only.
+    input_shape : sequence of int, optional
+        Of an example: for biases, and for poolings of overlapping windows.
+    transcript : Transcript, optional
+        Where each step is recorded; a new one by default.
+    generator : torch.Generator, optional
+        Of the noise, on the device of the weights; one with a seed of the operating system by default.
+
+    Attributes
+    ----------
+    transcript : Transcript
+    norms : dict of str to float
+        A bound of the norm of each parameter as it is.
+    bounds, stds : dict of str to float
+        Of the last step: bounds of one example's share of each gradient; standard deviations of its noise.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of its range, a layer has no rule, or the parameters aren't the model's.
+
+    Notes
+    -----
+    Noise comes from a pseudo-random generator, in floating-point numbers: it stands for exact Gaussian noise as in other
+    libraries. A parameter without gradient gets noise all the same. Weights that are changed between steps, as
+    `load_state_dict` does, are measured again before the next one; a write through ``.data`` goes unseen.
+
+    Examples
+    --------
+    >>> from functools import partial
+    >>> from orthobench.lipschitz.losses import CrossEntropy
+    >>> from orthobench.privacy.losses import loss_constant
+    >>> from orthobench.privacy.networks import private_mlp
+    >>> model, criterion = private_mlp(0), CrossEntropy(temperature=0.1, margin=0.0)
+    >>> optimizer = ClipFreeOptimizer(
+    ...     torch.optim.SGD(model.parameters(), lr=0.1),
+    ...     model,
+    ...     loss_constant=partial(loss_constant, criterion, 10),
+    ...     input_norm=1.0,
+    ...     expected_batch_size=8,
+    ...     noise_multiplier=2.0,
+    ...     sampling_rate=0.1,
+    ... )
+    >>> images, targets = torch.full((9, 64), 1 / 8), torch.zeros(9, dtype=torch.int64)
+    >>> optimizer.loss(criterion, model(images), targets).backward()
+    >>> optimizer.step()
+    >>> optimizer.transcript.steps
+    1
+    """
+
+    def __init__(
+        self,
+        optimizer,
+        model,
+        *,
+        loss_constant,
+        input_norm,
+        expected_batch_size,
+        noise_multiplier,
+        sampling_rate,
+        allocation="global",
+        loss_gradient_clip=None,
+        projection="cholesky",
+        project_every=1,
+        input_shape=None,
+        transcript=None,
+        generator=None,
+    ):
+        self.noise_multiplier = check_number("noise_multiplier", noise_multiplier, 0, strict=True)
+        self.sampling_rate = check_rate(sampling_rate)
+        if allocation not in ALLOCATIONS:
+            raise ValueError(f"allocation is {allocation!r}: give one of {', '.join(ALLOCATIONS)}")
+        self.allocation = allocation
+        self.project_every = check_integer("project_every", project_every, 1)
+        if self.project_every > 1:
+            _check_plain(optimizer)
+        self._sensitivity = Sensitivity(
+            model, input_norm, loss_constant, expected_batch_size, loss_gradient_clip, input_shape=input_shape
+        )
+        self._parameters = {name: each for name, each in model.named_parameters() if name in self._sensitivity.limits}
+        self._trained = _trained(model, optimizer, self._parameters)
+        super().__init__(optimizer.param_groups, optimizer.defaults)
+        self.inner = optimizer
+        self._share_groups()
+        self.generator = _generator(generator, next(iter(self._parameters.values())).device)
+        self.projection = _projection(projection, self.generator)
+        self.transcript = Transcript() if transcript is None else transcript
+        self.norms, self.bounds, self.stds = {}, {}, {}
+        self._versions, self._since = {}, 0
+        self._measure()
+
+    def loss(self, criterion, outputs, targets):
+        """Compute the loss whose gradient the bounds are for: `private_loss`, with this batch size and clipping."""
+        size, clip = self._sensitivity.expected_batch_size, self._sensitivity.loss_gradient_clip
+        return private_loss(criterion, outputs, targets, size, clip)
+
+    def current_bounds(self):
+        """Return the bounds of one example's share of each gradient, for the weights as they are."""
+        self._measure()
+        return self._sensitivity.bounds(self.norms)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        """Add noise to the gradients, step, project, and record it.
+
+        Parameters
+        ----------
+        closure : None
+            A second look at the data would have to be paid for.
+
+        Raises
+        ------
+        ValueError
+            If there is a closure, or weights aren't finite any more.
+        """
+        if closure is not None:
+            raise ValueError("closure must be None: each step sees its batch once; compute the gradients before it")
+        self.bounds = self.current_bounds()
+        sizes = {name: parameter.numel() for name, parameter in self._trained.items()}
+        self.stds = noise_stds(self.bounds, sizes, self.noise_multiplier, self.allocation)
+        self._add_noise()
+        self._record()
+        self.inner.step()
+        self._since += 1
+        if self._since < self.project_every:
+            self._grow()
+        else:
+            self._project()
+
+    def state_dict(self):
+        """Return the state of the given optimizer, of the noise, of the norms and of the transcript."""
+        return {
+            "inner": self.inner.state_dict(),
+            "generator": self.generator.get_state(),
+            "transcript": self.transcript.state_dict(),
+            "projection": self.projection.state_dict(),
+            "norms": dict(self.norms),
+            "since": self._since,
+        }
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict):
+        """Go on from a state of :meth:`state_dict`; load the model's state first, or its weights are measured again."""
+        self.inner.load_state_dict(state_dict["inner"])
+        self._share_groups()
+        self.generator.set_state(state_dict["generator"])
+        self.transcript.load_state_dict(state_dict["transcript"])
+        self.projection.load_state_dict(state_dict["projection"])
+        self._since = state_dict["since"]
+        self._note(dict(state_dict["norms"]))
+
+    def add_param_group(self, param_group):
+        """Refuse parameters that the model doesn't have; those of the given optimizer are taken in once."""
+        if hasattr(self, "inner"):
+            raise ValueError("the parameters are those of the model: make a new optimizer for others")
+        super().add_param_group(param_group)
+
+    def __getstate__(self):
+        # That of torch keeps the groups and the state alone.
+        self._measure()
+        return self.__dict__.copy()
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        self._note(self.norms)  # the copies of the parameters count their changes anew
+
+    def _share_groups(self):
+        self.param_groups, self.state = self.inner.param_groups, self.inner.state
+
+    # --- norms -------------------------------------------------------------------------------------------------------
+
+    def _measure(self):
+        """Bound the norms of parameters that something else has changed."""
+        for name, parameter in self._parameters.items():
+            if self._versions.get(name) != parameter._version:
+                self.norms[name] = self._bounded(parameter_norm(name, parameter, self.projection.norm), parameter)
+                self._versions[name] = parameter._version
+
+    def _project(self):
+        norms = dict(self.norms)
+        for name, parameter in self._trained.items():
+            norms[name] = self._bounded(self._projected(name, parameter), parameter)
+        self._since = 0
+        self._note(norms)
+
+    def _projected(self, name, parameter):
+        if parameter.ndim == 1:
+            norm, limit = parameter_norm(name, parameter), self._sensitivity.limits[name]
+            if norm > limit:
+                parameter.mul_(limit / norm)
+            return min(norm, limit)
+        matrix = parameter.detach().flatten(1)
+        bound = self.projection.project(name, matrix)
+        if not bound < math.inf:
+            raise ValueError(f"{name} has entries that aren't finite: the training has diverged; lower the learning rate")
+        if matrix.data_ptr() != parameter.data_ptr():  # a copy, of a weight that isn't contiguous
+            parameter.copy_(matrix.view(parameter.shape))
+        return bound
+
+    def _grow(self):
+        """Bound the norms after a step of plain SGD: of (1 - lr decay) W - lr U."""
+        norms = dict(self.norms)
+        rates = {id(each): group for group in self.inner.param_groups for each in group["params"]}
+        for name, parameter in self._trained.items():
+            group, update = rates[id(parameter)], parameter.grad
+            rate = float(group["lr"])
+            if parameter.ndim == 1:
+                growth = float(torch.linalg.vector_norm(update))
+            else:
+                growth = self._bounded(self.projection.growth(name, update.flatten(1)), parameter)
+            norms[name] = abs(1 - rate * group["weight_decay"]) * norms[name] + rate * growth
+        self._note(norms)
+
+    def _note(self, norms):
+        self.norms = norms
+        self._versions = {name: parameter._version for name, parameter in self._parameters.items()}
+
+    def _bounded(self, bound, parameter):
+        """Return a bound; charge the transcript for the probability that it is none."""
+        if self.projection.failure_probability and parameter.ndim > 1:
+            self.transcript.add_failure_probability(self.projection.failure_probability)
+        return bound
+
+    # --- noise -------------------------------------------------------------------------------------------------------
+
+    def _add_noise(self):
+        largest = max(self._trained.values(), key=torch.Tensor.numel)
+        buffer = largest.new_empty(largest.numel())
+        for name, parameter in self._trained.items():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            noise = torch.randn(
+                parameter.shape,
+                generator=self.generator,
+                dtype=parameter.dtype,
+                device=parameter.device,
+                out=buffer[: parameter.numel()].view(parameter.shape),
+            )
+            parameter.grad.add_(noise, alpha=self.stds[name])
+
+    def _record(self):
+        combined = combined_multiplier(self.bounds, self.stds)
+        if combined < self.noise_multiplier * (1 - 1e-9):
+            raise RuntimeError(f"the noise multiplier is {combined}, below {self.noise_multiplier}: a bug; report it")
+        # That of the allocation without its rounding: equal steps are one event of the transcript.
+        self.transcript.record(self.sampling_rate, (self.noise_multiplier,))
+
+
+def _trained(model, optimizer, parameters):
+    """Return the parameters that are trained; raise unless those of the optimizer are the same."""
+    trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
+    if not trained:
+        raise ValueError("the model has no parameter to train: give one with requires_grad")
+    unknown = [name for name in trained if name not in parameters]
+    given = {id(each) for group in optimizer.param_groups for each in group["params"]}
+    missing = [name for name, each in trained.items() if id(each) not in given]
+    if unknown or missing or len(given) != len(trained):
+        raise ValueError(
+            f"the optimizer has {len(given)} parameters, the model trains {len(trained)}"
+            + (f", of which it lacks {', '.join(missing)}" if missing else "")
+            + (f", of which no layer uses {', '.join(unknown)}" if unknown else "")
+            + ": give it those of the model, all that are trained and no others"
+        )
+    return trained
+
+
+def _check_plain(optimizer):
+    plain = type(optimizer) is torch.optim.SGD and all(group["momentum"] == 0 for group in optimizer.param_groups)
+    if not plain:
+        raise ValueError(
+            "project_every above 1 needs torch.optim.SGD without momentum, whose steps are bounded by the gradient: "
+            f"got {type(optimizer).__name__}; give project_every=1"
+        )
+
+
+def _generator(generator, device):
+    if generator is None:
+        generator = torch.Generator(device)
+        generator.seed()
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator is a {type(generator).__name__}: give a torch.Generator on {device}, or None")
+    if generator.device.type != device.type:
+        raise ValueError(f"generator is on {generator.device}: give one on {device}, as the weights are")
+    return generator
+
+
+def _projection(projection, generator):
+    if isinstance(projection, Projection):
+        return projection
+    if projection not in PROJECTIONS:
+        raise ValueError(f"projection is {projection!r}: give one of {', '.join(PROJECTIONS)}")
+    if projection == "probabilistic":
+        return ProbabilisticProjection(generator=generator)
+    return PROJECTIONS[projection]()
