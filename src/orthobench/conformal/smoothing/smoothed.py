@@ -1,0 +1,153 @@
+"""What the predictors by randomised smoothing share: noise, its budget, and the scores of noisy inputs."""
+
+from fractions import Fraction
+
+import torch
+
+from ...lipschitz.certificates import check_positive
+from ..predictor import Claim, Predictor, check_count, true_scores
+from ..quantile import conformal_threshold
+from .concentration import bernstein_radius, share_of_failure
+from .sampling import gaussian_noise, noisy_scorer, reduce_over_noise
+
+
+class SmoothedPredictor(Predictor):
+    """A predictor whose scores are statistics of the base score under Gaussian noise on the input.
+
+    Parameters
+    ----------
+    score : orthobench.conformal.Score
+        The base score.
+    alpha, radius
+        As of `Predictor`; the radius is Euclidean.
+    sigma : float
+        Standard deviation of the noise of each entry, > 0, in the units of the inputs. The model should be trained with
+        such noise.
+    samples : int
+        N, noisy copies of each input, at least 2.
+    batch_size : int
+        Noisy inputs at once, at least 1. Sets don't depend on it, a last bit and the draws of a randomised score aside.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is none of these.
+    """
+
+    _least_samples = 2
+
+    def __init__(self, score, alpha, radius=0.0, *, sigma, samples=256, batch_size=4096):
+        super().__init__(score, alpha, radius, batch_size=batch_size)
+        check_positive("sigma", sigma, "twice the radius is a usual one")
+        self.sigma, self.samples = float(sigma), check_count("samples", samples, self._least_samples)
+
+    @property
+    def claim(self):
+        """A `Claim` for every choice of the input within the radius that doesn't depend on the predictor's noise."""
+        return Claim(self.alpha, self.radius, self.norm, "marginal")
+
+    @property
+    def forward_passes_per_input(self):
+        """One of each noisy copy."""
+        return float(self.samples)
+
+    @property
+    def shift(self):
+        """The radius in standard deviations of the noise."""
+        return self.radius / self.sigma
+
+    def _over_noise(self, x, generator, reduce, *labels, samples=None):
+        """Return ``reduce(scores, *labels)`` of the scores (b, samples, C) of each batch of inputs."""
+        return reduce_over_noise(
+            noisy_scorer(self),
+            lambda some, samples, drawn_by: gaussian_noise(some, samples, drawn_by).mul_(self.sigma),
+            x,
+            *labels,
+            samples=samples or self.samples,
+            reduce=reduce,
+            generator=generator,
+            batch_size=self.batch_size,
+        )
+
+
+class BudgetedPredictor(SmoothedPredictor):
+    """A smoothed predictor whose Monte Carlo bounds fail, all together, with a probability of at most `failure`.
+
+    Each bound, one for each calibration example and one for each class of the input, gets eta / (n + C) of it, and the
+    rank of the threshold is that of alpha - eta.
+
+    Parameters
+    ----------
+    score, alpha, radius, sigma, samples, batch_size
+        As of `SmoothedPredictor`.
+    failure : float
+        eta, above 0 and below alpha.
+
+    Attributes
+    ----------
+    points : int
+        n, of the calibration; None before it.
+    """
+
+    def __init__(self, score, alpha, radius=0.0, *, sigma, samples=256, failure=1e-3, batch_size=4096):
+        super().__init__(score, alpha, radius, sigma=sigma, samples=samples, batch_size=batch_size)
+        self.failure = check_failure("failure", failure, self.alpha)
+        self.points = None
+
+    def calibration_scores(self, x, y, *, generator=None):
+        self.points = len(x) if isinstance(x, torch.Tensor) and x.ndim else None
+        return super().calibration_scores(x, y, generator=generator)
+
+    def _threshold(self, scores):
+        self.points = len(scores)
+        return conformal_threshold(scores, less(self.alpha, self.failure))
+
+    def _share_of_failure(self, classes):
+        return share_of_failure(self.failure, self.points, classes)
+
+
+def check_failure(name, failure, alpha, times=1):
+    """Return a probability of failure above 0 that leaves something of alpha when it is taken off `times` times."""
+    check_positive(name, failure, "0.001 is the default")
+    if times * failure >= alpha:
+        raise ValueError(
+            f"{name} must be below {alpha / times:g} for alpha={alpha:g}, got {failure!r}: {times} times it is what "
+            "the noise may cost of alpha; give a smaller one."
+        )
+    return float(failure)
+
+
+def less(alpha, *costs):
+    """Return alpha minus costs, as exact as the decimal numbers that they are printed as."""
+    return float(Fraction(str(alpha)) - sum(Fraction(str(cost)) for cost in costs))
+
+
+def check_unit_interval(score, classes):
+    """Raise ValueError unless a score's values are in [0, 1]."""
+    low, high = score.bounds(classes)
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"score must be in [0, 1], got {score!r}, which is in [{low:g}, {high:g}]: take LAC(bounded=True), "
+            "MaxRatio(bounded=True) or APS()."
+        )
+
+
+def mean_with_bernstein(scores, delta):
+    """Return upper confidence bounds (b, C) on the expectations of scores (b, samples, C) in [0, 1], in float64.
+
+    The gradient is that of the mean.
+    """
+    scores = scores.double()
+    variance = scores.detach().var(1)
+    return scores.mean(1) + bernstein_radius(variance, scores.shape[1], delta)
+
+
+def of_labels(scores, y):
+    """Return the scores (b, samples) of labels (b,) among scores (b, samples, C)."""
+    samples = scores.shape[1]
+    return true_scores(scores.flatten(0, 1), y.repeat_interleave(samples)).unflatten(0, (len(y), samples))
+
+
+def with_gradient_of(value, stand_in):
+    """Return a value whose gradient is that of another tensor: for what is a step function."""
+    return value.detach() + (stand_in - stand_in.detach())
