@@ -1,0 +1,269 @@
+"""DP-SGD by clipping each example's gradient: Opacus' hooks, ghost and adaptive clipping; AUTO-S on ghost norms."""
+
+import warnings
+
+import torch
+from torch import nn
+
+from .mechanism_tests import Block
+from .transcript import Transcript
+
+WAYS = ("hooks", "ghost", "adaptive", "automatic")
+
+# Of adaptive clipping (Andrew et al., 2021): the share of examples that is left as it is, the rate at which the
+# threshold follows it, and the noise of the count, as a share of the expected batch size.
+QUANTILE, THRESHOLD_RATE, COUNT_NOISE = 0.5, 0.2, 0.05
+THRESHOLDS = (1e-6, 1e6)
+
+# Of AUTO-S (Bu et al., 2023).
+STABILITY = 0.01
+
+
+class ClippedGradients:
+    """A private optimizer that bounds what each example adds to the gradient by clipping it.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Any, of all trained parameters of the model: it gets the private mean gradient.
+    model : torch.nn.Module
+        Without layers that mix examples.
+    clip_norm : float
+        The norm that an example's gradient is clipped to; with "adaptive", the first; with "automatic", the norm that
+        all are scaled towards.
+    noise_multiplier : float
+        Of the whole step, the count of "adaptive" included.
+    expected_batch_size : int or float
+        What the noisy sum is divided by, however many examples a batch has.
+    sampling_rate : float
+        With which each example is in the batch, for the transcript.
+    way : {"ghost", "hooks", "adaptive", "automatic"}
+        How: Opacus' gradients of each example, its ghost norms, its adaptive threshold (with the gradients of each
+        example), or AUTO-S on ghost norms.
+    generator : torch.Generator, optional
+        Of the noise, on the model's device.
+    transcript : Transcript, optional
+        Each step is recorded in it.
+
+    Raises
+    ------
+    ValueError
+        If an argument is not one of those allowed, or a layer mixes examples.
+
+    Notes
+    -----
+    Opacus divides the count of "adaptive" by the size of the batch as it was, which the noise doesn't cover, and takes
+    its sensitivity for 1/2, which that of a count isn't. Here the count is that of b - 1/2, for b in {0, 1}, divided by
+    the expected size, as Andrew et al. have it.
+    """
+
+    def __init__(
+        self,
+        optimizer,
+        model,
+        *,
+        clip_norm,
+        noise_multiplier,
+        expected_batch_size,
+        sampling_rate,
+        way="ghost",
+        generator=None,
+        transcript=None,
+    ):
+        if way not in WAYS:
+            raise ValueError(f"way={way!r}: give one of {', '.join(WAYS)}")
+        for name, value in (
+            ("clip_norm", clip_norm),
+            ("noise_multiplier", noise_multiplier),
+            ("expected_batch_size", expected_batch_size),
+        ):
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name}={value!r}: give a positive, finite number")
+        check_layers(model)
+        self.model, self.optimizer, self.way = model, optimizer, way
+        self.noise_multiplier, self.sampling_rate = float(noise_multiplier), sampling_rate
+        self.transcript = Transcript() if transcript is None else transcript
+        settings = {
+            "noise_multiplier": self.noise_multiplier,
+            "max_grad_norm": float(clip_norm),
+            "expected_batch_size": expected_batch_size,
+            "generator": generator,
+        }
+        self._ghost = way in ("ghost", "automatic")
+        self._wrapped, self._inner = _wrap(model, optimizer, way, settings)
+        self.parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
+
+    @property
+    def clip_norm(self):
+        """The most that an example adds to the sum of the gradients, as it is now."""
+        return float(self._inner.max_grad_norm)
+
+    def blocks(self):
+        """Return the mechanisms of the next step on the gradient: a list of one `Block`, of all parameters."""
+        noise = self.noise_multiplier
+        if self.way == "adaptive":
+            noise = (noise**-2 - (2 * self._inner.unclipped_num_std) ** -2) ** -0.5
+        return [Block(tuple(self.parameters), self.clip_norm / self._inner.expected_batch_size, noise)]
+
+    def step(self, inputs, targets, loss):
+        """Do one private step on a batch, which may be empty.
+
+        Parameters
+        ----------
+        inputs, targets : torch.Tensor
+            (n, ...) and (n, ...).
+        loss : callable
+            Of outputs and targets; returns the loss of each example, (n,).
+
+        Returns
+        -------
+        torch.Tensor
+            The sum of the losses, (), detached: not private.
+        """
+        self._inner.zero_grad(set_to_none=True)
+        if len(inputs):
+            with warnings.catch_warnings():
+                # Torch says so of Opacus' hooks whenever inputs need no gradient, which is as it should be.
+                warnings.filterwarnings("ignore", message="Full backward hook is firing")
+                total = self._backward(inputs, targets, loss)
+            self._inner.step()
+        else:
+            total = torch.zeros((), device=inputs.device)
+            self._step_on_noise()
+        self._record()
+        self._inner.zero_grad(set_to_none=True)
+        return total
+
+    def _backward(self, inputs, targets, loss):
+        losses = loss(self._wrapped(inputs), targets)
+        if not self._ghost:
+            losses.sum().backward()
+            return losses.detach().sum()
+        from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
+
+        # Two passes backward: for the norms, and for the sum with their weights.
+        DPTensorFastGradientClipping(self._wrapped, self._inner, losses, loss_reduction="sum").backward()
+        return losses.detach().sum()
+
+    def _step_on_noise(self):
+        """Step on the noise alone: no layer need take an empty batch."""
+        for each in self._inner.params:
+            each.grad_sample = each.new_zeros(0, *each.shape)
+            each.summed_grad = torch.zeros_like(each)
+        if self.way == "adaptive":
+            self._inner.unclipped_num = torch.zeros((), device=each.device)
+        self._inner.add_noise()
+        self._inner.scale_grad()
+        if self.way == "adaptive":
+            self._inner.update_max_grad_norm()
+        self.optimizer.step()
+
+    def _record(self):
+        noise = [block.noise_multiplier for block in self._mechanisms]
+        self.transcript.record(self.sampling_rate, noise)
+
+    @property
+    def _mechanisms(self):
+        count = [] if self.way != "adaptive" else [Block((), 0.0, 2 * self._inner.unclipped_num_std)]
+        return [*self.blocks(), *count]
+
+    def release(self):
+        """Take what Opacus put on the model off again."""
+        self._wrapped.to_standard_module()
+
+    def state_dict(self):
+        """Return what :meth:`load_state_dict` needs to go on, the noise's generator and the transcript included."""
+        generator = self._inner.generator
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "clip_norm": self.clip_norm,
+            "generator": None if generator is None else generator.get_state(),
+            "transcript": self.transcript.state_dict(),
+        }
+
+    def load_state_dict(self, state):
+        """Go on from a state of :meth:`state_dict`, of an optimizer made with the same arguments."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._inner.max_grad_norm = state["clip_norm"]
+        if state["generator"] is not None:
+            self._inner.generator.set_state(state["generator"])
+        self.transcript.load_state_dict(state["transcript"])
+
+
+def check_layers(model):
+    """Raise ValueError if a layer's output for one example depends on the others: its gradients have no bound.
+
+    Raises
+    ------
+    ValueError
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            raise ValueError(
+                f"{name or 'the model'} is a {type(module).__name__}, which mixes the examples of a batch: replace it, "
+                "such as by GroupNorm"
+            )
+
+
+def _wrap(model, optimizer, way, settings):
+    """Return Opacus' model and optimizer for one way of clipping."""
+    from opacus import GradSampleModule
+    from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
+
+    if way in ("ghost", "automatic"):
+        module = _automatic() if way == "automatic" else _ghost()
+        wrapped = module(model, loss_reduction="sum", max_grad_norm=settings["max_grad_norm"])
+        inner = DPOptimizerFastGradientClipping(optimizer, loss_reduction="mean", **settings)
+    elif way == "hooks":
+        wrapped = GradSampleModule(model, loss_reduction="sum")
+        inner = DPOptimizer(optimizer, loss_reduction="mean", **settings)
+    else:
+        wrapped = GradSampleModule(model, loss_reduction="sum")
+        low, high = THRESHOLDS
+        inner = _adaptive()(
+            optimizer,
+            loss_reduction="mean",
+            target_unclipped_quantile=QUANTILE,
+            clipbound_learning_rate=THRESHOLD_RATE,
+            min_clipbound=low,
+            max_clipbound=high,
+            unclipped_num_std=max(COUNT_NOISE * settings["expected_batch_size"], settings["noise_multiplier"]),
+            **settings,
+        )
+    return wrapped, inner
+
+
+# Subclasses of Opacus' are made when they are needed: importing it takes a second.
+
+
+def _ghost():
+    from opacus.grad_sample import GradSampleModuleFastGradientClipping
+
+    return GradSampleModuleFastGradientClipping
+
+
+def _automatic():
+    class AutomaticClipping(_ghost()):
+        """AUTO-S: each gradient g is multiplied by R / (|g| + 0.01), so that its norm is below R, however small it is."""
+
+        def get_clipping_coef(self):
+            return self.max_grad_norm / (self.get_norm_sample() + STABILITY)
+
+    return AutomaticClipping
+
+
+def _adaptive():
+    from opacus.optimizers import AdaClipDPOptimizer
+
+    class AdaptiveClipping(AdaClipDPOptimizer):
+        """Opacus' adaptive clipping, its threshold from a count that has the sensitivity 1/2 it is accounted with."""
+
+        def update_max_grad_norm(self):
+            share = (float(self.unclipped_num) - self.sample_size / 2) / self.expected_batch_size + 1 / 2
+            moved = (
+                self.max_grad_norm
+                * torch.tensor(-self.clipbound_learning_rate * (share - self.target_unclipped_quantile)).exp().item()
+            )
+            self.max_grad_norm = min(max(moved, self.min_clipbound), self.max_clipbound)
+
+    return AdaptiveClipping
