@@ -227,7 +227,8 @@ def test_every_package_has_its_layer():
 
 
 def test_the_methods_work_without_benchopt():
-    packages = ", ".join(f"orthobench.{name}" for name in ("linalg", "optim", "lipschitz", "data", "models"))
+    layers = ("linalg", "optim", "lipschitz", "conformal", "data", "models")
+    packages = ", ".join(f"orthobench.{name}" for name in layers)
     code = f"import sys; sys.modules['benchopt'] = None; import {packages}"
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -1,0 +1,215 @@
+"""Scores against plain float64 loops; bounded and unbounded forms rank alike; constants are tight."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from orthobench.conformal import APS, LAC, RAPS, Margin, MaxRatio, SplitConformal
+
+CONTINUOUS = [
+    LAC(),
+    LAC(temperature=0.3),
+    LAC(bounded=True, temperature=2.0),
+    LAC("sigmoid"),
+    LAC("sigmoid", temperature=0.5, bias=0.2, bounded=True),
+    Margin(),
+    MaxRatio(),
+    MaxRatio(bounded=True),
+]
+
+
+def logits(count=40, classes=6, scale=3.0, seed=0):
+    return scale * torch.randn(count, classes, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def in_a_loop(values, one):
+    return torch.tensor([[one(row, y) for y in range(len(row))] for row in values.tolist()], dtype=torch.float64)
+
+
+def softmax(row):
+    weights = [math.exp(each - max(row)) for each in row]
+    return [each / sum(weights) for each in weights]
+
+
+@pytest.mark.parametrize(
+    ("score", "one"),
+    [
+        (LAC(bounded=True), lambda row, y: softmax(row)[y]),
+        (LAC("sigmoid", bias=0.2, bounded=True), lambda row, y: 1 / (1 + math.exp(0.2 - row[y]))),
+        (Margin(), lambda row, y: row[y] - max(each for k, each in enumerate(row) if k != y)),
+        (MaxRatio(bounded=True), lambda row, y: math.exp(row[y] - max(row))),
+        (
+            LAC(temperature=0.5),
+            lambda row, y: row[y] - 0.5 * math.log(sum(math.exp(each / 0.5) for k, each in enumerate(row) if k != y)),
+        ),
+    ],
+    ids=str,
+)
+def test_a_score_is_that_of_a_plain_loop(score, one):
+    values = logits()
+    torch.testing.assert_close(score(values), in_a_loop(values, one), rtol=1e-10, atol=1e-10)
+
+
+def aps_in_a_loop(values, uniform, penalty=0.0, free_ranks=0):
+    rows = []
+    for row, shares in zip(values.tolist(), uniform.tolist(), strict=True):
+        p = softmax(row)
+        larger = [[q for q in p if q > p[y]] for y in range(len(p))]
+        rows.append(
+            [
+                1 - sum(larger[y]) - shares[y] * p[y] - penalty * max(0, len(larger[y]) + 1 - free_ranks)
+                for y in range(len(p))
+            ]
+        )
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("randomised", [True, False])
+def test_aps_and_raps_are_those_of_a_plain_loop(randomised):
+    values = logits()
+    values[3] = values[3, 0]  # equal probabilities are not larger ones
+    drawn = torch.rand(values.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    uniform = drawn if randomised else torch.ones_like(drawn)
+    for score, options in (
+        (APS(randomised=randomised), {}),
+        (RAPS(penalty=0.1, free_ranks=2, randomised=randomised), {"penalty": 0.1, "free_ranks": 2}),
+    ):
+        found = score(values, torch.Generator().manual_seed(7))
+        torch.testing.assert_close(found, aps_in_a_loop(values, uniform, **options), rtol=1e-10, atol=1e-10)
+
+
+def test_bounded_and_unbounded_forms_rank_alike():
+    values = logits(200)
+    pairs = [
+        (LAC(temperature=0.7), LAC(temperature=0.7, bounded=True)),
+        (LAC("sigmoid"), LAC("sigmoid", temperature=2.0, bias=1.0, bounded=True)),
+        (MaxRatio(), MaxRatio(bounded=True)),
+    ]
+    for one, other in pairs:
+        order = one(values).flatten().argsort()
+        assert (other(values).flatten()[order].diff() >= -1e-15).all()
+
+
+def test_the_log_odds_do_not_saturate_in_float32():
+    values = torch.tensor([[40.0, 0.0, 0.0], [80.0, 0.0, 0.0], [1000.0, 0.0, -1000.0]])
+    assert (values.softmax(1)[:, 0] == 1).all()
+    expected = torch.tensor([40 - math.log(2), 80 - math.log(2), 1000.0])
+    torch.testing.assert_close(LAC()(values)[:, 0], expected)
+    assert LAC()(values).isfinite().all()
+
+
+def split(score, values, labels, alpha):
+    predictor = SplitConformal(score, alpha).calibrate(torch.nn.Identity(), values[:300], labels[:300])
+    return predictor.predict_sets(values[300:]).numpy()
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.1, 0.2])
+@pytest.mark.parametrize("score", [LAC(), LAC(bounded=True)], ids=str)
+def test_lac_sets_are_those_of_mapie_and_crepes(alpha, score):
+    mapie = pytest.importorskip("mapie.classification")
+    crepes = pytest.importorskip("crepes")
+    from sklearn.base import BaseEstimator, ClassifierMixin
+
+    class Softmax(ClassifierMixin, BaseEstimator):
+        classes_ = np.arange(6)
+        fitted_ = True
+
+        def fit(self, x, y):
+            return self
+
+        def predict_proba(self, x):
+            return torch.as_tensor(x).softmax(1).numpy()
+
+        def predict(self, x):
+            return self.predict_proba(x).argmax(1)
+
+    values = logits(600)
+    labels = values.softmax(1).multinomial(1, generator=torch.Generator().manual_seed(1)).squeeze(1)
+    ours = split(score, values, labels, alpha)
+    theirs = mapie.SplitConformalClassifier(
+        Softmax(), confidence_level=1 - alpha, conformity_score="lac", prefit=True
+    ).conformalize(values[:300].numpy(), labels[:300].numpy())
+    assert (ours == theirs.predict_set(values[300:].numpy())[1][:, :, 0]).all()
+    p = values.softmax(1).numpy()
+    classifier = crepes.ConformalClassifier().fit(1 - p[np.arange(300), labels[:300]])
+    assert (ours == classifier.predict_set(1 - p[300:], confidence=1 - alpha, smoothing=False).astype(bool)).all()
+
+
+@pytest.mark.parametrize(("score", "bound"), [*itertools.product(CONTINUOUS, ["joint", "per_output"])], ids=str)
+def test_no_change_of_the_logits_exceeds_the_constant_and_one_reaches_it(score, bound):
+    """Jointly the logits move within a ball of radius r; each on its own, within a cube."""
+    constant, step = score.lipschitz(1.0, bound), 1e-4
+    # Where the constants are reached: equal logits, and logits at the bias.
+    special = torch.tensor([[0.0, 0.0], [0.2, 0.2]], dtype=torch.float64)
+    values = torch.cat([logits(400, 2, 0.2), special])
+    values.requires_grad_()
+    (gradient,) = torch.autograd.grad(score(values)[:, 0].sum(), values)
+    length = gradient.norm(dim=1) if bound == "joint" else gradient.abs().sum(1)
+    assert length.max() <= constant * (1 + 1e-9)
+    assert length.max() >= constant * 0.99
+    moved = values.detach() + step * torch.randn(values.shape, generator=torch.Generator().manual_seed(2)).double()
+    change = (score(moved) - score(values.detach())).abs()
+    size = (moved - values.detach()).norm(dim=1) if bound == "joint" else (moved - values.detach()).abs().amax(1)
+    assert (change <= constant * size[:, None] * (1 + 1e-6)).all()
+
+
+@pytest.mark.parametrize("score", [APS(), RAPS()], ids=str)
+def test_scores_that_jump_have_no_constant(score):
+    with pytest.raises(ValueError, match="not continuous"):
+        score.lipschitz()
+    with pytest.raises(ValueError, match="bounds of logits"):
+        score.of_bounds(torch.zeros(3))
+
+
+@pytest.mark.parametrize("score", [each for each in CONTINUOUS if each.rises_with], ids=str)
+def test_a_score_of_exact_bounds_is_the_score(score):
+    values = logits()
+    if score.rises_with == "logit":
+        found = score.of_bounds(values)
+    else:
+        own = torch.eye(values.shape[1], dtype=torch.bool)
+        found = score.of_bounds((values[:, :, None] - values[:, None, :]).masked_fill(own, torch.inf))
+    torch.testing.assert_close(found, score(values))
+
+
+@pytest.mark.parametrize("score", [*CONTINUOUS, APS(), RAPS()], ids=str)
+def test_scores_stay_in_their_bounds_and_are_differentiable(score):
+    values = logits().requires_grad_()
+    found = score(values)
+    low, high = score.bounds(values.shape[1])
+    assert ((found >= low) & (found <= high)).all()
+    (gradient,) = torch.autograd.grad(found.sum(), values)
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("score", [*CONTINUOUS, APS(randomised=False)], ids=str)
+def test_half_precision_is_widened_and_not_rounded_again(score):
+    values = logits().half()
+    assert torch.equal(score(values), score(values.float()))
+
+
+@pytest.mark.parametrize("score", [LAC(), Margin(), APS()], ids=str)
+def test_bad_logits_are_an_error(score):
+    with pytest.raises(ValueError, match="NaN or infinity for example 1"):
+        score(torch.tensor([[0.0, 1.0], [math.nan, 0.0]]))
+    with pytest.raises(ValueError, match="C >= 2"):
+        score(torch.zeros(3, 1))
+    with pytest.raises(TypeError, match="floating-point"):
+        score(torch.zeros(3, 2, dtype=torch.int64))
+
+
+def test_bad_options_are_an_error():
+    for wrong in (0.0, -1.0, math.inf):
+        with pytest.raises(ValueError, match="temperature"):
+            LAC(temperature=wrong)
+    with pytest.raises(ValueError, match="link"):
+        LAC("probit")
+    with pytest.raises(ValueError, match="bias"):
+        LAC(bias=1.0)
+    with pytest.raises(ValueError, match="penalty"):
+        RAPS(penalty=-1.0)
+    with pytest.raises(ValueError, match="bound"):
+        LAC().lipschitz(1.0, "each")
