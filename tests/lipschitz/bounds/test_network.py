@@ -391,3 +391,16 @@ def test_modes_and_dtypes_are_left_alone():
 def test_inputs_that_dont_fit_are_refused_by_the_layers_name():
     with pytest.raises(ValueError, match=r"layer '1' \(Linear\) on shape \(3,\)"):
         upper_bound(nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 3)), (4,))
+
+
+def test_a_bound_that_a_foreign_class_states_counts_for_nothing_where_only_this_packages_are_trusted():
+    class Understated(nn.Linear):
+        def certified_bound(self, input_shape):
+            return 0.5
+
+    layer = Understated(4, 3).double()
+    true = torch.linalg.matrix_norm(layer.weight.detach(), 2).item()
+    model = nn.Sequential(nn.Linear(5, 4).double(), layer)
+    assert upper_bound(layer, (4,)).total == 0.5
+    assert upper_bound(layer, (4,), trusted=("orthobench",)).total == pytest.approx(true, rel=1e-6)
+    assert dict(upper_bound(model, (5,), trusted=("orthobench",)).layers)["1"] == pytest.approx(true, rel=1e-6)

@@ -1,7 +1,8 @@
 """An upper bound of a network's Lipschitz constant: the product of those of its layers."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -50,7 +51,7 @@ class Residual(nn.Module):
         return inputs + outputs
 
 
-def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False):
+def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False, trusted=None):
     """Bound a network's Lipschitz constant from above, for the Euclidean norm and all inputs, in eval mode.
 
     Parameters
@@ -64,6 +65,8 @@ def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False):
     per_output : bool
         Bound the constant of each output on its own, and return the largest: if the last layer is affine, the largest
         norm of its rows takes the place of its spectral norm.
+    trusted : sequence of str, optional
+        Packages whose classes' ``certified_bound`` is taken; that of others counts for nothing. By default all are.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False):
     -----
     Rules, the first that fits a module:
 
-    - it has a method ``certified_bound(input_shape)``: what that returns. It is trusted;
+    - it has a method ``certified_bound(input_shape)``: what that returns, unless ``trusted`` leaves it out;
     - nn.Sequential: the product of its modules, in order;
     - `Residual`: 1 + that of its branch; Orthogonium's residual containers by their own formulas;
     - activations: 1 for ReLU, ReLU6, Hardtanh, Tanh, Softsign, LogSigmoid, CELU (alpha > 0), Identity, dropout, MaxMin
@@ -99,24 +102,37 @@ def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False):
     """
     layers = []
     with evaluating(model):
-        _walk(model, tuple(input_shape), "", layers, exact_up_to, per_output)
+        _walk(model, tuple(input_shape), "", layers, _Options(exact_up_to, per_output, trusted))
     return NetworkBound(math.prod(bound for _, bound in layers), layers)
 
 
-def _walk(module, shape, name, layers, exact_up_to, per_output):
+@dataclass(frozen=True)
+class _Options:
+    exact_up_to: int
+    per_output: bool
+    trusted: Sequence | None
+
+    def states_its_bound(self, module):
+        """Whether a module has a bound of its own that is taken."""
+        known = self.trusted is None or type(module).__module__.split(".")[0] in self.trusted
+        return known and hasattr(module, "certified_bound")
+
+
+def _walk(module, shape, name, layers, options):
     """Append the bounds of a module's layers; return the shape of its outputs."""
-    if not hasattr(module, "certified_bound") and _is(module, nn.Sequential):
+    if not options.states_its_bound(module) and _is(module, nn.Sequential):
         # Not named_children, which leaves out the second use of a module.
         children = list(module._modules.items())
         for index, (key, child) in enumerate(children):
             last = index == len(children) - 1
-            shape = _walk(child, shape, f"{name}.{key}" if name else key, layers, exact_up_to, per_output and last)
+            own = replace(options, per_output=options.per_output and last)
+            shape = _walk(child, shape, f"{name}.{key}" if name else key, layers, own)
         return shape
     label = name or type(module).__name__
     try:
         dtype, device = dtype_and_device(module)
         outputs = tuple(evaluate(module, torch.zeros(1, *shape, dtype=dtype, device=device)).shape[1:])
-        layers.append((label, _bound(module, shape, label, exact_up_to, per_output)))
+        layers.append((label, _bound(module, shape, label, options)))
     except (ValueError, TypeError, RuntimeError, IndexError) as error:
         raise ValueError(f"layer {label!r} ({type(module).__name__}) on shape {shape}: {error}") from error
     return outputs
@@ -132,9 +148,9 @@ def _is(module, kind):
     )
 
 
-def _bound(module, shape, name, exact_up_to, per_output):
+def _bound(module, shape, name, options):
     """Return the bound of one layer."""
-    if hasattr(module, "certified_bound"):
+    if options.states_its_bound(module):
         bound = float(module.certified_bound(shape))
         if not 0 <= bound < math.inf:
             raise ValueError(f"certified_bound must return a finite number >= 0, got {bound}; correct the method.")
@@ -142,7 +158,7 @@ def _bound(module, shape, name, exact_up_to, per_output):
 
     def branch(part, part_shape):
         inner = []
-        outputs = _walk(part, part_shape, f"{name}.branch", inner, exact_up_to, per_output)
+        outputs = _walk(part, part_shape, f"{name}.branch", inner, options)
         if outputs != part_shape:
             raise ValueError(
                 f"the branch must keep the shape {part_shape}, got {outputs}; a broadcast has another constant."
@@ -160,12 +176,12 @@ def _bound(module, shape, name, exact_up_to, per_output):
     constant = _selection_constant(module, shape)
     if constant is not None:
         return constant
-    return _affine_bound(module, shape, exact_up_to, per_output)
+    return _affine_bound(module, shape, options)
 
 
-def _affine_bound(module, shape, exact_up_to, per_output):
+def _affine_bound(module, shape, options):
     try:
-        return linear_upper_bound(module, shape, exact_up_to, per_output=per_output)
+        return linear_upper_bound(module, shape, options.exact_up_to, per_output=options.per_output)
     except ValueError as error:
         raise ValueError(
             f"no bound is known of this module: {error} Known are nn.Sequential, Residual, affine layers, the usual "
