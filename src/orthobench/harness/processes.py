@@ -24,5 +24,10 @@ def world_size():
     return int(os.environ["WORLD_SIZE"]) if launched else 1
 
 
+def rank():
+    """Return the number of this process among those that have met; 0 where it is alone."""
+    return torch.distributed.get_rank() if _is_initialised() else 0
+
+
 def _is_initialised():
     return torch.distributed.is_available() and torch.distributed.is_initialized()

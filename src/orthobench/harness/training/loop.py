@@ -5,6 +5,7 @@ import copy
 import torch
 import torch.distributed
 
+from ..processes import rank, world_size
 from ..seeds import random_states, set_random_states
 from ..status import Diverged, InvalidResult
 from . import guard, namespaces
@@ -129,7 +130,7 @@ class Trainer:
             share.backward()
             self.phases.end("backward")
             loss += share.detach()
-        if _world() > 1:
+        if world_size() > 1:
             self._sum_over_processes(loss)
             self.phases.end("backward")
         self._losses.append(loss)
@@ -233,7 +234,7 @@ class Trainer:
         It leaves no trace on the model or on random numbers. Not for compiled models, which may draw other random
         numbers, nor for several processes.
         """
-        if self._counted is None or _world() > 1 or self.done == self.task.steps:
+        if self._counted is None or world_size() > 1 or self.done == self.task.steps:
             return
         self._hide_weights()
         fresh = rebuild(self.task.make_model, self.seed, self.model, self.device)
@@ -291,7 +292,7 @@ class Trainer:
         inputs, targets = (each.to(self.device) for each in self.part[indices])
         if self.task.augment is not None:
             inputs = self.task.augment(inputs, self._augmentation)
-        share = slice(_rank(), None, _world())
+        share = slice(rank(), None, world_size())
         return inputs[share], targets[share]
 
     def _micro(self, examples):
@@ -327,15 +328,3 @@ class Trainer:
                     f"an optimizer changed its learning rate from {expected:g} to {found:g}: the shape of the schedule "
                     "belongs to the harness"
                 )
-
-
-def _world():
-    return torch.distributed.get_world_size() if _distributed() else 1
-
-
-def _rank():
-    return torch.distributed.get_rank() if _distributed() else 0
-
-
-def _distributed():
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
