@@ -205,8 +205,9 @@ LAYERS = {
     "optim": {"optim", "linalg"},
     "lipschitz": {"lipschitz", "linalg", "models"},
     "conformal": {"conformal", "lipschitz", "linalg", "models"},
+    "privacy": {"privacy", "lipschitz", "linalg", "models"},
     "report": {"report"},
-    "harness": {"harness", "linalg", "optim", "lipschitz", "conformal", "data", "models"},
+    "harness": {"harness", "linalg", "optim", "lipschitz", "conformal", "privacy", "data", "models"},
 }
 
 

@@ -146,8 +146,8 @@ def epsilon_lower_bound(canaries, guesses, right, delta, confidence=CONFIDENCE):
 def chance_of_guesses(canaries, guesses, right, epsilon, delta):
     """Bound the probability of that many right guesses or more, for an (epsilon, delta)-private run.
 
-    Theorem 5.2 of Steinke et al.: with X ~ Binomial(r, e^epsilon / (1 + e^epsilon)), for v right ones of r guesses about
-    m canaries, P[X >= v] + 2 m delta max_i P[v > X >= v - i] / i.
+    Theorem 5.2 of Steinke et al.: with X ~ Binomial(r, e^epsilon / (1 + e^epsilon)), for v right ones of r guesses
+    about m canaries, P[X >= v] + 2 m delta max_i P[v > X >= v - i] / i.
 
     Parameters
     ----------

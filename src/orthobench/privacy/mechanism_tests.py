@@ -22,8 +22,11 @@ LEVEL = 1e-6
 # Of differences between two private gradients with the same noise, as a share of the bound: rounding in float32.
 ROUNDING = 1e-3
 
-# An example on its own, and one that is added to others.
+# An example is tried on its own, and added to this many others.
 COMPANY = 8
+
+# Of a noise multiplier that is recorded without its last digits.
+RECORDED = 1e-6
 
 
 class Block(NamedTuple):
@@ -101,7 +104,8 @@ class Probe:
 
 def effective_multiplier(blocks):
     """Return the noise multiplier of all blocks together; blocks whose bound is 0 tell nothing, and need no noise."""
-    return combined([block.noise_multiplier for block in blocks if block.bound > 0] or [math.inf])
+    noisy = [block.noise_multiplier for block in blocks if block.bound > 0]
+    return combined(noisy) if noisy else math.inf
 
 
 # ----- noise -----
@@ -346,6 +350,41 @@ def batch_size_test(sizes, count, sampling_rate, level=LEVEL):
     return Finding("batch sizes", p > level / 2, p, what)
 
 
+# ----- the transcript -----
+
+
+def transcript_test(transcript, blocks, batches, sampling_rate):
+    """Test that a transcript holds a step for each batch, at the rate of the batches, and no more noise than there is.
+
+    Parameters
+    ----------
+    transcript : Transcript
+    blocks : sequence of Block
+        Of one step.
+    batches : int
+        That were drawn.
+    sampling_rate : float
+        At which.
+
+    Returns
+    -------
+    Finding
+        Its figure is the largest recorded noise multiplier over that of the blocks; or the share of the batches that
+        was recorded, if that isn't 1.
+    """
+    if transcript.steps != batches:
+        what = f"{transcript.steps} steps are recorded, and {batches} batches were drawn"
+        return Finding("transcript", False, transcript.steps / batches, what)
+    rates = {event.sampling_rate for event in transcript.events}
+    if rates != {sampling_rate}:
+        what = f"steps are recorded at the rates {sorted(rates)}, and batches were drawn at {sampling_rate:g}"
+        return Finding("transcript", False, min(rates) / sampling_rate, what)
+    recorded, claimed = max(event.noise_multiplier for event in transcript.events), effective_multiplier(blocks)
+    ratio = recorded / claimed
+    what = f"a noise multiplier of {recorded:.4g} is recorded, and the blocks of a step have {claimed:.4g} together"
+    return Finding("transcript", ratio <= 1 + RECORDED, ratio, what)
+
+
 # ----- a repeated canary -----
 
 
@@ -390,7 +429,10 @@ def canary_test(make, example, target, repetitions=500, level=LEVEL, device="cpu
     low = stats.beta.ppf(level / 2, true, repetitions - true + 1) if true else 0.0
     distance = max(0.0, float(stats.norm.ppf(low) - stats.norm.ppf(high)))
     ratio = distance / claimed if claimed else math.inf
-    what = f"an example is {distance:.3g} deviations away or more, where {claimed:.3g} is claimed ({repetitions} repetitions)"
+    what = (
+        f"an example is {distance:.3g} deviations away or more, where {claimed:.3g} is claimed "
+        f"({repetitions} repetitions)"
+    )
     return Finding("canary", ratio <= 1, ratio, what)
 
 

@@ -1,0 +1,15 @@
+"""SGD without any privacy, for reference."""
+
+from orthobench.harness.privacy import NonPrivate, PrivateSolver
+
+
+class Solver(PrivateSolver):
+    """Mini-batch SGD on Poisson batches, without clipping and without noise: it runs at epsilon=inf alone."""
+
+    name = "SGD"
+    parameters = {"learning_rate": [0.5]}
+    network = "unconstrained"
+    private = False
+
+    def mechanism(self, optimizer, model, plan):
+        return NonPrivate(optimizer, model, plan)
