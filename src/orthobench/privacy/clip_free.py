@@ -225,11 +225,13 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
             if self._versions.get(name) != parameter._version:
                 self.norms[name] = self._bounded(parameter_norm(name, parameter, self.projection.norm), parameter)
                 self._versions[name] = parameter._version
+        self.projection.workspace.release()
 
     def _project(self):
         norms = dict(self.norms)
         for name, parameter in self._trained.items():
             norms[name] = self._bounded(self._projected(name, parameter), parameter)
+        self.projection.workspace.release()
         self._since = 0
         self._note(norms)
 
@@ -242,7 +244,9 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         matrix = parameter.detach().flatten(1)
         bound = self.projection.project(name, matrix)
         if not bound < math.inf:
-            raise ValueError(f"{name} has entries that aren't finite: the training has diverged; lower the learning rate")
+            raise ValueError(
+                f"{name} has entries that aren't finite: the training has diverged; lower the learning rate"
+            )
         if matrix.data_ptr() != parameter.data_ptr():  # a copy, of a weight that isn't contiguous
             parameter.copy_(matrix.view(parameter.shape))
         return bound

@@ -177,5 +177,3 @@ def gradient_norm_bound(loss_constant, output_norm, loss_gradient_clip):
     if loss_gradient_clip is None:
         return constant
     return min(constant, check_number("loss_gradient_clip", loss_gradient_clip, 0, strict=True))
-
-

@@ -92,7 +92,9 @@ def private_convnet(seed, *, channels=1, size=8, outputs=10, width=16, stages=2,
         for _ in range(stages):
             layers += [RKOConv2d(before, after, kernel_size), MaxMin(), L2NormPooling(2)]
             before, after, size = after, 2 * after, size // 2
-        return nn.Sequential(*layers, nn.Flatten(), _head(before * size**2, check_integer("outputs", outputs, 1), zero_last))
+        return nn.Sequential(
+            *layers, nn.Flatten(), _head(before * size**2, check_integer("outputs", outputs, 1), zero_last)
+        )
 
 
 def _orthogonal(layer):

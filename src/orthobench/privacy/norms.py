@@ -103,14 +103,13 @@ def cholesky_norm(matrix, start=None, tolerance=1e-3, workspace=None):
     estimate = _power_estimate(product, product[:, :8].clone() if start is None else start)
     estimate = max(estimate, trace / len(product))  # the mean eigenvalue, should no vector have met the largest
     shifted = _buffer(workspace, "second", product)
-    factor = _buffer(workspace, "third", product)
     failed = torch.empty((), dtype=torch.int32, device=product.device)
     while True:
         square = estimate * (1 + tolerance)
         if not square < trace:
             return math.sqrt(trace) + _underflow(matrix)
         torch.neg(product, out=shifted).diagonal().add_(square)
-        torch.linalg.cholesky_ex(shifted, out=(factor, failed))
+        torch.linalg.cholesky_ex(shifted, out=(shifted, failed))
         if int(failed) == 0:
             return math.sqrt(square) + _underflow(matrix)
         tolerance *= 2
@@ -160,7 +159,10 @@ def random_start_norm(matrix, failure_probability, generator=None, iterations=32
 
 
 class Workspace:
-    """Square matrices that are used again from call to call: one of each name, size, type and device."""
+    """Square matrices that are used again from call to call, until they are released.
+
+    To be released after each step: what is held while a network runs would add to its peak of memory.
+    """
 
     def __init__(self):
         self._buffers = {}
@@ -172,11 +174,9 @@ class Workspace:
             self._buffers[key] = like.new_empty(size, size)
         return self._buffers[key]
 
-    def __deepcopy__(self, memo):
-        return Workspace()
-
-    def __getstate__(self):
-        return {"_buffers": {}}
+    def release(self):
+        """Give the memory back."""
+        self._buffers.clear()
 
 
 def _gram(matrix, workspace, name):

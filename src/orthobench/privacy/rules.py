@@ -199,7 +199,9 @@ def _why(module):
 
 def _linear(walk, module, shape, label):
     if module.bias is not None:
-        raise ValueError(f"{label} has a bias, whose norm nothing bounds: give bias=False, and NormBoundedBias after it")
+        raise ValueError(
+            f"{label} has a bias, whose norm nothing bounds: give bias=False, and NormBoundedBias after it"
+        )
     return Weight(*walk.parameter(module.weight, 1.0))
 
 
