@@ -13,6 +13,7 @@ from .quantile import at_least, check_alpha, conformal_threshold
 from .scores import check_logits
 
 NORMS = ("l2", "linf")
+_EXAMPLES_AT_ONCE = 256
 KINDS = ("worst_case", "marginal", "random_noise", "none")
 
 
@@ -183,9 +184,14 @@ class Predictor(ABC):
         """
         self._check_calibrated()
         check_examples(x)
+        sets = None
         with evaluating(self.model):
-            batches = x.split(self.batch_size) if len(x) else [x]
-            return torch.cat([at_least(self._prediction_scores(some, generator), self.threshold) for some in batches])
+            for start in range(0, max(len(x), 1), self.batch_size):
+                scores = self._prediction_scores(x[start : start + self.batch_size], generator)
+                if sets is None:
+                    sets = torch.empty(len(x), scores.shape[1], dtype=torch.bool, device=scores.device)
+                sets[start : start + self.batch_size] = at_least(scores, self.threshold)
+        return sets
 
     def prediction_scores(self, x, *, generator=None):
         """Return the scores (N, C) that `predict_sets` compares with the threshold.
@@ -272,7 +278,8 @@ def check_examples(x, y=None):
     if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.ndim < 2:
         got = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
         raise TypeError(f"inputs must be a floating-point tensor (N, ...), got {got}; convert them by .float().")
-    if not x.isfinite().all():
+    # In parts: the test makes several tensors of the size of what it looks at.
+    if not all(some.isfinite().all() for some in x.split(_EXAMPLES_AT_ONCE)):
         raise ValueError("inputs must be finite, got NaN or infinity; leave those examples out.")
     if y is None:
         return None

@@ -1,0 +1,111 @@
+"""What robust conformal prediction costs: Lipschitz sets over vanilla ones, and the time of CAS, in one run.
+
+``python -m orthobench.harness.conformal_speed`` prints it. Nothing else should run meanwhile.
+"""
+
+import argparse
+
+import torch
+from torch import nn
+
+from ..conformal import LAC, LipschitzConformal, Margin, SplitConformal
+from ..conformal.smoothing import CAS
+from ..models import lipschitz_mlp
+from .clock import Stopwatch, peak_memory_bytes, reset_peak_memory
+from .device import resolve_device
+from .speed import medians
+
+INPUTS, CLASSES = 10_000, 1_000
+CALIBRATION = 1_000
+ALPHA, RADIUS = 0.1, 0.25
+SCORES = {"sigmoid": LAC("sigmoid"), "softmax": LAC(), "margin": Margin()}
+
+# Of CAS: classes, noise samples, and pixels of the images, those of scikit-learn's digits.
+CAS_CLASSES, CAS_SAMPLES, CAS_SHAPE = 10, 256, (1, 8, 8)
+
+
+def prediction(device, repetitions, inputs=INPUTS, classes=CLASSES):
+    """Yield a line a score: the time and the memory of Lipschitz sets, over those of vanilla sets of the same logits.
+
+    The model is the identity, so that no forward pass is in the times. Memory is the peak above what was held before,
+    in boolean matrices of the size of the result.
+
+    Parameters
+    ----------
+    device : torch.device
+    repetitions : int
+    inputs, classes : int
+        Shape of the logits.
+
+    Yields
+    ------
+    str
+    """
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(inputs, classes, generator=generator).to(device)
+    labels = torch.randint(classes, (inputs,), generator=generator).to(device)
+    calibration = logits[:CALIBRATION], labels[:CALIBRATION]
+    for name, score in SCORES.items():
+        methods = {"vanilla": SplitConformal(score, ALPHA), "lipschitz": LipschitzConformal(score, ALPHA, RADIUS)}
+        runs = {}
+        for key, predictor in methods.items():
+            predictor.calibrate(nn.Identity(), *calibration)
+            runs[key] = lambda predictor=predictor: predictor.predict_sets(logits)
+        times = medians(runs, device, repetitions)
+        memory = {key: _peak(run, device) / (inputs * classes) for key, run in runs.items()}
+        yield (
+            f"{inputs} x {classes} logits, {name}: time of lip-rcp over vanilla "
+            f"{times['lipschitz'] / times['vanilla']:.2f}; peak memory in boolean matrices: "
+            f"lip-rcp {memory['lipschitz']:.2f}, vanilla {memory['vanilla']:.2f}"
+        )
+
+
+def cas(device, inputs=INPUTS, samples=CAS_SAMPLES):
+    """Return a line: the time that CAS takes to predict the sets of images, its forward passes included.
+
+    Parameters
+    ----------
+    device : torch.device
+    inputs, samples : int
+        Number of images; noisy copies of each.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(inputs, *CAS_SHAPE, generator=generator).to(device)
+    labels = torch.randint(CAS_CLASSES, (inputs,), generator=generator).to(device)
+    model = lipschitz_mlp(0, nn.Linear, nn.Linear, nn.ReLU, outputs=CAS_CLASSES).to(device)
+    predictor = CAS(LAC(bounded=True), ALPHA, RADIUS, sigma=RADIUS, samples=samples)
+    predictor.calibrate(model, images[:CALIBRATION], labels[:CALIBRATION], generator=generator)
+    stopwatch = Stopwatch(device)
+    stopwatch.start()
+    predictor.predict_sets(images, generator=generator)
+    stopwatch.stop()
+    return f"CAS, {inputs} inputs, N = {samples}, {CAS_CLASSES} classes: {stopwatch.elapsed_s:.1f} s"
+
+
+def _peak(run, device):
+    """Return the most bytes that a call holds above those before it."""
+    run()
+    reset_peak_memory(device)
+    before = peak_memory_bytes(device)
+    run()
+    return peak_memory_bytes(device) - before
+
+
+def main(argv=None):
+    """Print the report."""
+    parser = argparse.ArgumentParser(
+        prog="python -m orthobench.harness.conformal_speed", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--repetitions", type=int, default=9, help="alternating repetitions (default 9)")
+    parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    device = resolve_device()
+    print(f"device {device}, {torch.get_num_threads()} threads, torch {torch.__version__}", flush=True)
+    for line in prediction(device, arguments.repetitions):
+        print(line, flush=True)
+    print(cas(device), flush=True)
+
+
+if __name__ == "__main__":
+    main()
