@@ -65,7 +65,7 @@ class LipschitzConformal(SplitConformal):
         check_radius(radius)
         if not 0 <= rounding < math.inf:
             raise ValueError(f"rounding must be a finite number >= 0, got {rounding!r}; 0 claims exact scores.")
-        self.radius = float(radius)
+        self.radius, self.lipschitz_constant = float(radius), float(lipschitz_constant)
         slope = score.lipschitz(lipschitz_constant, bound) * check_scale(input_scale)
         self.inflation = slope * self.radius + 2 * float(rounding)
 

@@ -84,9 +84,12 @@ class Predictor(ABC):
     ----------
     threshold : float
         Of the calibration; None before it.
+    reusable_scores : bool
+        Whether scores of inputs stay what they are when another calibration of as many examples chooses the threshold.
     """
 
     norm = "l2"
+    reusable_scores = True
 
     def __init__(self, score, alpha, radius=0.0, *, batch_size=1024):
         check_radius(radius)

@@ -41,6 +41,8 @@ class BinCP(BudgetedPredictor):
     smallest count that doesn't refute it.
     """
 
+    reusable_scores = False  # the level is part of them
+
     def __init__(self, score, alpha, radius=0.0, *, sigma, samples=256, probability=0.8, failure=1e-3, batch_size=4096):
         super().__init__(score, alpha, radius, sigma=sigma, samples=samples, failure=failure, batch_size=batch_size)
         self.probability = check_share("probability", probability)

@@ -1,0 +1,17 @@
+"""Robust conformal prediction: a solver makes a predictor; all else is the harness's."""
+
+from .objective import ConformalObjective
+from .solver import ConformalSolver, make_score
+from .task import ATTACK, NETWORK, SPLITS, ConformalDataset, ConformalTask, Network
+
+__all__ = [
+    "ATTACK",
+    "NETWORK",
+    "SPLITS",
+    "ConformalDataset",
+    "ConformalObjective",
+    "ConformalSolver",
+    "ConformalTask",
+    "Network",
+    "make_score",
+]

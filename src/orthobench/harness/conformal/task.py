@@ -1,0 +1,180 @@
+"""What conformal predictors are compared on: networks, a pool of examples that is split many times, and the attack."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ...data.parts import Examples, Parts, check_disjoint
+from ...models.checks import check_integer
+from ..training import TaskDataset
+from .networks import FAMILIES, trained_network
+
+# Of an attack: starts for each input, and the most noise samples that it averages over at each step.
+RESTARTS, SAMPLES = 2, 32
+
+# The parameters that every data set of images has: of the splits, of the attack, of the networks.
+SPLITS = {"splits": [50], "calibration": [400], "evaluation": [200], "pool": [1000]}
+ATTACK = {"attack_steps": [40], "attacked": [1000]}
+NETWORK = {"architecture": ["dense"], "width": [128], "steps": [600]}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network.
+
+    Attributes
+    ----------
+    model : torch.nn.Module
+        On the CPU, in evaluation mode; a copy.
+    constant : float
+        An upper bound of its Lipschitz constant in the Euclidean norm, in the units of its inputs.
+    """
+
+    model: torch.nn.Module
+    constant: float
+
+
+@dataclass(frozen=True)
+class ConformalTask:
+    """Examples, networks and the radius of an attack.
+
+    Attributes
+    ----------
+    pool : Examples
+        That no network was trained on, without copies: calibration, evaluation and test examples are drawn from it.
+    classes : int
+    radius : float
+        Of the attack, in the Euclidean norm and the units of the inputs.
+    network : callable
+        ``network(family)`` returns a fresh `Network`.
+    families : tuple of str
+        Which there are.
+    splits, calibration, evaluation : int
+        Number of random splits; sizes of two of the three parts of each. The rest of the pool is the test part.
+    seed : int
+        Of the splits.
+    attack : dict or None
+        ``steps``, ``restarts``, ``examples`` (how many of the pool are attacked) and ``samples`` (of the noise, at
+        most, that an attack on a smoothed method averages over). None where inputs can't be attacked.
+    """
+
+    pool: Examples
+    classes: int
+    radius: float
+    network: Callable
+    families: tuple
+    splits: int
+    calibration: int
+    evaluation: int
+    seed: int
+    attack: dict | None
+
+    def __post_init__(self):
+        check_integer("splits", self.splits, 1)
+        check_integer("calibration", self.calibration, 1)
+        check_integer("evaluation", self.evaluation, 2)
+        if self.tests < 1:
+            raise ValueError(
+                f"a pool of {len(self.pool)} has no test example beside {self.calibration} for calibration and "
+                f"{self.evaluation} for evaluation: take fewer, or a larger pool"
+            )
+
+    @property
+    def tests(self):
+        """How many examples of each split are tested."""
+        return len(self.pool) - self.calibration - self.evaluation
+
+    @property
+    def shape(self):
+        """Shape of an input."""
+        return tuple(self.pool.inputs.shape[1:])
+
+    def parts(self, withheld=()):
+        """Yield the indices (calibration, evaluation, test) of each split.
+
+        Parameters
+        ----------
+        withheld : sequence of int
+            Indices that are in no part; calibration is shorter by their number.
+        """
+        kept = torch.ones(len(self.pool), dtype=torch.bool)
+        kept[list(withheld)] = False
+        places = kept.nonzero().flatten()
+        count = self.calibration - len(withheld)
+        for split in range(self.splits):
+            generator = torch.Generator().manual_seed(self.seed + split)
+            order = places[torch.randperm(len(places), generator=generator)]
+            yield order[:count], order[count : count + self.evaluation], order[count + self.evaluation :]
+
+    def for_solvers(self):
+        """Return what a solver is given: calibration examples and unlabelled test inputs, those of the first split."""
+        calibration, _, test = next(self.parts())
+        return SolverTask(
+            Examples(*self.pool[calibration]), self.pool.inputs[test].clone(), self.classes, self.radius, self.network,
+            self.families, self.attack is not None,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SolverTask:
+    """What a solver sees of a `ConformalTask`."""
+
+    calibration: Examples
+    test_inputs: torch.Tensor
+    classes: int
+    radius: float
+    network: Callable
+    families: tuple
+    images: bool
+
+
+def distinct(examples):
+    """Return examples without those whose input, byte for byte, came before."""
+    rows = examples.inputs.flatten(1).contiguous().numpy()
+    first = {}
+    for place, row in enumerate(rows):
+        first.setdefault(row.tobytes(), place)
+    return Examples(*examples[torch.tensor(sorted(first.values()), dtype=torch.int64)])
+
+
+class ConformalDataset(TaskDataset):
+    """A data set of images. A subclass has `SPLITS`, `ATTACK`, `NETWORK` and ``radius`` among its parameters.
+
+    Attributes
+    ----------
+    classes : int
+    batch_size : int
+        Of the training.
+    """
+
+    classes = 10
+    batch_size = 64
+
+    def examples(self):
+        """Return `Examples` to train on and `Examples` of the pool, with pixels in [0, 1]."""
+        raise NotImplementedError
+
+    def task(self, seed):
+        train, pool = self.examples()
+        for name, part in (("train", train), ("pool", pool)):
+            low, high = (float(bound) for bound in part.inputs.aminmax())
+            if not (low >= 0 and high <= 1):
+                raise ValueError(f"the pixels of {name} are in {low:g}..{high:g}: give them in 0..1, not standardised")
+        pool = distinct(pool)
+        pool = Examples(pool.inputs[: self.pool].clone(), pool.targets[: self.pool].clone())
+        _check_apart(train, pool)
+        options = {name: getattr(self, name) for name in NETWORK}
+
+        def network(family):
+            sizes = {"batch_size": self.batch_size, "sigma": self.radius, "seed": seed, **options}
+            return Network(*trained_network(family, train, self.classes, **sizes))
+
+        return ConformalTask(
+            pool, self.classes, self.radius, network, FAMILIES, self.splits, self.calibration, self.evaluation, seed,
+            {"steps": self.attack_steps, "restarts": RESTARTS, "examples": self.attacked, "samples": SAMPLES},
+        )  # fmt: skip
+
+
+def _check_apart(train, pool):
+    check_disjoint(Parts(train, Examples(train.inputs[:0], train.targets[:0]), pool))
