@@ -153,7 +153,7 @@ def test_wrong_arguments_are_refused(method, change, message):
         (lambda: BinCP(LAC(), 0.1, sigma=0.5, failure=0), "failure must be a finite number > 0, got 0"),
         (lambda: BinCP(LAC(), 0.1, sigma=0.5, probability=1.0), "probability must be strictly between 0 and 1"),
         (lambda: APRCP(LAC(), 0.1, inner_alpha=0.1), r"inner_alpha must be below alpha, 0\.1, got 0\.1"),
-        (lambda: APRCP(LAC(), 0.1, failure=0.06), "failure must be below"),
+        (lambda: APRCP(LAC(), 0.1, failure=0.06), r"failure must be below 0\.0526316 for outer_alpha=0\.0526316"),
         (
             lambda: RankTransform(LAC(), 0.1, torch.zeros(0)),
             r"hold_out must be a tensor \(m,\) with m >= 1, got \(0,\)",

@@ -126,6 +126,21 @@ def test_a_randomised_score_draws_from_the_same_generator():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_noisy_copies_of_several_inputs_are_scored_together():
+    model, (x, _) = Linear(), examples(200, seeded())
+    RSCP(LAC(bounded=True), 0.2, sigma=0.25, samples=64, batch_size=3200).attach(model).prediction_scores(x)
+    assert [len(each) for each in model.seen] == 4 * [3200]
+
+
+def test_no_graph_is_kept_where_the_inputs_need_no_gradient():
+    model = torch.nn.Linear(FEATURES, CLASSES).double()
+    x, y = examples(40, seeded())
+    for make in METHODS.values():
+        predictor = make(0.2, 0.1, sigma=0.5, samples=16).calibrate(model, x, y, generator=seeded())
+        if predictor.forward_passes_per_input > 1:
+            assert not predictor.true_class_score(x, y, generator=seeded()).requires_grad
+
+
 def test_every_copy_of_an_input_is_the_input_plus_sigma_times_its_noise():
     model, (x, _) = Linear(), examples(6, seeded())
     RCP1(LAC(), 0.2, sigma=0.25).attach(model).prediction_scores(x, generator=seeded(3))

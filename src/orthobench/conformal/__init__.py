@@ -1,25 +1,33 @@
 """Conformal prediction of any torch model, with sets that keep their coverage under attack."""
 
+from .aprcp import APRCP
 from .coverage_bounds import CoverageBounds, coverage_bounds, vanilla_coverage_bounds
 from .lipschitz import LipschitzConformal
 from .predictor import Claim, Predictor
 from .quantile import conformal_rank, conformal_threshold
 from .scores import APS, LAC, RAPS, Margin, MaxRatio, Score
+from .smoothing import CAS, RCP1, RSCP, BinCP, RSCPPlus
 from .split import SplitConformal
 from .verified import VRCPC, VRCPI
 
 __all__ = [
+    "APRCP",
     "APS",
+    "CAS",
     "LAC",
     "RAPS",
+    "RCP1",
+    "RSCP",
     "VRCPC",
     "VRCPI",
+    "BinCP",
     "Claim",
     "CoverageBounds",
     "LipschitzConformal",
     "Margin",
     "MaxRatio",
     "Predictor",
+    "RSCPPlus",
     "Score",
     "SplitConformal",
     "conformal_rank",

@@ -63,7 +63,7 @@ class APRCP(Predictor):
                 f"inner_alpha must be below alpha, {self.alpha:g}, got {inner_alpha!r}; alpha / 2 is the default."
             )
         self.outer_alpha = 1 - (1 - self.alpha) / (1 - self.inner_alpha)
-        self.failure = check_failure("failure", failure, self.outer_alpha)
+        self.failure = check_failure("failure", failure, self.outer_alpha, whose="outer_alpha")
 
     @property
     def claim(self):
@@ -88,7 +88,7 @@ class APRCP(Predictor):
             return low if rank else torch.full_like(low, -math.inf)
 
         return reduce_over_noise(
-            noisy_scorer(self),
+            noisy_scorer(self, x),
             lambda some, samples, drawn_by: uniform_in_ball(some, samples, drawn_by, self.radius),
             x,
             y,

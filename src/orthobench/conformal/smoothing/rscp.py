@@ -107,7 +107,7 @@ class RSCPPlus(_SmoothedMean):
         samples=256,
         failure=1e-3,
         transform=False,
-        hold_out=0.1,
+        hold_out=0.2,
         temperature=1 / 400,
         batch_size=4096,
     ):

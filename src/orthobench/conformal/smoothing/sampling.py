@@ -63,12 +63,13 @@ def uniform_in_ball(x, samples, generator, radius=1.0):
     return points.unflatten(2, x.shape[1:]).to(x.dtype)
 
 
-def noisy_scorer(predictor):
+def noisy_scorer(predictor, x):
     """Return ``scores_of(inputs, generator)`` of a predictor's score and model.
 
-    The model is in eval mode, and gradients are as they are now, also when the backward pass computes scores again.
+    The model is in eval mode also when the backward pass computes scores again. No graph is kept for its parameters
+    alone: there is one if gradients are on, and the inputs x need one.
     """
-    differentiable = torch.is_grad_enabled()
+    differentiable = torch.is_grad_enabled() and x.requires_grad
 
     def scores_of(inputs, generator):
         with evaluating(predictor.model), torch.set_grad_enabled(differentiable):

@@ -59,7 +59,7 @@ class SmoothedPredictor(Predictor):
     def _over_noise(self, x, generator, reduce, *labels, samples=None):
         """Return ``reduce(scores, *labels)`` of the scores (b, samples, C) of each batch of inputs."""
         return reduce_over_noise(
-            noisy_scorer(self),
+            noisy_scorer(self, x),
             lambda some, samples, drawn_by: gaussian_noise(some, samples, drawn_by).mul_(self.sigma),
             x,
             *labels,
@@ -106,13 +106,13 @@ class BudgetedPredictor(SmoothedPredictor):
         return share_of_failure(self.failure, self.points, classes)
 
 
-def check_failure(name, failure, alpha, times=1):
+def check_failure(name, failure, alpha, times=1, whose="alpha"):
     """Return a probability of failure above 0 that leaves something of alpha when it is taken off `times` times."""
     check_positive(name, failure, "0.001 is the default")
     if times * failure >= alpha:
         raise ValueError(
-            f"{name} must be below {alpha / times:g} for alpha={alpha:g}, got {failure!r}: {times} times it is what "
-            "the noise may cost of alpha; give a smaller one."
+            f"{name} must be below {alpha / times:g} for {whose}={alpha:g}, got {failure!r}: {times} times it is what "
+            f"the noise may cost of {whose}; give a smaller one."
         )
     return float(failure)
 
@@ -137,9 +137,10 @@ def mean_with_bernstein(scores, delta):
 
     The gradient is that of the mean.
     """
-    scores = scores.double()
-    variance = scores.detach().var(1)
-    return scores.mean(1) + bernstein_radius(variance, scores.shape[1], delta)
+    scores, samples = scores.double(), scores.shape[1]
+    means = scores.mean(1)
+    variance = (scores - means.unsqueeze(1)).detach().square().sum(1) / (samples - 1)  # var warns where b is 0
+    return means + bernstein_radius(variance, samples, delta)
 
 
 def of_labels(scores, y):
