@@ -44,9 +44,9 @@ class LipschitzConformal(SplitConformal):
 
     Notes
     -----
-    lip-rcp: Massena, Andeol, Boissin, Friedrich, Mamalet, Serrurier and Gerchinovitz, "Efficient robust conformal
-    prediction via Lipschitz-bounded networks", ICML 2025. With the logit as score ("sigmoid") the set is
-    {y: f_y(x) + L r >= the k-th smallest true-class logit}, whatever temperature and bias the paper's score has.
+    lip-rcp: Massena et al., "Efficient robust conformal prediction via Lipschitz-bounded networks", ICML 2025. With the
+    logit as score ("sigmoid") the set is {y: f_y(x) + L r >= the k-th smallest true-class logit}, whatever temperature
+    and bias the paper's score has.
     """
 
     def __init__(

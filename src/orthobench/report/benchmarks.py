@@ -34,6 +34,20 @@ METRICS = {
     "lipschitz_upper": Metric("certified upper bound of the Lipschitz constant"),
     "inference_time_ms": Metric("inference time per image (ms)"),
     "parameters": Metric("trained parameters", counted=True),
+    "set_size": Metric("mean size of the sets, clean", scale="linear"),
+    "set_size_attacked": Metric("mean size of the sets under attack", scale="linear"),
+    "coverage": Metric("coverage, clean", HIGHER, "linear"),
+    "coverage_attacked": Metric("coverage under attack", HIGHER, "linear"),
+    "coverage_noise": Metric("coverage under random noise", HIGHER, "linear"),
+    "coverage_lower": Metric("certified lower bound of the coverage under attack", HIGHER, "linear"),
+    "coverage_upper": Metric("certified upper bound of the coverage under attack", scale="linear"),
+    "worst_class_coverage": Metric("coverage of the worst class, clean", HIGHER, "linear"),
+    "empty_share": Metric("share of empty sets", scale="linear"),
+    "singleton_share": Metric("share of sets of one class", HIGHER, "linear"),
+    "full_share": Metric("share of full sets", scale="linear"),
+    "forward_passes": Metric("forward passes an input", counted=True),
+    "calibration_time_s": Metric("calibration time per example (s)"),
+    "prediction_time_s": Metric("prediction time per input (s)"),
     "relative_error": Metric("relative error"),
     "orthogonality_error": Metric("orthogonality error"),
     "lmo_gap": Metric("LMO gap"),
@@ -159,7 +173,41 @@ ROBUSTNESS = Benchmark(
     tuned_by="error",
 )
 
-BENCHMARKS = {benchmark.folder: benchmark for benchmark in (ORTHOGONALISATION, TRAINING, ROBUSTNESS)}
+CONFORMAL = Benchmark(
+    folder="benchmark_rcp",
+    baseline="CAS",
+    leaderboards=(
+        "set_size",
+        "set_size_attacked",
+        "coverage",
+        "coverage_attacked",
+        "worst_class_coverage",
+        "empty_share",
+        "singleton_share",
+        "full_share",
+        "forward_passes",
+        "prediction_time_s",
+        "calibration_time_s",
+        "peak_memory_bytes",
+        "coverage_lower",
+        "coverage_upper",
+        "coverage_noise",
+        "value",
+    ),
+    claims=(
+        "set_size",
+        "set_size_attacked",
+        "coverage_attacked",
+        "coverage_lower",
+        "forward_passes",
+        "prediction_time_s",
+        "calibration_time_s",
+        "peak_memory_bytes",
+    ),
+    evidence={},
+)
+
+BENCHMARKS = {benchmark.folder: benchmark for benchmark in (ORTHOGONALISATION, TRAINING, ROBUSTNESS, CONFORMAL)}
 
 
 def recognise(frame):

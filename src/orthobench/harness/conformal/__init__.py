@@ -2,7 +2,7 @@
 
 from .objective import ConformalObjective
 from .solver import ConformalSolver, make_score
-from .task import ATTACK, NETWORK, SPLITS, ConformalDataset, ConformalTask, Network
+from .task import ATTACK, NETWORK, SPLITS, ConformalDataset, ConformalTask, LogitsDataset, Network
 
 __all__ = [
     "ATTACK",
@@ -12,6 +12,7 @@ __all__ = [
     "ConformalObjective",
     "ConformalSolver",
     "ConformalTask",
+    "LogitsDataset",
     "Network",
     "make_score",
 ]

@@ -75,6 +75,7 @@ class ConformalObjective(Objective):
             "worst_class_coverage": worst_class_coverage(clean, task.pool.targets),
             "coverage_band_low": low,
             "coverage_band_high": high,
+            "claimed_alpha": claim.alpha,
             "claimed_radius": claim.radius,
             "claimed_kind": claim.kind,
             "network_constant": network.constant,

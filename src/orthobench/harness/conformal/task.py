@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 
 from ...data.parts import Examples, Parts, check_disjoint
@@ -174,6 +176,47 @@ class ConformalDataset(TaskDataset):
             pool, self.classes, self.radius, network, FAMILIES, self.splits, self.calibration, self.evaluation, seed,
             {"steps": self.attack_steps, "restarts": RESTARTS, "examples": self.attacked, "samples": SAMPLES},
         )  # fmt: skip
+
+
+class LogitsDataset(TaskDataset):
+    """Logits of a network that was run before, from a file that the user gives: for predictors of one forward pass.
+
+    A subclass has `SPLITS`, ``radius``, ``file`` and ``lipschitz_constant`` among its parameters: the constant is that
+    of the network as a function of the images, so that the radius is one of images. There is nothing to attack.
+    """
+
+    def task(self, seed):
+        logits, labels = load_logits(self.file)
+        pool = distinct(Examples(logits, labels))
+        pool = Examples(pool.inputs[: self.pool].clone(), pool.targets[: self.pool].clone())
+
+        def network(family):
+            return Network(torch.nn.Identity(), float(self.lipschitz_constant))
+
+        sizes = self.splits, self.calibration, self.evaluation, seed
+        return ConformalTask(pool, logits.shape[1], self.radius, network, ("lipschitz",), *sizes, attack=None)
+
+
+def load_logits(file):
+    """Return the logits (n, C), float32, and the labels (n,), int64, of a NumPy archive (.npz) with these two arrays.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it holds something else.
+    """
+    if not file or not Path(file).expanduser().is_file():
+        raise FileNotFoundError(f"file={file!r}: give the path of an .npz with the arrays `logits` and `labels`")
+    with np.load(Path(file).expanduser(), allow_pickle=False) as archive:
+        missing = {"logits", "labels"} - set(archive.files)
+        if missing:
+            raise ValueError(f"{file} has no array {' and no '.join(sorted(missing))}: it has {archive.files}")
+        logits, labels = (torch.from_numpy(archive[name]) for name in ("logits", "labels"))
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(
+            f"{file} has logits {tuple(logits.shape)} and labels {tuple(labels.shape)}: expected (n, C), (n,)"
+        )
+    return logits.float(), labels.long()
 
 
 def _check_apart(train, pool):
