@@ -71,5 +71,5 @@ def test_noise_must_be_positive_and_finite(value):
 
 
 def test_an_unknown_allocation_is_refused():
-    with pytest.raises(ValueError, match="'equal'.*per_layer"):
+    with pytest.raises(ValueError, match=r"'equal'.*per_layer"):
         noise_stds(BOUNDS, SIZES, 1.0, "equal")

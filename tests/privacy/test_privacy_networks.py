@@ -52,7 +52,7 @@ def test_a_convolution_is_that_of_its_divided_kernel():
 
 @pytest.mark.parametrize("make", [lambda: RKOConv2d(1, 1, 2), lambda: RKOConv2d(1, 1, 3, padding_mode="reflect")])
 def test_convolutions_without_a_bound_are_refused(make):
-    with pytest.raises(ValueError, match="kernel_size is 2|padding_mode is 'reflect'"):
+    with pytest.raises(ValueError, match=r"kernel_size is 2|padding_mode is 'reflect'"):
         make()
 
 

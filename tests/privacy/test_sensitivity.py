@@ -190,7 +190,7 @@ def test_a_residual_branch_adds_to_both_directions():
     assert bounds["2.weight"] == pytest.approx(2, rel=1e-9)
 
 
-@pytest.mark.parametrize("width", [64, 1024])
+@pytest.mark.parametrize("width", [64, 512])
 def test_rounding_in_float32_is_a_small_part_of_the_slack(width):
     model = private_mlp(0, features=width, widths=(width, width), outputs=10, zero_last=False)
     exact = copy.deepcopy(model).double()
@@ -212,7 +212,7 @@ REFUSED = {
     "a bias": (nn.Sequential(nn.Linear(4, 4)), "0.*bias=False.*NormBoundedBias"),
     "dropout": (nn.Sequential(linear(4, 4), nn.Dropout(0.5)), "1.*Dropout.*leave it out"),
     "torch's convolution": (nn.Sequential(nn.Conv2d(1, 1, 3)), "0.*Conv2d.*RKOConv2d"),
-    "torch's norm pooling": (nn.Sequential(nn.LPPool2d(2, 2)), "0.*LPPool2d.*L2NormPooling"),
+    "torch's norm pooling": (nn.Sequential(linear(4, 4), nn.LPPool2d(2, 2)), "1.*LPPool2d.*L2NormPooling"),
     "sigmoid": (nn.Sequential(linear(4, 4), nn.Sequential(nn.Sigmoid())), "1.0.*Sigmoid.*no rule"),
     "a parametrised layer": (nn.Sequential(make_layer("bjorck", 4, 4)), "0.*parametrised"),
     "flattened examples": (nn.Sequential(nn.Flatten(0), linear(4, 4)), "start_dim.*0"),

@@ -71,8 +71,8 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
 
     Notes
     -----
-    Noise comes from a pseudo-random generator, in floating-point numbers: it stands for exact Gaussian noise as in other
-    libraries. A parameter without gradient gets noise all the same. Weights that are changed between steps, as
+    Noise comes from a pseudo-random generator, in floating-point numbers, and stands for exact Gaussian noise, as in
+    other libraries. A parameter without gradient gets noise all the same. Weights that are changed between steps, as
     `load_state_dict` does, are measured again before the next one; a write through ``.data`` goes unseen.
 
     Examples

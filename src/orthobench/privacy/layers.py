@@ -1,4 +1,4 @@
-"""Layers whose gradients are bounded by the norms of their inputs and outputs' gradients: for training without clipping.
+"""Layers for training without clipping: their gradients are bounded by norms of their inputs and of what flows back.
 
 Each has a rule in `orthobench.privacy.rules`. Their parameters are free ones, held to a norm of at most 1 by a
 projection after each step: a parametrisation such as that of an orthogonal layer would put its own Jacobian, which

@@ -72,8 +72,9 @@ def _largest_residual(radius, margin, classes):
         centres = starts + width / 2
         values = _residual(centres, radius, margin, classes)
         allowance = radius * width / 4  # half a width, times the radius, times 1/2, the norm of softmax's Jacobian
-        if allowance < 1e-6:
-            return float(values.max()) + allowance
+        # Once it is near sqrt(2), which is above all, nothing is gained; and flat maxima aren't divided for ever.
+        if allowance < 1e-6 or values.max() > math.sqrt(2) - 1e-6 or len(values) > 2**17:
+            return min(math.sqrt(2), float(values.max()) + allowance)
         kept = starts[values + allowance >= values.max()]
         starts, width = (kept[:, None] + width / 8 * np.arange(8)).ravel(), width / 8
 
@@ -132,9 +133,10 @@ def clip_loss_gradient(outputs, maximum):
 
 
 def private_loss(loss, outputs, targets, expected_batch_size, loss_gradient_clip=None):
-    """Compute the sum of the examples' losses over the *expected* batch size, with gradients clipped example by example.
+    """Compute the sum of the examples' losses over the *expected* batch size, each one's gradient clipped.
 
-    Dividing by the size that was drawn would make every example's share depend on whether the others are there.
+    Dividing by the size that was drawn would make every example's share depend on whether the others are there. The
+    result must not be scaled: gradients are clipped on their way back, for a loss that starts at 1.
 
     Parameters
     ----------

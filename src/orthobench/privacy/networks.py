@@ -1,5 +1,7 @@
 """The networks that are trained without clipping: dense ones and a small convolutional one, as factories."""
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -47,7 +49,7 @@ def private_mlp(seed, *, features=64, outputs=10, widths=(64,), zero_last=True):
         check_multiple("widths", sizes[-1], 2)
     with seeded(seed):
         layers = [nn.Flatten()]
-        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        for before, after in itertools.pairwise(sizes):
             layers += [_orthogonal(nn.Linear(before, after, bias=False)), MaxMin()]
         return nn.Sequential(*layers, _head(sizes[-1], outputs, zero_last))
 

@@ -55,6 +55,7 @@ def gelfand_norm(matrix, squarings=6, workspace=None):
     -------
     float
     """
+    matrix = _in_range(matrix)
     power = _gram(matrix, workspace, "first")
     other = _buffer(workspace, "second", power)
     logarithm, share = 0.0, 0.5
@@ -96,11 +97,12 @@ def cholesky_norm(matrix, start=None, tolerance=1e-3, workspace=None):
     float
         At most about (1 + tolerance) sigma, once the vectors have converged.
     """
+    matrix = _in_range(matrix)
     product = _gram(matrix, workspace, "first")
     trace = float(product.diagonal().sum())
     if not 0 < trace < math.inf:
         return _underflow(matrix) if trace == 0 else math.nan
-    estimate = _power_estimate(product, product[:, :8].clone() if start is None else start)
+    estimate = _power_estimate(product, product[:, :8].clone() if start is None else start.to(product.dtype))
     estimate = max(estimate, trace / len(product))  # the mean eigenvalue, should no vector have met the largest
     shifted = _buffer(workspace, "second", product)
     failed = torch.empty((), dtype=torch.int32, device=product.device)
@@ -143,6 +145,7 @@ def random_start_norm(matrix, failure_probability, generator=None, iterations=32
     ----------
     Dixon (1983), Estimating extremal eigenvalues and condition numbers of matrices, for one vector.
     """
+    matrix = _in_range(matrix)
     short = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
     x = torch.randn(len(short), vectors, generator=generator, dtype=matrix.dtype, device=matrix.device)
     logarithm = 0.0
@@ -177,6 +180,11 @@ class Workspace:
     def release(self):
         """Give the memory back."""
         self._buffers.clear()
+
+
+def _in_range(matrix):
+    """Return the matrix, in float64 where fourth powers of its norm would leave float32."""
+    return matrix if 1e-9 < float(torch.linalg.matrix_norm(matrix)) < 1e9 else matrix.double()
 
 
 def _gram(matrix, workspace, name):
