@@ -61,7 +61,7 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
     values = last_values(by_solver)
     counted = METRICS[metric].counted
     ranks = rank_with_ties(to_rank(values, metric), counted=counted)
-    differences = _differences(values, find_baseline(by_solver, baseline), counted)
+    compared = differences(values, find_baseline(by_solver, baseline), counted)
 
     rows = []
     for solver, own in by_solver.items():
@@ -78,7 +78,7 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
                 mean=mean.estimate if mean else np.nan,
                 low=mean.low if mean else np.nan,
                 high=mean.high if mean else np.nan,
-                difference=differences.get(solver),
+                difference=compared.get(solver),
                 time=float(np.median(times)) if times else np.nan,
                 time_low=float(min(times)) if times else np.nan,
                 time_high=float(max(times)) if times else np.nan,
@@ -118,7 +118,8 @@ def find_baseline(solvers, baseline):
     return matches[0] if len(matches) == 1 else None
 
 
-def _differences(values, baseline, counted):
+def differences(values, baseline, counted):
+    """Map each other solver to its paired difference to the baseline, with Holm-adjusted p; none without a baseline."""
     if baseline is None:
         return {}
     compared = {s: paired_comparison(values[s], values[baseline], counted=counted) for s in values if s != baseline}

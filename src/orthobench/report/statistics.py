@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 LEVEL = 0.95
 MIN_SEEDS = 8  # two solvers are never called different on fewer common seeds
@@ -64,11 +64,11 @@ class Rank:
 
 def _finite(values):
     series = pd.Series(values, dtype=float)
+    if np.isfinite(series.to_numpy()).all():
+        return series
     bad = series[~np.isfinite(series)]
-    if len(bad):
-        named = ", ".join(f"{key}: {value}" for key, value in bad.items())
-        raise ValueError(f"{len(bad)} of {len(series)} values are not finite ({named}); drop the failed cells first.")
-    return series
+    named = ", ".join(f"{key}: {value}" for key, value in bad.items())
+    raise ValueError(f"{len(bad)} of {len(series)} values are not finite ({named}); drop the failed cells first.")
 
 
 def _array(values):
@@ -94,8 +94,14 @@ def interval(values, level=LEVEL):
         return Interval(float(x[0]), np.nan, np.nan, 1)
     if np.ptp(x) == 0:  # exact: the mean of equal values may differ from them in the last bit
         return Interval(float(x[0]), float(x[0]), float(x[0]), len(x))
-    half = stats.t.ppf((1 + level) / 2, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+    half = _quantile(level, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
     return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x))
+
+
+@functools.cache
+def _quantile(level, freedom):
+    """Return the half-width of Student's two-sided interval, in standard errors."""
+    return stats.t.ppf((1 + level) / 2, freedom)
 
 
 def median_interval(values, level=LEVEL):
@@ -174,9 +180,12 @@ def paired_comparison(a, b, level=LEVEL, counted=False):
     for series in (a, b):
         if not series.index.is_unique:
             raise ValueError(f"Seeds occur twice: {sorted(set(series.index[series.index.duplicated()]))}.")
-    seeds = a.index.intersection(b.index).sort_values()
-    a, b = a.loc[seeds].to_numpy(), b.loc[seeds].to_numpy()
-    n = len(seeds)
+    if a.index.equals(b.index):  # by far the most frequent case
+        a, b = a.to_numpy(), b.to_numpy()
+    else:
+        seeds = a.index.intersection(b.index).sort_values()
+        a, b = a.loc[seeds].to_numpy(), b.loc[seeds].to_numpy()
+    n = len(a)
     if n == 0:
         return Comparison(np.nan, np.nan, np.nan, np.nan, 0)
 
@@ -190,7 +199,7 @@ def paired_comparison(a, b, level=LEVEL, counted=False):
     elif np.ptp(d) == 0:
         p = 1.0 if d[0] == 0 else 0.0 if counted else 2.0 ** (1 - n)
     else:
-        p = float(2 * stats.t.sf(abs(mean.estimate) / (d.std(ddof=1) / np.sqrt(n)), n - 1))
+        p = float(2 * special.stdtr(n - 1, -abs(mean.estimate) / (d.std(ddof=1) / np.sqrt(n))))
     return Comparison(mean.estimate, mean.low, mean.high, p, n)
 
 

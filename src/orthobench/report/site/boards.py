@@ -1,0 +1,157 @@
+"""Leaderboards, rank overviews and paired differences of a result, as pages show them."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from orthobench.report import leaderboard as boards
+from orthobench.report.benchmarks import HIGHER, METRICS
+from orthobench.report.names import parameters, short_names, short_solvers
+from orthobench.report.site.results import Result
+from orthobench.report.site.tables import Table, Td, number
+
+COLUMNS = (*boards.COLUMNS, "first message")
+FILTERS = ("failures",)
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboards of one setting: rows by metric, the metric that is shown first among them."""
+
+    result: Result
+    setting: object
+    rows: dict  # list of leaderboard.Row by metric
+    first: str
+
+    @property
+    def metrics(self):
+        """The metrics, in the benchmark's order."""
+        return list(self.rows)
+
+
+def boards_of(result):
+    """Return the `Board` of each setting of a result.
+
+    Where figures are not final (those of the tuning part), only the metric that is shown first has one.
+    """
+    return [_board(result, setting) for setting in result.settings]
+
+
+def _board(result, setting):
+    frame, benchmark = result.rows(setting), result.benchmark
+    first = benchmark.metric_for(parameters(setting.objective))
+    metrics = list(benchmark.leaderboards) if result.is_evidence(setting.objective) else [first]
+    metrics = [each for each in metrics if _has_values(frame, each) and each != "value"]
+    if first not in metrics:
+        first = metrics[0] if metrics else "value"
+        metrics = metrics or ["value"]
+    rows = {
+        metric: boards.leaderboard(frame, setting.dataset, setting.objective, metric, benchmark.baseline)
+        for metric in metrics
+    }
+    return Board(result, setting, rows, first)
+
+
+def _has_values(frame, metric):
+    column = f"objective_{metric}"
+    return column in frame and bool(frame[column].notna().any())
+
+
+def board_table(board, metric, key, solver_href, rows_href):
+    """Return the leaderboard of a metric as a `Table`.
+
+    Parameters
+    ----------
+    solver_href, rows_href : callable
+        Of a solver's name: the addresses of its page, and of its rows.
+    """
+    rows = board.rows[metric]
+    names = short_solvers([row.solver for row in rows])
+    cells = [_cells(place, row, names, solver_href, rows_href) for place, row in enumerate(rows)]
+    caption = boards.protocol(rows, metric, board.result.benchmark.baseline)
+    return Table(key, caption, COLUMNS, tuple(cells), FILTERS)
+
+
+def _cells(place, row, names, solver_href, rows_href):
+    rank, solver, n, failures, mean, interval, difference, time, spread = boards.format_row(row)
+    failed = "failed" if row.failures else None
+    compared = row.difference.difference if row.difference is not None and row.difference.n else np.nan
+    return (
+        Td(rank, float(place), mark=failed),
+        Td(names[solver], href=solver_href(solver)),
+        Td(n, float(row.n), href=rows_href(solver)),
+        Td(failures or "none", float(row.failures.total()), mark=failed),
+        number(mean, row.mean),
+        number(interval, row.low),
+        number(difference, compared),
+        number(time, row.time),
+        number(spread, row.time_low),
+        Td(row.note, mark=failed),
+    )
+
+
+def overview_table(result, own_boards, key, solver_href, board_href):
+    """Return the ranks of each solver on every setting whose figures are final, by the metric that is shown first.
+
+    None if there are fewer than two such settings.
+    """
+    shown = [each for each in own_boards if result.is_evidence(each.setting.objective)]
+    by_metric = {}
+    for each in shown:
+        by_metric.setdefault(each.first, []).append(each)
+    tables = []
+    for metric, group in by_metric.items():
+        solvers = list(dict.fromkeys(row.solver for each in group for row in each.rows[metric]))
+        names, datasets = short_solvers(solvers), short_names(dict.fromkeys(each.setting.dataset for each in group))
+        ranks = [{row.solver: row for row in each.rows[metric]} for each in group]
+        solvers.sort(key=functools.partial(_middle_rank, ranks))
+        rows = tuple(
+            (Td(names[solver], href=solver_href(solver)), *(_rank(own.get(solver), each, board_href)
+                                                           for own, each in zip(ranks, group, strict=True)))
+            for solver in solvers
+        )  # fmt: skip
+        several = len({each.setting.objective for each in group}) > 1
+        columns = ("solver", *(_column(each, datasets, several) for each in group))
+        label = METRICS[metric]
+        caption = (
+            f"Rank by {label.label} ({label.better} is better) on each data set. A range is a tie: seeds can't tell "
+            "the solvers in it apart. †: failed cells. A dash: not run, or skipped. Each rank leads to its figures."
+        )
+        tables.append(Table(f"{key}-{metric}", caption, columns, rows))
+    return tables
+
+
+def _column(board, datasets, several):
+    name = datasets[board.setting.dataset]
+    return f"{name} | {board.setting.objective}" if several else name
+
+
+def _rank(row, board, board_href):
+    if row is None:
+        return Td("–")  # noqa: RUF001
+    return Td(row.rank, _best(row), href=board_href(board), mark="failed" if row.failures else None)
+
+
+def _best(row):
+    digits = row.rank.partition("-")[0].rstrip("†")
+    return float(digits) if digits.isdecimal() else None
+
+
+def _middle_rank(ranks, solver):
+    """Order solvers by their middle rank; those that were run on fewer settings come after those with as good ones."""
+    found = [_best(own[solver]) for own in ranks if solver in own]
+    good = [each for each in found if each is not None]
+    return (float(np.median(good)) if good else np.inf, -len(good), solver)
+
+
+def differences(board, metric):
+    """Return the function that compares a board's solvers with one of them: `statistics.Comparison` by solver."""
+    frame = board.result.rows(board.setting)
+    values = boards.last_values(boards.cells_by_solver(frame, board.setting.dataset, board.setting.objective, metric))
+    return lambda baseline: boards.differences(values, baseline, METRICS[metric].counted)
+
+
+def direction(metric):
+    """Say which side of 0 is better."""
+    return "right" if METRICS[metric].better == HIGHER else "left"

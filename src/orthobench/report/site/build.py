@@ -1,0 +1,116 @@
+"""The site as a whole: which pages there are, what is on each, and how they are written."""
+
+import json
+import shutil
+import subprocess
+from importlib import resources
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from orthobench.report.names import short_names
+from orthobench.report.site import cards, pages, vendor
+from orthobench.report.site.documents import REPOSITORY, Documents, find_root
+from orthobench.report.site.results import Problem, read_results
+from orthobench.report.site.verdicts import judge
+
+MARKER = "orthobench-site"  # a file that tells our folders from others'
+
+
+def render(results, address=REPOSITORY):
+    """Return the site's files but for the scripts of others, from the folder of the results alone.
+
+    Parameters
+    ----------
+    results : str or pathlib.Path
+        The folder that holds ``<benchmark>/<machine>/<name>.parquet``.
+    address : str
+        Where the repository is published, for links to its code.
+
+    Returns
+    -------
+    files : dict
+        Content, as bytes, by path relative to the site.
+    problems : list of Problem
+        What makes rows untrustworthy, and was left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    """
+    found, problems = read_results(results)
+    documents = Documents(find_root(results), address)
+    judged, unread = judge(documents, found)
+    problems += [Problem(*each.split(": ", 1)) for each in unread]
+    files = {MARKER: b"", **_static()}
+    site = pages.Site(documents, found, judged, problems, _revision(documents.root))
+    environment = _environment()
+    for page in pages.pages(site):
+        depth = page.path.count("/")
+        template = environment.get_template(f"{page.template}.html")
+        html = template.render(page.context, site=site, root="../" * depth, scripts=page.scripts, title=page.title)
+        files[page.path] = html.encode()
+    for path, (key, value) in pages.data(site).items():
+        told = json.dumps(value, separators=(",", ":"), allow_nan=False)
+        files[path] = f"orthobench.receive({json.dumps(key)},{told});\n".encode()
+    for name, machines in site.benchmarks.items():
+        files[f"assets/{name}.svg"] = cards.picture(site, machines)
+    for path, content in pages.downloads(site, Path(results)):
+        files[path] = content
+    return files, problems
+
+
+def build(results, out, address=REPOSITORY):
+    """Write the site to a folder, whose earlier content it replaces.
+
+    Returns
+    -------
+    list of Problem
+        As `render` does.
+
+    Raises
+    ------
+    FileNotFoundError, RuntimeError
+        As `render` and `vendor.vendored` do.
+    FileExistsError
+        If the folder holds something else than an earlier site.
+    """
+    out = Path(out)
+    if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
+        raise FileExistsError(f"{out}: not empty, and no site of ours: give --out a new folder, or an earlier site.")
+    scripts = {f"assets/{each.name}": vendor.vendored(each) for each in vendor.SCRIPTS}
+    files, problems = render(results, address)
+    if out.exists():
+        shutil.rmtree(out)
+    for path, content in sorted({**files, **scripts}.items()):
+        target = out / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    return problems
+
+
+def _static():
+    folder = resources.files(__package__) / "static"
+    return {f"assets/{each.name}": each.read_bytes() for each in sorted(folder.iterdir(), key=lambda each: each.name)}
+
+
+def _environment():
+    environment = Environment(
+        loader=PackageLoader(__package__, "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["short_names"] = short_names
+    return environment
+
+
+def _revision(root):
+    """Return the commit that the documents are of; empty if it can't be found out."""
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return done.stdout.strip() if root and not done.returncode else ""

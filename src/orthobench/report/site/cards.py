@@ -1,0 +1,121 @@
+"""The home page's cards: what each benchmark asks, and its newest results."""
+
+import io
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from orthobench.report.benchmarks import METRICS
+from orthobench.report.names import short_names, short_solvers
+from orthobench.report.site.palette import colour
+from orthobench.report.site.results import title_of
+
+SHOWN = 7  # solvers in a picture
+_INK = "#808890"  # reads on light and on dark pages
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the home page tells of a benchmark; one without published rows has no page."""
+
+    title: str
+    folder: str
+    question: str
+    page: str | None = None
+    picture: str | None = None
+    alternative: str = ""
+    newest: str = ""
+    machines: tuple = ()  # of text, one a machine
+
+
+def cards(site):
+    """List the cards of a site: benchmarks with rows, then those that the documents tell of and that have none."""
+    found = [_card(site, name, machines) for name, machines in site.benchmarks.items()]
+    shown = {each.folder for each in found}
+    waiting = [each for each in site.documents.benchmarks() if each.folder not in shown]
+    return found + [Card(each.folder, each.folder, each.question) for each in waiting]
+
+
+def _card(site, name, machines):
+    folder = machines[0].result.benchmark.folder
+    newest = max(machines, key=lambda each: each.last_run)
+    board = newest.boards[0]
+    label = METRICS[board.first]
+    return Card(
+        title_of(newest.result.frame),
+        folder,
+        site.documents.question(folder),
+        f"{name}/index.html",
+        f"assets/{name}.svg",
+        f"{label.label} on {newest.labels[board.setting]}: {_told(board)}",
+        newest.last_run[:10],
+        tuple(_machine(each) for each in machines),
+    )
+
+
+def _machine(machine):
+    frame = machine.result.frame
+    name = frame["objective_env_device_name"].dropna().unique() if "objective_env_device_name" in frame else []
+    device = f" ({name[0]})" if len(name) else ""
+    counts = [
+        (frame["solver_name"].nunique(), "solver"),
+        (frame["dataset_name"].nunique(), "data set"),
+        (len(frame), "row"),
+    ]
+    told = ", ".join(f"{count:,} {noun}{'s' * (count != 1)}" for count, noun in counts)
+    return f"{machine.result.machine}{device}: {told}"
+
+
+def _best(board):
+    return [row for row in board.rows[board.first] if np.isfinite(row.mean)][:SHOWN]
+
+
+def _told(board):
+    names = short_solvers([row.solver for row in board.rows[board.first]])
+    return "; ".join(f"{names[row.solver]} rank {row.rank}" for row in _best(board)[:3]) or "no figures"
+
+
+def picture(site, machines):
+    """Return the picture of a card as SVG: the best solvers' means with their intervals, on its first data set."""
+    newest = max(machines, key=lambda each: each.last_run)
+    board = newest.boards[0]
+    rows = _best(board)
+    names = short_solvers([row.solver for row in board.rows[board.first]])
+    metric = METRICS[board.first]
+    style = {"svg.hashsalt": "orthobench", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 8}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(3.6, 1.9), layout="constrained")
+        axes = figure.subplots()
+        for place, row in enumerate(rows):
+            look = colour(site.get_style(row.solver)["marker"])
+            if np.isfinite(row.low):
+                axes.plot([row.low, row.high], [-place] * 2, color=look, linewidth=2)
+            axes.plot([row.mean], [-place], "o", color=look, markersize=4)
+        axes.set_yticks([-place for place in range(len(rows))], [_cut(names[row.solver]) for row in rows])
+        axes.tick_params(colors=_INK, length=0)
+        axes.set_xlabel(f"{metric.label}, {metric.better} is better", color=_INK)
+        axes.set_title(_cut(short_names([board.setting.dataset])[board.setting.dataset], 48), color=_INK, fontsize=8)
+        for side, spine in axes.spines.items():
+            spine.set(visible=side == "bottom", color=_INK)
+        axes.grid(axis="x", color=_INK, alpha=0.25, linewidth=0.5)
+        file = io.BytesIO()
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
+    return file.getvalue()
+
+
+def _cut(text, length=26):
+    line = text if len(text) <= length else text[: length - 1] + "…"
+    return line.replace("$", r"\$")  # no mathematics in names
+
+
+def claims_commands(site):
+    """List the commands that print the verdicts, one a machine and benchmark."""
+    return [
+        "python -m orthobench.report "
+        + " ".join(f"results/{file.path.as_posix()}" for file in machine.result.files)
+        + " --claims"
+        for machine in site.machines
+    ]

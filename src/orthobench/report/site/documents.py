@@ -1,0 +1,117 @@
+"""What the repository's documents say of a benchmark, as HTML: its question, its metrics, its data sets."""
+
+import re
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from urllib.parse import urljoin
+
+from latex2mathml.converter import convert
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+REPOSITORY = "https://github.com/orthobench/orthobench"
+BRANCH = "main"
+
+# By the heading they have in a README; what it is called on a page.
+SECTIONS = {
+    "Metrics": "Metrics",
+    "How to read a result": "How to read a result",
+    "Data sets": "Data sets",
+    "Solvers": "Solvers",
+    "Configurations": "Configurations",
+}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark as the README of the suite lists it."""
+
+    folder: str
+    question: str
+    state: str
+
+
+class Documents:
+    """The documents of a repository; all of them may be missing, for results can be published without.
+
+    Parameters
+    ----------
+    root : pathlib.Path or None
+        The repository's folder.
+    address : str
+        Where it is published.
+    """
+
+    def __init__(self, root, address=REPOSITORY):
+        self.root, self.address = root, address.rstrip("/")
+
+    def folder(self, benchmark):
+        """Return a benchmark's folder, None if it is not at hand."""
+        folder = self.root / benchmark if self.root else None
+        return folder if folder and folder.is_dir() else None
+
+    def _readme(self, folder="."):
+        path = self.root / folder / "README.md" if self.root else None
+        return path.read_text(encoding="utf-8") if path and path.is_file() else ""
+
+    def introduction(self):
+        """Return the first paragraph of the suite's README, as HTML."""
+        found = re.search(r"^# .*?\n+(.+?)\n\n", self._readme(), re.DOTALL)
+        return self.html(found[1]) if found else Markup("")
+
+    def benchmarks(self):
+        """List the benchmarks that the README's table tells, each a row of folder, question and state."""
+        table = self._readme().partition("| folder | question | state |\n")[2].partition("\n\n")[0]
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[1:]]
+        return [Benchmark(re.search(r"`([^`]+)`", row[0])[1], row[1], row[2]) for row in rows if len(row) == 3]
+
+    def question(self, folder):
+        """Return a benchmark's question; empty if no document tells it."""
+        return next((each.question for each in self.benchmarks() if each.folder == folder), "")
+
+    def sections(self, folder):
+        """Map titles to those sections of a benchmark's README that a reader of results needs, as HTML."""
+        found = {}
+        for part in re.split(r"^## ", self._readme(folder), flags=re.MULTILINE)[1:]:
+            heading, _, text = part.partition("\n")
+            if heading.strip() in SECTIONS:
+                found[SECTIONS[heading.strip()]] = self.html(text, folder)
+        return found
+
+    def html(self, text, folder="."):
+        """Return Markdown as HTML; raw HTML in it is shown as text, and relative links lead to the repository."""
+        parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+        tokens = parser.parse(text)
+        base = f"{self.address}/blob/{BRANCH}/" + ("" if folder == "." else f"{folder}/")
+        for token in (child for block in tokens for child in [block, *(block.children or [])]):
+            if token.type == "link_open":
+                token.attrSet("href", urljoin(base, str(token.attrGet("href"))))
+        rendered = parser.renderer.render(tokens, parser.options, {})
+        opened = '<div class="scroll" tabindex="0" role="region" aria-label="table"><table>'
+        return Markup(rendered.replace("<table>", opened).replace("</table>", "</table></div>"))
+
+    def code(self, folder, file, commit):
+        """Return the address of a file of a benchmark at a commit."""
+        place = file if folder == "." else f"{folder}/{file}"
+        return f"{self.address}/blob/{commit}/{place}"
+
+    def commit(self, commit):
+        """Return the address of a commit."""
+        return f"{self.address}/commit/{commit}"
+
+
+def find_root(results):
+    """Return the folder above the results, or else the current one, that holds a repository of this suite.
+
+    None if neither does.
+    """
+    candidates = [*Path(results).resolve().parents, Path.cwd()]
+    return next((each for each in candidates if (each / "claims.toml").is_file()), None)
+
+
+def formulas(folder, metrics):
+    """Map those of a benchmark's metrics that have one to their formula, as MathML."""
+    told = tomllib.loads((resources.files(__package__) / "formulas.toml").read_text(encoding="utf-8")).get(folder, {})
+    return {metric: Markup(convert(told[metric], display="block")) for metric in metrics if metric in told}

@@ -1,0 +1,355 @@
+"""What is on each page: the home page, one for each benchmark, for each solver, and for the rows of each setting."""
+
+import functools
+from dataclasses import dataclass, field
+
+from orthobench.report import claims
+from orthobench.report.benchmarks import METRICS
+from orthobench.report.names import family, short_names, short_solvers
+from orthobench.report.site import cards, palette, rows
+from orthobench.report.site.boards import board_table, boards_of, overview_table
+from orthobench.report.site.comparisons import comparison_plots
+from orthobench.report.site.documents import formulas
+from orthobench.report.site.plots import benchmark_plots
+from orthobench.report.site.results import title_of
+from orthobench.report.site.solvers import solver_pages
+from orthobench.report.site.tables import slug, slugs
+from orthobench.report.site.verdicts import checks_table, claims_table, summary
+
+# What the marks in tables mean.
+STATUSES = {
+    "diverged": "the method returned NaN or infinity, or its loss was not finite",
+    "timeout": "its time budget was spent before its last point",
+    "out of memory": "it asked for more memory than the device has",
+    "error": "it raised an error, or broke a rule of the harness",
+    "refuted": "the harness disproved what it claims, such as a Lipschitz constant",
+}
+# Cells on a page of rows; more are divided into several.
+CELLS_ON_A_PAGE = 240
+MESSAGE = "objective_message"
+_TABLES, _FIGURES = ("gridjs.umd.js", "site.js", "tables.js"), ("plotly.min.js", "figures.js")
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: its path in the site, its template and what that shows, and the scripts it needs."""
+
+    path: str
+    title: str
+    template: str
+    context: dict
+    scripts: tuple = _TABLES
+
+
+@dataclass(eq=False)
+class Machine:
+    """A result with all that is made of it once for several pages."""
+
+    result: object
+    site: "Site"
+    plots: list = field(init=False)
+
+    def __post_init__(self):
+        self.slug = slug(self.result.machine)
+        self.boards = boards_of(self.result)
+        self.solvers = list(self.result.frame["solver_name"].unique())
+        own = benchmark_plots(
+            self.site.documents.folder(self.result.benchmark.folder), self.result, self.site.get_style
+        )
+        self.plots = comparison_plots(self.result, self.boards, self.site.get_style) + own
+        datasets = short_names(dict.fromkeys(each.setting.dataset for each in self.boards))
+        several = len({each.setting.objective for each in self.boards}) > 1
+        self.labels = {
+            each.setting: datasets[each.setting.dataset] + (f" | {each.setting.objective}" if several else "")
+            for each in self.boards
+        }
+        self.groups = {each.setting: _groups(self.result.rows(each.setting)) for each in self.boards}
+
+    def rows_path(self, setting, solver=None):
+        """Return the path of the page with a setting's rows, and with a solver the place on it."""
+        for number, group in enumerate(self.groups[setting], start=1):
+            if solver is None or solver in group:
+                part = "" if number == 1 else f"-{number}"
+                name = f"{setting.number}-{slug(self.labels[setting])}{part}.html"
+                path = f"{self.site.slug(self.result)}/{self.slug}/{name}"
+                return path if solver is None else f"{path}#{self.anchors[solver]}"
+        raise KeyError(solver)
+
+    @functools.cached_property
+    def anchors(self):
+        """Map solvers to their places on pages."""
+        return slugs(self.solvers)
+
+    @property
+    def last_run(self):
+        """When the newest rows were computed."""
+        return max(each.last_run for each in self.result.files)
+
+
+def _groups(frame):
+    """Divide the solvers of a setting so that no page holds too many cells."""
+    groups, room = [[]], CELLS_ON_A_PAGE
+    for solver, own in frame.groupby("solver_name", sort=True):
+        cells = own["idx_rep"].nunique()
+        if groups[-1] and cells > room:
+            groups.append([])
+            room = CELLS_ON_A_PAGE
+        groups[-1].append(solver)
+        room -= cells
+    return groups
+
+
+class Site:
+    """All that the pages tell.
+
+    Parameters
+    ----------
+    documents : Documents
+    results : list of Result
+    judged : list of Judged
+    problems : list of Problem
+    revision : str
+        The commit of the documents.
+    """
+
+    def __init__(self, documents, results, judged, problems, revision):
+        self.documents, self.judged, self.problems, self.revision = documents, judged, problems, revision
+        self.order = palette.looks(results)
+        self.get_style = palette.style_of(self.order)
+        self._slugs = slugs(dict.fromkeys(title_of(each.frame) for each in results))
+        self.machines = [Machine(each, self) for each in results]
+        self.statuses = STATUSES
+
+    def slug(self, result):
+        """Return the folder of a result's benchmark in the site."""
+        return self._slugs[result.title]
+
+    @functools.cached_property
+    def benchmarks(self):
+        """Map the slugs of benchmarks with rows to their machines."""
+        found = {}
+        for machine in self.machines:
+            found.setdefault(self.slug(machine.result), []).append(machine)
+        return found
+
+    @property
+    def last_run(self):
+        """The day of the newest row."""
+        return max((each.last_run for each in self.machines), default="")[:10]
+
+    def page_of(self, benchmark):
+        """Return the path of a benchmark's page; None without rows."""
+        for name, machines in self.benchmarks.items():
+            if machines[0].result.benchmark is benchmark:
+                return f"{name}/index.html"
+        return None
+
+    def judged_of(self, machines):
+        """Return the verdicts on a benchmark's claims."""
+        return [each for each in self.judged if each.benchmark is machines[0].result.benchmark]
+
+
+def pages(site):
+    """Yield all pages of a site."""
+    yield _home(site)
+    for name, machines in site.benchmarks.items():
+        yield _benchmark(site, name, machines)
+        yield from (Page(*each) for each in solver_pages(site, name, machines))
+        for machine in machines:
+            for board in machine.boards:
+                yield from _rows(site, machine, board)
+
+
+# ----- home -----
+
+
+def _home(site):
+    table = claims_table(site.judged, "claims", site.page_of)
+    context = {
+        "cards": cards.cards(site),
+        "claims": table,
+        "summary": summary(site.judged),
+        "commands": cards.claims_commands(site),
+        "introduction": site.documents.introduction(),
+    }
+    return Page("index.html", "OrthoBench: results", "home", context)
+
+
+# ----- a benchmark -----
+
+
+def _benchmark(site, name, machines):
+    first = machines[0]
+    folder = first.result.benchmark.folder
+    boards = {machine: _first_board(site, machine, "../") for machine in machines}
+    judged = site.judged_of(machines)
+    metrics = list(dict.fromkeys(metric for m in machines for board in m.boards for metric in board.rows))
+    context = {
+        "name": name,
+        "heading": first.result.title,
+        "question": site.documents.question(folder),
+        "description": _description(first.result.frame),
+        "sections": site.documents.sections(folder),
+        "formulas": formulas(folder, metrics),
+        "metrics": {metric: METRICS[metric] for metric in metrics},
+        "machines": machines,
+        "boards": boards,
+        "overviews": [table for machine in machines for table in _overviews(site, machine)],
+        "judged": judged,
+        "summary": summary(judged),
+        "checks": {each.anchor: checks_table(each, _setting_href(machines)) for each in judged},
+        "format_verdict": claims.format_verdict,
+        "plots": _plots(machines),
+        "solvers": _solver_links(machines),
+        "environments": {m: {each: rows.environment(each.frame) for each in m.result.files} for m in machines},
+        "configuration": lambda file: rows.configuration_command(
+            site.documents.folder(folder), first.result.benchmark, file.name
+        ),
+        "colour": lambda solver: palette.COLOURS.index(palette.colour(site.get_style(solver)["marker"])),
+    }
+    scripts = ("plotly.min.js", *_TABLES, "figures.js", f"../data/{name}/index.js")
+    return Page(f"{name}/index.html", f"{first.result.title}: OrthoBench", "benchmark", context, scripts)
+
+
+def _description(frame):
+    return frame["obj_description"].dropna().astype(str).iloc[0] if "obj_description" in frame else ""
+
+
+def solver_href(site, machine, up):
+    """Return the function that gives the address of a solver's page, from a page as deep as ``up`` says."""
+    return lambda solver: f"{up}{site.slug(machine.result)}/solvers/{slug(family(solver))}.html"
+
+
+def _rows_href(machine, setting, up):
+    return lambda solver: up + machine.rows_path(setting, solver)
+
+
+def _board_key(machine, board, metric):
+    return f"board-{machine.slug}-{board.setting.number}-{metric}"
+
+
+def _board_table(site, machine, board, metric, up):
+    hrefs = solver_href(site, machine, up), _rows_href(machine, board.setting, up)
+    return board_table(board, metric, _board_key(machine, board, metric), *hrefs)
+
+
+def _first_board(site, machine, up):
+    board = machine.boards[0]
+    return board, _board_table(site, machine, board, board.first, up)
+
+
+def _overviews(site, machine):
+    return overview_table(
+        machine.result,
+        machine.boards,
+        f"overview-{machine.slug}",
+        solver_href(site, machine, "../"),
+        lambda board: "../" + machine.rows_path(board.setting),
+    )
+
+
+def _setting_href(machines):
+    """Return the function that gives the address of the rows behind a check of a claim."""
+    by_name = {machine.result.machine: machine for machine in machines}
+
+    def href(judged, check):
+        machine = by_name.get(judged.machine)
+        found = [each.setting for each in machine.boards if each.setting.dataset == check.dataset] if machine else []
+        return "../" + machine.rows_path(found[0]) if found else None
+
+    return href
+
+
+def _plots(machines):
+    """List the plots of a benchmark by name, each with its machines."""
+    found = {}
+    for machine in machines:
+        for plot in machine.plots:
+            found.setdefault(plot.name, []).append((machine, plot))
+    return found
+
+
+def _solver_links(machines):
+    names = sorted({family(solver) for machine in machines for solver in machine.solvers})
+    return {name: f"solvers/{slug(name)}.html" for name in names}
+
+
+# ----- the rows of a setting -----
+
+
+def _rows(site, machine, board):
+    setting, result = board.setting, machine.result
+    frame = result.rows(setting)
+    columns = rows.metric_columns(frame)
+    names = short_solvers(list(frame["solver_name"].unique()))
+    up = "../../"
+    for number, group in enumerate(machine.groups[setting], start=1):
+        own = {solver: frame[frame["solver_name"] == solver] for solver in group}
+        context = {
+            "name": site.slug(result),
+            "heading": result.title,
+            "machine": machine,
+            "setting": setting,
+            "part": number,
+            "parts": [machine.rows_path(setting, each[0]).partition("#")[0] for each in machine.groups[setting]],
+            "boards": {m: _board_table(site, machine, board, m, up) for m in board.rows} if number == 1 else {},
+            "metrics": METRICS,
+            "solvers": group,
+            "names": names,
+            "tables": {s: rows.rows_table(r, columns, f"rows-{machine.anchors[s]}") for s, r in own.items()},
+            "commands": {s: rows.command(result.benchmark, setting, s, r) for s, r in own.items()},
+            "environments": {s: rows.environment(r) for s, r in own.items()},
+            "solver_href": solver_href(site, machine, up),
+        }
+        path = machine.rows_path(setting, group[0]).partition("#")[0]
+        yield Page(path, f"{machine.labels[setting]} | {result.title}: OrthoBench", "rows", context)
+
+
+# ----- what scripts load -----
+
+
+def data(site):
+    """Return the data of scripts: by path, a key and a value that JSON takes."""
+    found = {}
+    for name, machines in site.benchmarks.items():
+        index = {"machines": [], "plots": {}}
+        for machine in machines:
+            base = f"data/{name}/{machine.slug}"
+            listed = []
+            for board in machine.boards:
+                path = f"{base}/board-{board.setting.number}.js"
+                tables = [_board_table(site, machine, board, metric, "../").as_json() for metric in board.rows]
+                found[path] = path, dict(zip(board.rows, tables, strict=True))
+                listed.append({"label": machine.labels[board.setting], "file": path, "first": board.first,
+                               "rows": machine.rows_path(board.setting).partition("/")[2],
+                               "metrics": {metric: METRICS[metric].label for metric in board.rows}})  # fmt: skip
+            index["machines"].append({"name": machine.result.machine, "slug": machine.slug, "boards": listed})
+            for plot in machine.plots:
+                found |= _plot_data(index, machine, plot, base)
+        found[f"data/{name}/index.js"] = f"{name}/index", index
+    return found
+
+
+def _plot_data(index, machine, plot, base):
+    """Return the files of a plot's figures, and enter the plot into the index."""
+    found, choices = {}, {}
+    labels = [list(values) for values in plot.options.values()]
+    for number, (choice, figure) in enumerate(plot.figures.items(), start=1):
+        path = f"{base}/{slug(plot.name)}-{number}.js"
+        found[path] = path, figure.as_json()
+        choices[",".join(str(own.index(value)) for own, value in zip(labels, choice, strict=True))] = path
+    first = [own.index(value) for own, value in zip(labels, plot.first, strict=True)]
+    told = {"options": [[key, list(values.values())] for key, values in plot.options.items()],
+            "choices": choices, "first": first}  # fmt: skip
+    index["plots"].setdefault(plot.name, {})[machine.slug] = told
+    return found
+
+
+def downloads(site, folder):
+    """Yield the files to download: each parquet file as it is, and its rows as CSV without the longest texts."""
+    for machine in site.machines:
+        for file in machine.result.files:
+            base = f"downloads/{site.slug(machine.result)}/{machine.slug}/{file.name}"
+            yield f"{base}.parquet", (folder / file.path).read_bytes()
+            kept = [name for name in file.frame if name == MESSAGE or not rows.is_long(file.frame[name])]
+            yield f"{base}.csv", file.frame[kept].to_csv(index=False, lineterminator="\n").encode()

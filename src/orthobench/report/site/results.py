@@ -1,0 +1,175 @@
+"""What is published: the parquet files of ``results/<benchmark>/<machine>/``, and what is wrong with them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from orthobench.report.benchmarks import Benchmark, recognise
+from orthobench.report.names import family, parameters
+from orthobench.report.page import one_line
+from orthobench.report.text import read_frame
+
+CELL = ["dataset_name", "objective_name", "solver_name", "idx_rep"]
+POINT = [*CELL, "stop_val", "objective_status"]
+PLACE = "results/<benchmark>/<machine>/<name>.parquet"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that makes published rows untrustworthy: where, and what."""
+
+    where: str
+    what: str
+
+    def __str__(self):
+        return f"{self.where}: {self.what}"
+
+
+@dataclass(frozen=True, eq=False)
+class File:
+    """One parquet file; its path is relative to the folder of the results."""
+
+    path: Path
+    frame: pd.DataFrame
+
+    @property
+    def name(self):
+        """The file's name without its suffix: that of the configuration which it holds, if it has one."""
+        return self.path.stem
+
+    @property
+    def last_run(self):
+        """When the newest of its rows was computed, as text; empty if the rows do not tell."""
+        return max(self.frame["run_date"].dropna().astype(str), default="") if "run_date" in self.frame else ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A data set and an objective on one machine: what one leaderboard compares solvers on."""
+
+    number: int  # from 1, in the order of appearance
+    dataset: str
+    objective: str
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """All rows of one benchmark from one machine, as one result."""
+
+    benchmark: Benchmark
+    machine: str
+    files: tuple  # of File, by name
+    frame: pd.DataFrame
+
+    @property
+    def title(self):
+        """What the rows call the objective, without its parameters."""
+        return title_of(self.frame)
+
+    @property
+    def settings(self):
+        """The data sets and objectives: those that claims are about first."""
+        pairs = list(self.frame[["dataset_name", "objective_name"]].drop_duplicates().itertuples(index=False))
+        pairs.sort(key=lambda pair: not self.is_evidence(pair[1]))
+        return [Setting(number, *pair) for number, pair in enumerate(pairs, start=1)]
+
+    def is_evidence(self, objective):
+        """Whether figures of an objective are final ones: those of the tuning part are for choosing alone."""
+        given = parameters(objective)
+        wanted = self.benchmark.evidence
+        parts = {"part": wanted["part"]} if "part" in wanted else {}
+        return all(given.get(name, values[0]) in values for name, values in parts.items())
+
+    def rows(self, setting):
+        """Return the rows of a setting."""
+        return self.frame[
+            (self.frame["dataset_name"] == setting.dataset) & (self.frame["objective_name"] == setting.objective)
+        ]
+
+
+def title_of(frame):
+    """Return the name of the objective in a frame, without its parameters."""
+    names = frame["objective_name"].unique()
+    return family(one_line(names[0])) if len(names) else "no rows"
+
+
+def read_results(folder):
+    """Read all results of a folder.
+
+    A file that can't be read, is not a result of this suite, is in no folder of a benchmark and machine, or claims a
+    cell that another one of its machine has, is left out, and is a problem.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+
+    Returns
+    -------
+    results : list of Result
+        By benchmark, then machine.
+    problems : list of Problem
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder. Give the one that holds {PLACE.partition('/')[2]}.")
+    files, problems = {}, []
+    for path in sorted(folder.rglob("*.parquet")):
+        relative = path.relative_to(folder)
+        if len(relative.parts) != 3:
+            problems.append(Problem(relative.as_posix(), f"not where results are: expected {PLACE}."))
+            continue
+        try:
+            frame = read_frame(path)
+            benchmark = recognise(frame)
+        except (OSError, ValueError) as error:
+            problems.append(Problem(relative.as_posix(), one_line(error)))
+            continue
+        if not len(frame):
+            problems.append(Problem(relative.as_posix(), "holds no rows: run the benchmark again, or remove the file."))
+            continue
+        files.setdefault((benchmark.folder, relative.parts[1]), (benchmark, []))[1].append(File(relative, frame))
+    results = []
+    for (_, machine), (benchmark, own) in sorted(files.items()):
+        kept, found = _without_conflicts(own)
+        problems += found
+        frame = pd.concat([each.frame for each in kept], ignore_index=True) if len(kept) > 1 else kept[0].frame
+        results.append(Result(benchmark, machine, tuple(kept), frame))
+    return results, problems
+
+
+def _without_conflicts(files):
+    """Return the files that claim no cell of one before them, and the problems of the others."""
+    kept, problems, owners = [], [], {}
+    for file in files:
+        cells = set(file.frame[CELL].drop_duplicates().itertuples(index=False, name=None))
+        clash = sorted(cells & owners.keys(), key=str)
+        if clash:
+            dataset, _, solver, seed = clash[0]
+            problems.append(
+                Problem(
+                    file.path.as_posix(),
+                    f"{len(clash)} of its cells are in {owners[clash[0]].as_posix()} too, such as {one_line(solver)}, "
+                    f"repetition {seed}, on {one_line(dataset)}: publish each cell of a machine once.",
+                )
+            )
+            continue
+        repeated = file.frame[file.frame.duplicated(POINT)]
+        if len(repeated):
+            dataset, _, solver, seed = repeated[CELL].iloc[0]
+            problems.append(
+                Problem(
+                    file.path.as_posix(),
+                    f"{one_line(solver)}, repetition {seed}, on {one_line(dataset)} has the same point twice: this "
+                    "looks like several runs in one file; publish one.",
+                )
+            )
+            continue
+        owners |= dict.fromkeys(cells, file.path)
+        kept.append(file)
+    return kept, problems

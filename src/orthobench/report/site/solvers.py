@@ -1,0 +1,120 @@
+"""A solver's page: what it is, where it comes from, its hyper-parameters, and all its figures."""
+
+import inspect
+
+import pandas as pd
+
+from orthobench.report.benchmarks import METRICS
+from orthobench.report.leaderboard import format_row
+from orthobench.report.names import family, short_solvers
+from orthobench.report.page import one_line
+from orthobench.report.site import rows
+from orthobench.report.site.tables import Table, Td, number, slug
+from orthobench.report.site.verdicts import address
+
+COLUMNS = ("machine", "solver", "data set", "metric", "rank", "n", "mean", "95 % interval", "difference, interval, p",
+           "failures")  # fmt: skip
+FILTERS = ("machine", "data set", "metric")
+_PARAMETER = "p_solver_"
+
+
+def solver_pages(site, name, machines):
+    """Yield (path, title, template, context) of the page of each family of solvers of a benchmark."""
+    families = sorted({family(solver) for machine in machines for solver in machine.solvers})
+    for own in families:
+        frames = [machine.result.frame for machine in machines]
+        frame = pd.concat([each[each["solver_name"].map(family) == own] for each in frames], ignore_index=True)
+        context = {
+            "name": name,
+            "heading": machines[0].result.title,
+            "solver": own,
+            "description": _description(frame),
+            "code": _code(site, machines[0].result.benchmark, frame),
+            "references": _references(site, machines, own),
+            "variants": _variants(own, frame),
+            "results": _results(site, machines, own),
+            "downloads": machines,
+            "colour": site.get_style(frame["solver_name"].iloc[0])["marker"],
+        }
+        yield f"{name}/solvers/{slug(own)}.html", f"{own} | {machines[0].result.title}: OrthoBench", "solver", context
+
+
+def _description(frame):
+    if "solver_description" not in frame:
+        return ""
+    told = frame["solver_description"].dropna().astype(str)
+    return inspect.cleandoc(told.iloc[-1]) if len(told) else ""
+
+
+def _code(site, benchmark, frame):
+    """List the solver's files at the commits that its rows are of: (file, commit, address)."""
+    if "file_solver" not in frame or f"{rows.ENV}commit" not in frame:
+        return []
+    pairs = frame[["file_solver", f"{rows.ENV}commit"]].dropna().drop_duplicates()
+    return [
+        (one_line(file), one_line(commit)[:12], site.documents.code(benchmark.folder, file, commit))
+        for file, commit in pairs.itertuples(index=False, name=None)
+    ]
+
+
+def _references(site, machines, own):
+    """List the publications whose claims are about the solver: (paper, address), each once."""
+    about = [each.verdict.claim for each in site.judged_of(machines) if each.is_about(own)]
+    return list(dict.fromkeys((claim.paper, address(claim)) for claim in about))
+
+
+def _variants(own, frame):
+    """Return the hyper-parameters of each variant as a `Table`; None if the solver has none."""
+    columns = [name for name in frame if name.startswith(_PARAMETER) and frame[name].notna().any()]
+    if not columns:
+        return None
+    table = frame[["solver_name", *columns]].drop_duplicates("solver_name")
+    names = short_solvers(list(table["solver_name"]))
+    cells = tuple(
+        (Td(names[solver]), *(_value(each) for each in values))
+        for solver, *values in table.itertuples(index=False, name=None)
+    )
+    header = ("solver", *(name.removeprefix(_PARAMETER) for name in columns))
+    return Table("variants", f"Hyper-parameters of {own}, as run", header, cells)
+
+
+def _value(value):
+    if value is None or value != value:
+        return Td("")
+    if isinstance(value, float):
+        return number(f"{value:g}", value)
+    return Td(one_line(value))
+
+
+def _results(site, machines, own):
+    """Return all figures of a family of solvers as a `Table`."""
+    cells = []
+    for machine in machines:
+        names = short_solvers(machine.solvers)
+        for board in machine.boards:
+            for metric, found in board.rows.items():
+                for place, row in enumerate(found):
+                    if family(row.solver) == own:
+                        cells.append(_row(machine, board, metric, place, row, names))
+    caption = (
+        "Every figure of this solver, by the rules of its leaderboards: rank (a-b is a tie, † has failed cells), mean "
+        "over n seeds with its 95 % Student t interval, and the paired difference to the baseline; p is Holm-adjusted"
+    )
+    return Table("results", caption, COLUMNS, tuple(cells), FILTERS)
+
+
+def _row(machine, board, metric, place, row, names):
+    rank, _, n, failures, mean, interval, difference, _, _ = format_row(row)
+    failed = "failed" if row.failures else None
+    return (
+        Td(machine.result.machine),
+        Td(names[row.solver]),
+        Td(machine.labels[board.setting], href="../../" + machine.rows_path(board.setting, row.solver)),
+        Td(METRICS[metric].label),
+        Td(rank, float(place), mark=failed),
+        Td(n, float(row.n)),
+        number(mean, row.mean),
+        number(interval, row.low),
+        Td(difference),
+        Td(failures or "none", float(row.failures.total()), mark=failed),
+    )

@@ -1,0 +1,207 @@
+/* Plots: Plotly draws them as they come into view, in the page's colours; menus choose, boxes toggle methods. */
+"use strict";
+
+(() => {
+  const { element, menu, load } = orthobench;
+  const NARROW = 700; // pixels: a legend has no room beside a plot
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  /* The layout of a figure with what depends on the page. */
+  function dressed(layout, width, count) {
+    const ink = variable("--ink"), line = variable("--line");
+    const axis = (own) => ({
+      ...own, gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true,
+      exponentformat: "power", ...(own.type === "log" ? { dtick: own.dtick } : {}),
+    });
+    const narrow = width < NARROW;
+    const rows = Math.ceil(count / Math.max(1, Math.floor(width / 190)));
+    return {
+      ...layout,
+      width,
+      height: (layout.height || 460) + (narrow && count > 1 ? 19 * rows : 0),
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      font: { color: ink, size: 12, family: "system-ui, sans-serif" },
+      margin: { l: 60, r: 15, t: 15, b: 50 },
+      xaxis: axis(layout.xaxis),
+      yaxis: axis(layout.yaxis),
+      shapes: (layout.shapes || []).map((each) => ({ ...each, line: { ...each.line, color: ink } })),
+      hoverlabel: { namelength: -1 },
+      legend: narrow
+        ? { orientation: "h", y: -0.22, yanchor: "top", x: 0, font: { size: 10 } }
+        : { font: { size: 11 }, tracegroupgap: 0 },
+    };
+  }
+
+  class Plot {
+    constructor(node, name, machines, plots) {
+      this.node = node;
+      this.name = name;
+      this.machines = machines.filter((each) => plots[each.slug]);
+      this.plots = plots;
+      this.machine = 0;
+      this.chosen = [...this.own.first];
+      this.hidden = new Set();
+      this.controls = element("div", { className: "controls" });
+      this.caption = element("div", { className: "caption" });
+      this.chart = element("div", { className: "chart" });
+      this.toggles = element("details", { className: "toggles" });
+      node.append(this.controls, this.caption, this.chart, this.toggles);
+    }
+
+    get own() {
+      return this.plots[this.machines[this.machine].slug];
+    }
+
+    /* Take a choice; where there is no figure for it with the others, take the first that has it. */
+    choose(option, place) {
+      const wanted = [...this.chosen];
+      wanted[option] = place;
+      if (!this.own.choices[wanted.join(",")]) {
+        const fitting = Object.keys(this.own.choices).map((key) => key.split(",").map(Number))
+          .filter((key) => key[option] === place);
+        const shared = (key) => key.filter((each, at) => each === wanted[at]).length;
+        fitting.sort((one, other) => shared(other) - shared(one));
+        if (fitting.length) this.chosen = fitting[0];
+      } else {
+        this.chosen = wanted;
+      }
+      this.draw();
+    }
+
+    menus() {
+      const focused = [...this.controls.querySelectorAll("select")].indexOf(document.activeElement);
+      const menus = [];
+      if (this.machines.length > 1) {
+        menus.push(menu("machine", this.machines.map((each) => each.name), this.machine, (place) => {
+          this.machine = place;
+          this.chosen = [...this.own.first];
+          this.draw();
+        }));
+      }
+      const keys = Object.keys(this.own.choices).map((key) => key.split(",").map(Number));
+      this.own.options.forEach(([label, values], option) => {
+        const useful = values.map((_, place) => keys.some((key) => key[option] === place));
+        if (useful.filter(Boolean).length < 2) return;
+        const made = menu(label, values, this.chosen[option], (place) => this.choose(option, place));
+        [...made.select.options].forEach((each, place) => { each.hidden = each.disabled = !useful[place]; });
+        menus.push(made);
+      });
+      this.controls.replaceChildren(...menus.map((each) => each.node));
+      if (focused >= 0 && menus[focused]) menus[focused].select.focus();
+    }
+
+    async draw() {
+      this.menus();
+      const path = this.own.choices[this.chosen.join(",")];
+      this.figure = await load(path);
+      const lines = this.figure.title.map((line) => element("p", { className: "caption", textContent: line }));
+      this.caption.replaceChildren(...lines);
+      if (this.figure.table) {
+        this.chart.classList.remove("chart");
+        orthobench.table(this.chart, this.figure.table);
+        this.chart.querySelector(".caption").remove();
+        this.toggles.hidden = true;
+        this.node.dataset.drawn = path;
+        return;
+      }
+      await this.plot();
+      this.boxes();
+      this.node.dataset.drawn = path;
+    }
+
+    async plot() {
+      const data = this.figure.data.map((trace) => ({
+        ...trace, visible: this.hidden.has(trace.legendgroup) ? "legendonly" : true,
+      }));
+      const count = data.filter((trace) => trace.showlegend !== false).length;
+      const layout = dressed(this.figure.layout, this.chart.clientWidth, count);
+      await Plotly.react(this.chart, data, layout, { displaylogo: false, displayModeBar: false, responsive: false });
+      this.chart.setAttribute("role", "img");
+      this.chart.setAttribute("aria-label", `${this.node.querySelector("h3").textContent}. ${this.figure.title.join(". ")}`);
+    }
+
+    /* One box a method, for those who have no mouse; and the downloads. */
+    boxes() {
+      const groups = new Map();
+      this.figure.data.forEach((trace) => {
+        const colour = (trace.marker && trace.marker.color) || (trace.line && trace.line.color);
+        if (colour) groups.set(trace.legendgroup, colour);
+      });
+      const list = element("ul");
+      groups.forEach((colour, group) => {
+        const box = element("input", { type: "checkbox", checked: !this.hidden.has(group) });
+        box.addEventListener("change", () => {
+          if (box.checked) this.hidden.delete(group);
+          else this.hidden.add(group);
+          this.plot();
+        });
+        const swatch = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+        swatch.setAttribute("viewBox", "0 0 16 8");
+        swatch.setAttribute("aria-hidden", "true");
+        const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+        Object.entries({ width: 16, height: 8, fill: colour }).forEach(([key, value]) => bar.setAttribute(key, value));
+        swatch.append(bar);
+        list.append(element("li", {}, element("label", {}, box, " ", swatch, ` ${group}`)));
+      });
+      const every = (checked) => () => {
+        this.hidden = new Set(checked ? [] : groups.keys());
+        this.plot();
+        list.querySelectorAll("input").forEach((box) => { box.checked = checked; });
+      };
+      const button = (text, act) => {
+        const made = element("button", { type: "button", className: "action", textContent: text });
+        made.addEventListener("click", act);
+        return made;
+      };
+      const save = (format) => button(format.toUpperCase(), () => Plotly.downloadImage(this.printed(), {
+        format, filename: `orthobench-${this.name}`, width: 1000, height: this.figure.layout.height || 600,
+        scale: format === "png" ? 2 : 1,
+      }));
+      const buttons = element("div", { className: "controls" }, button("All", every(true)), button("None", every(false)));
+      const open = this.toggles.open;
+      this.toggles.replaceChildren(element("summary", { textContent: "Show or hide methods" }), buttons, list);
+      this.toggles.open = open;
+      this.node.querySelectorAll(".save").forEach((each) => each.remove());
+      const saves = element("div", { className: "controls save" }, "Download the figure:", save("svg"), save("png"));
+      this.node.append(saves);
+    }
+
+    /* The figure as it is saved: black on white, with its title. */
+    printed() {
+      const layout = dressed(this.figure.layout, 1000, 0);
+      const text = this.figure.title.slice(0, 2).join("<br>");
+      Object.assign(layout, { paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff", margin: { l: 60, r: 15, t: 60, b: 50 } });
+      Object.assign(layout, { font: { ...layout.font, color: "#1b1f24" }, title: { text, font: { size: 12 } } });
+      ["xaxis", "yaxis"].forEach((name) => Object.assign(layout[name], { gridcolor: "#d0d7de", linecolor: "#d0d7de" }));
+      const data = this.figure.data.filter((trace) => !this.hidden.has(trace.legendgroup));
+      return { data, layout, config: {} };
+    }
+  }
+
+  document.addEventListener("DOMContentLoaded", async () => {
+    const nodes = [...document.querySelectorAll("figure.plot")];
+    if (!nodes.length) return;
+    const name = decodeURIComponent(location.pathname.split("/").slice(-2)[0]);
+    const index = await load(`${name}/index`);
+    const drawn = [];
+    const watch = new IntersectionObserver((entries) => entries.forEach((entry) => {
+      if (!entry.isIntersecting) return;
+      watch.unobserve(entry.target);
+      const plot = new Plot(entry.target, entry.target.dataset.plot, index.machines, index.plots[entry.target.dataset.plot]);
+      drawn.push(plot);
+      plot.draw();
+    }), { rootMargin: "600px" });
+    nodes.forEach((node) => watch.observe(node));
+    const again = () => drawn.forEach((plot) => { if (plot.figure && !plot.figure.table) plot.plot(); });
+    dark.addEventListener("change", again);
+    let width = innerWidth;
+    addEventListener("resize", () => {
+      if (innerWidth === width) return;
+      width = innerWidth;
+      clearTimeout(again.timer);
+      again.timer = setTimeout(again, 200);
+    });
+  });
+})();

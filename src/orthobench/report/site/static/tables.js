@@ -1,0 +1,138 @@
+/* Tables that sort, filter and search: Grid.js over the plain tables, which stay as they are without it. */
+"use strict";
+
+(() => {
+  const { element, menu, load } = orthobench;
+  const LONG = 60; // characters: a cell that breaks into lines
+  const PAGE = 50; // rows shown at once
+  const ALL = "all";
+
+  /* Order numbers before what has none, and that by its text. */
+  function compare(one, other) {
+    const a = one.s, b = other.s;
+    if (a === undefined && b === undefined) return one.t.localeCompare(other.t, undefined, { numeric: true });
+    if (a === undefined) return 1;
+    if (b === undefined) return -1;
+    return a - b;
+  }
+
+  function show(cell) {
+    if (!cell.h) return cell.t;
+    return gridjs.h("a", { href: cell.h }, cell.t);
+  }
+
+  /* Read a plain table as the data files have them. */
+  function read(box) {
+    const table = box.querySelector("table");
+    const rows = [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => {
+      const link = cell.querySelector("a");
+      const told = { t: cell.textContent };
+      if (cell.dataset.sort !== undefined) told.s = Number(cell.dataset.sort);
+      if (link) told.h = link.getAttribute("href");
+      if (cell.className) told.m = cell.className;
+      return told;
+    }));
+    return {
+      key: table.id,
+      caption: table.caption.textContent,
+      columns: [...table.tHead.rows[0].cells].map((cell) => cell.textContent),
+      rows,
+      filters: box.dataset.filters ? box.dataset.filters.split("|") : [],
+    };
+  }
+
+  /* Draw a table into a box, in the place of what was there. */
+  function draw(box, own) {
+    const chosen = new Map();
+    const holder = element("div");
+    const controls = element("div", { className: "controls" });
+    const shown = () => own.rows.filter((row) => [...chosen].every(([place, text]) => row[place].t === text));
+    const settings = () => ({
+      columns: own.columns.map((name, place) => ({
+        id: String(place),
+        name,
+        sort: { compare },
+        formatter: show,
+        attributes: (cell) => (cell === null ? {} : {
+          className: ["gridjs-td", cell.m, cell.t.length > LONG ? "long" : ""].filter(Boolean).join(" "),
+        }),
+      })),
+      data: shown(),
+      pagination: own.rows.length > PAGE ? { limit: PAGE } : false,
+    });
+    const grid = new gridjs.Grid({
+      ...settings(),
+      sort: true,
+      search: own.rows.length > 5 ? { selector: (cell) => cell.t } : false,
+      language: { search: { placeholder: "Search in the table" } },
+    });
+    own.filters.forEach((name) => {
+      const place = own.columns.indexOf(name);
+      const values = [...new Set(own.rows.map((row) => row[place].t))].sort();
+      if (values.length < 2) return;
+      controls.append(menu(name, [ALL, ...values], 0, (number) => {
+        if (number) chosen.set(place, values[number - 1]);
+        else chosen.delete(place);
+        grid.updateConfig(settings()).forceRender();
+      }).node);
+    });
+    box.replaceChildren(element("p", { className: "caption", textContent: own.caption }), controls, holder);
+    box.id = own.key;
+    grid.render(holder);
+  }
+
+  /* The leaderboard of a benchmark's page: any machine, data set and metric. */
+  function board(index) {
+    const boxes = [...document.querySelectorAll("[data-board]")];
+    if (!boxes.length || !index) return;
+    boxes.slice(1).forEach((box) => box.remove());
+    const [box] = boxes;
+    const heading = box.querySelector("h3");
+    const target = box.querySelector(".table");
+    const controls = element("div", { className: "controls" });
+    const link = element("a");
+    const state = { machine: 0, board: 0, metric: null };
+
+    async function update() {
+      const machine = index.machines[state.machine];
+      const chosen = machine.boards[state.board];
+      const metrics = Object.keys(chosen.metrics);
+      if (!metrics.includes(state.metric)) state.metric = chosen.first;
+      const menus = [];
+      if (index.machines.length > 1) {
+        menus.push(menu("machine", index.machines.map((each) => each.name), state.machine, (place) => {
+          Object.assign(state, { machine: place, board: 0 });
+          update();
+        }));
+      }
+      menus.push(menu("data set", machine.boards.map((each) => each.label), state.board, (place) => {
+        state.board = place;
+        update();
+      }));
+      menus.push(menu("metric", Object.values(chosen.metrics), metrics.indexOf(state.metric), (place) => {
+        state.metric = metrics[place];
+        update();
+      }));
+      const focused = [...controls.querySelectorAll("select")].indexOf(document.activeElement);
+      controls.replaceChildren(...menus.map((each) => each.node), link);
+      if (focused >= 0) menus[focused].select.focus();
+      link.href = chosen.rows;
+      link.textContent = "All metrics and rows of this data set";
+      heading.textContent = `${chosen.metrics[state.metric]} on ${chosen.label} (${machine.name})`;
+      const tables = await load(chosen.file);
+      draw(target, tables[state.metric]);
+      target.dataset.shown = `${machine.slug} ${chosen.label} ${state.metric}`;
+    }
+    heading.before(controls);
+    update();
+  }
+
+  orthobench.table = draw;
+  document.addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll(".table").forEach((box) => {
+      if (!box.closest("[data-board]")) draw(box, read(box));
+    });
+    const name = document.querySelector("[data-board]") && location.pathname.split("/").slice(-2)[0];
+    if (name) load(`${decodeURIComponent(name)}/index`).then(board);
+  });
+})();

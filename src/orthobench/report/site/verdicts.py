@@ -1,0 +1,121 @@
+"""Published claims with their verdicts, as pages show them."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from orthobench.report import claims
+from orthobench.report.benchmarks import BENCHMARKS
+from orthobench.report.cells import REQUIRED
+from orthobench.report.claims_file import load_claims
+from orthobench.report.names import family
+from orthobench.report.site.tables import Table, Td, number
+
+COLUMNS = (*claims.COLUMNS, "machine", "rows and command")
+FILTERS = ("verdict", "method")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict, and on which machine's rows; the machine is empty where no published rows are about the claim."""
+
+    verdict: claims.Verdict
+    benchmark: object
+    machine: str = ""
+
+    @property
+    def anchor(self):
+        """Where the claim's checks are on its benchmark's page."""
+        return f"claim-{self.verdict.claim.id}" + (f"-{self.machine}" if self.machine else "")
+
+    def is_about(self, solver):
+        """Whether the claim is about a family of solvers."""
+        return family(self.verdict.claim.query.solver) == solver
+
+
+def judge(documents, results):
+    """Judge the claims of all benchmarks, with or without published rows, on each machine.
+
+    A claim is listed once a machine that can say something; or once, as not run here.
+
+    Returns
+    -------
+    judged : list of Judged
+    problems : list of str
+        Claims that can't be read or judged.
+    """
+    judged, problems = [], []
+    for benchmark in BENCHMARKS.values():
+        folder = documents.folder(benchmark.folder)
+        path = folder / "claims.toml" if folder else None
+        if path is None or not path.is_file():
+            continue
+        try:
+            listed = load_claims(path)
+            own = [(each.machine, claims.check_claims(each.frame, listed))
+                   for each in results if each.benchmark is benchmark]  # fmt: skip
+            own = own or [("", claims.check_claims(pd.DataFrame(columns=list(REQUIRED)), listed))]
+        except ValueError as error:
+            problems.append(f"{benchmark.folder}/claims.toml: {error}")
+            continue
+        for verdicts in zip(*(found for _, found in own), strict=True):
+            said = [
+                Judged(verdict, benchmark, machine)
+                for (machine, _), verdict in zip(own, verdicts, strict=True)
+                if verdict.verdict != claims.NOT_RUN
+            ]
+            judged += said or [Judged(verdicts[0], benchmark, own[0][0])]
+    return judged, problems
+
+
+def summary(judged):
+    """Count the verdicts in a line."""
+    return claims.summary([each.verdict for each in judged])
+
+
+def claims_table(judged, key, page):
+    """Return all verdicts as a `Table`; ``page`` is the address of a benchmark's page, given its `Benchmark`."""
+    rows = tuple(_row(each, page(each.benchmark)) for each in judged)
+    return Table(key, f"Published claims, {summary(judged)}", COLUMNS, rows, FILTERS)
+
+
+def _row(judged, page):
+    verdict, method, text, source, figure, reason = claims.format_verdict(judged.verdict)
+    here = f"{page}#{judged.anchor}" if page else None
+    return (
+        Td(verdict, mark=f"verdict {verdict.replace(' ', '-')}"),
+        Td(method),
+        Td(text),
+        Td(source, href=address(judged.verdict.claim)),
+        Td(figure),
+        Td(reason),
+        Td(judged.machine or "none"),
+        Td("checks", href=here) if here else Td("none yet"),
+    )
+
+
+def address(claim):
+    """Return where a claim was published."""
+    kind, _, identifier = claim.reference.partition("arXiv:")
+    return f"https://arxiv.org/abs/{identifier}" if identifier and not kind else claim.reference
+
+
+def checks_table(judged, setting_href):
+    """Return the checks of a claim as a `Table`; ``setting_href`` is the address of the rows of a data set."""
+    query = judged.verdict.claim.query
+    rows = []
+    for check in judged.verdict.checks or judged.verdict.elsewhere:
+        dataset, setting, outcome, n, figure, p, reason = claims.format_check(check, query)
+        rows.append(
+            (
+                Td(dataset, href=setting_href(judged, check)),
+                Td(setting),
+                Td(outcome, mark=f"outcome {outcome}"),
+                Td(n, float(check.n)),
+                number(figure, check.estimate),
+                number(p, check.p),
+                Td(reason),
+            )
+        )
+    caption = claims.protocol([judged.verdict.claim])
+    return Table(judged.anchor, caption, claims.check_columns(query), tuple(rows))
