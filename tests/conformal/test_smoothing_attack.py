@@ -68,17 +68,21 @@ def test_no_gradient_is_left_in_the_model_or_needed_for_sets():
         assert all(module.training for module in model.modules())
 
 
-def test_the_count_has_a_gradient_far_from_the_level_and_for_scores_without_spread():
+def test_bincps_score_is_the_least_of_those_that_are_needed_and_has_a_gradient_without_spread():
     predictor = calibrated("BinCP")
-    x = torch.zeros(1, 4, dtype=torch.float64)
-    far = worst_inputs(x, torch.tensor([0]), -300.0).requires_grad_()
-    score = predictor.true_class_score(far, torch.tensor([0]), generator=seeded())
-    assert score.item() == pytest.approx(1 - predictor.needed_count(3) / 256)
-    constant = BinCP(LAC("sigmoid"), 0.2, 0.1, sigma=1e-9, samples=48)
+    model, (x, _) = Linear(), examples(5, seeded(2))
+    scores = predictor.attach(model).prediction_scores(x, generator=seeded(3))
+    noisy = model.take().unflatten(0, (5, 256)) @ model.weight.T + model.bias
+    needed = predictor.needed_count(3)
+    assert 0 < needed < 256
+    assert torch.equal((noisy >= scores[:, None]).sum(1), torch.full((5, 3), needed))
+    constant = BinCP(LAC("sigmoid"), 0.3, 0.0, sigma=1e-200, samples=48)
     constant.calibrate(Linear(), *examples(80, seeded()), generator=seeded(1))
     near = x.clone().requires_grad_()
-    score = constant.true_class_score(near, torch.tensor([0]), generator=seeded())
-    assert torch.autograd.grad(score.sum(), near)[0].isfinite().all()
+    score = constant.true_class_score(near, torch.zeros(5, dtype=torch.int64), generator=seeded())
+    (gradient,) = torch.autograd.grad(score.sum(), near)
+    assert gradient.isfinite().all()
+    assert (gradient.norm(dim=1) > 0).all()
 
 
 def test_the_rank_transform_is_increasing_and_keeps_ranks_of_the_unbounded_score():

@@ -43,7 +43,7 @@ def test_points_of_the_ball_are_uniform(shape):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("batch_size", [1, 7, 64, 100])
+@pytest.mark.parametrize("batch_size", [1, 50])
 def test_sets_and_thresholds_dont_depend_on_the_batch_size_and_no_batch_is_larger(method, batch_size):
     x, y = examples(30, seeded())
     models, results = (Linear(), Linear()), []

@@ -3,8 +3,9 @@
 import math
 from fractions import Fraction
 
+import torch
+
 from ..predictor import check_share
-from ..quantile import at_least
 from .concentration import clopper_pearson_lower, clopper_pearson_upper, lowered_probability
 from .smoothed import BudgetedPredictor, of_labels, with_gradient_of
 
@@ -26,55 +27,42 @@ class BinCP(BudgetedPredictor):
     TypeError, ValueError
         If an argument is none of these.
 
-    Attributes
-    ----------
-    level : float
-        lambda, that noisy scores are compared with; None before calibration.
-
     Notes
     -----
     Zargarbashi and Bojchevski, "Robust conformal prediction with a single binary certificate", ICLR 2025. With K =
     ceil(p N), a calibration example's score is the K-th largest of its N noisy ones, and lambda is their threshold. By
     the one-sided bound of Clopper and Pearson at K of N, a score as high as the K-th largest has at least a probability
     p_c, and Phi(Phi^-1(p_c) - r / sigma) within the radius. A class is in the set if the c of its N scores that are at
-    least lambda don't refute that probability: if the upper bound at c isn't less. What is compared is c, with the
-    smallest count that doesn't refute it.
+    least lambda don't refute that probability: if the upper bound at c isn't less. That depends on c alone: the class
+    is in the set if its c*-th largest noisy score is at least lambda, with the smallest count c* that doesn't refute
+    it. That score is what is compared; its gradient is one of a soft count, which all noisy scores take part in.
     """
-
-    reusable_scores = False  # the level is part of them
 
     def __init__(self, score, alpha, radius=0.0, *, sigma, samples=256, probability=0.8, failure=1e-3, batch_size=4096):
         super().__init__(score, alpha, radius, sigma=sigma, samples=samples, failure=failure, batch_size=batch_size)
         self.probability = check_share("probability", probability)
-        self.level = None
 
     def _calibration_scores(self, x, y, generator):
-        return self._over_noise(x, generator, self._level_of_each, y)
-
-    def _level_of_each(self, scores, y):
-        return of_labels(scores, y).kthvalue(self.samples - self._successes + 1, dim=1).values
-
-    def _threshold(self, scores):
-        self.level = super()._threshold(scores)
-        return 0.0
+        return self._over_noise(x, generator, lambda scores, own: _largest(of_labels(scores, own), self._successes), y)
 
     def _prediction_scores(self, x, generator):
         self._check_calibrated()
-        return self._over_noise(x, generator, self._excess)
+        return self._over_noise(x, generator, self._least_needed)
 
-    def _excess(self, scores):
-        """Return by which share of the samples the count of scores that reach the level exceeds what is needed."""
-        reached = at_least(scores.detach(), self.level)
-        excess = (reached.sum(1) - self.needed_count(scores.shape[2])).double() / self.samples
-        if not scores.requires_grad or self.level == -math.inf:
-            return excess
-        # A soft count: as soft as each class's scores are spread out, so that it keeps a gradient far from the level.
-        spread = scores.detach().double().std(1, keepdim=True)
-        soft = ((scores.double() - self.level) / spread.where(spread > 0, 1)).sigmoid()
-        return with_gradient_of(excess, soft.mean(1))
+    def _least_needed(self, scores):
+        """Return the c*-th largest (b, C) of noisy scores (b, samples, C); infinity if none is needed."""
+        needed = self.needed_count(scores.shape[2])
+        level = _largest(scores.detach(), max(needed, 1))
+        value = level if needed else torch.full_like(level, math.inf)
+        if not scores.requires_grad:
+            return value
+        # As soft as the scores are spread out, so that there is a gradient however far they are from the level.
+        spread = scores.detach().std(1, keepdim=True)
+        soft = ((scores - level.unsqueeze(1)) / spread.where(spread > 0, 1)).sigmoid()
+        return with_gradient_of(value, soft.mean(1))
 
     def needed_count(self, classes):
-        """Return how many of an input's noisy scores must reach the level for a class to be in the set.
+        """Return how many of an input's noisy scores must reach the threshold for a class to be in the set.
 
         Parameters
         ----------
@@ -93,3 +81,8 @@ class BinCP(BudgetedPredictor):
     @property
     def _successes(self):
         return math.ceil(Fraction(str(self.probability)) * self.samples)
+
+
+def _largest(scores, rank):
+    """Return the scores of a rank, 1 for the largest, among those (b, samples, ...) of each input."""
+    return scores.kthvalue(scores.shape[1] - rank + 1, dim=1).values
