@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from orthobench.privacy.norms import cholesky_norm, exact_norm, gelfand_norm, random_start_norm
+from orthobench.privacy.norms import _has_cholesky_factor, cholesky_norm, exact_norm, gelfand_norm, random_start_norm
 from orthobench.privacy.projection import PROJECTIONS, ProbabilisticProjection
 from orthobench.privacy.sensitivity import SLACK
 
@@ -90,20 +90,32 @@ def test_the_gelfand_bound_is_above_by_at_most_what_is_stated(n, squarings):
         assert norm_of(matrix) <= gelfand_norm(matrix, squarings) <= stated * norm_of(matrix) * (1 + 1e-9)
 
 
-def test_the_cholesky_bound_is_tight_once_its_vectors_have_converged():
-    matrix, start = with_spectrum(128, 128, torch.linspace(0.2, 1.0, 128).double()), normal(128, 8, seed=2)
-    for _ in range(25):
+def test_the_cholesky_bound_is_tight_once_its_vector_has_converged():
+    matrix, start = with_spectrum(300, 310, torch.linspace(0.2, 1.0, 300).double()), normal(300, 1, seed=2)[:, 0]
+    for _ in range(8):
         found = cholesky_norm(matrix, start)
-    assert 1 <= found <= 1.001
+    assert 1 <= found <= 1.0011
+    assert (start @ matrix).norm() > 0.99
 
 
 def test_the_cholesky_certificate_does_not_hang_on_its_guess():
     """Vectors without any share of the largest singular vector: the first guesses are too small, and fail."""
-    U, _, Vh = torch.linalg.svd(normal(96, 96))
-    matrix = U * torch.tensor([3.0] + [1.0] * 95).double() @ Vh
-    start = U[:, 1:9].clone()
-    assert norm_of(matrix) <= cholesky_norm(matrix, start) <= 5
-    assert norm_of(matrix) <= cholesky_norm(matrix, torch.zeros(96, 8).double()) <= 10
+    U, _, Vh = torch.linalg.svd(normal(300, 300))
+    matrix = U * torch.tensor([3.0] + [1.0] * 299).double() @ Vh
+    assert norm_of(matrix) <= cholesky_norm(matrix, U[:, 1].clone()) <= 5
+    assert norm_of(matrix) <= cholesky_norm(matrix, torch.zeros(300).double()) <= 10
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("index", [0, 255, 256, 599])
+def test_a_matrix_has_a_cholesky_factor_if_its_eigenvalues_are_positive(index, dtype):
+    values = torch.full((600,), 0.5).double()
+    for least, expected in ((1e-4, True), (-1e-4, False)):
+        values[index] = least
+        U = torch.linalg.qr(normal(600, 600))[0]
+        assert _has_cholesky_factor((U * values @ U.T).to(dtype)) == expected
+        # A diagonal matrix has its negative entry in the block of its index.
+        assert _has_cholesky_factor(values.diag().to(dtype)) == expected
 
 
 @pytest.mark.parametrize("vectors", [1, 4])

@@ -74,20 +74,19 @@ def gelfand_norm(matrix, squarings=6, workspace=None):
 
 
 @torch.no_grad()
-def cholesky_norm(matrix, start=None, tolerance=1e-3, workspace=None):
+def cholesky_norm(matrix, start=None, tolerance=2e-3, workspace=None):
     r"""Bound the largest singular value sigma by the least s^2 tried for which s^2 I - W W^T has a Cholesky factor.
 
     If it has one, it is positive definite, and s > sigma: a certificate, whatever s was guessed from. The first guess
-    is a few steps of a block power iteration, which start where the last ones ended, plus the tolerance; from one
-    guess to the next the tolerance doubles.
+    is the estimate of some Lanczos steps, plus the tolerance; from one guess to the next the tolerance doubles.
 
     Parameters
     ----------
     matrix : Tensor (m, n)
         float32 or float64.
-    start : Tensor (n, k), optional
-        Starting vectors, overwritten by what the power iteration ends at; the first columns of the Gram matrix by
-        default.
+    start : Tensor (n,), optional
+        Where Lanczos' steps start, overwritten by the singular vector that they end at; the first column of the Gram
+        matrix by default.
     tolerance : float
         By what share the first s^2 is above the estimate.
     workspace : Workspace, optional
@@ -95,24 +94,24 @@ def cholesky_norm(matrix, start=None, tolerance=1e-3, workspace=None):
     Returns
     -------
     float
-        At most about (1 + tolerance) sigma, once the vectors have converged.
+        (1 + tolerance / 2) sigma, if the estimate is near enough.
     """
     matrix = _in_range(matrix)
     product = _gram(matrix, workspace, "first")
     trace = float(product.diagonal().sum())
     if not 0 < trace < math.inf:
         return _underflow(matrix) if trace == 0 else math.nan
-    estimate = _power_estimate(product, product[:, :8].clone() if start is None else start.to(product.dtype))
-    estimate = max(estimate, trace / len(product))  # the mean eigenvalue, should no vector have met the largest
+    estimate, vector = _lanczos(product, product[0] if start is None else start.to(product.dtype))
+    if start is not None:
+        start.copy_(vector)
+    estimate = max(estimate, trace / len(product))  # the mean eigenvalue, should the vectors have missed the largest
     shifted = _buffer(workspace, "second", product)
-    failed = torch.empty((), dtype=torch.int32, device=product.device)
     while True:
         square = estimate * (1 + tolerance)
         if not square < trace:
             return math.sqrt(trace) + _underflow(matrix)
         torch.neg(product, out=shifted).diagonal().add_(square)
-        torch.linalg.cholesky_ex(shifted, out=(shifted, failed))
-        if int(failed) == 0:
+        if _has_cholesky_factor(shifted):
             return math.sqrt(square) + _underflow(matrix)
         tolerance *= 2
 
@@ -197,15 +196,50 @@ def _buffer(workspace, name, like):
     return torch.empty_like(like) if workspace is None else workspace.square(name, like, len(like))
 
 
-def _power_estimate(product, vectors, iterations=3):
-    """Estimate the largest eigenvalue from below, and leave the vectors, of length 1, where the iteration ended."""
-    vectors /= torch.linalg.vector_norm(vectors, dim=0).clamp(min=torch.finfo(vectors.dtype).tiny)
+def _lanczos(product, start, steps=16):
+    """Estimate the largest eigenvalue of a symmetric matrix from below; return its vector, of length 1, too."""
+    n = len(product)
+    basis = product.new_zeros(min(steps, n), n)
+    images = torch.zeros_like(basis)
+    vector = start
+    count = 0
     with full_float32():
-        for _ in range(iterations):
-            following = product @ vectors
-            lengths = torch.linalg.vector_norm(following, dim=0)
-            vectors.copy_(torch.where(lengths > 0, following / lengths, vectors))
-    return float(lengths.max())
+        for index in range(len(basis)):
+            before = torch.linalg.vector_norm(vector)
+            for _ in range(2):  # the first time, rounding is left over
+                vector = vector - basis[:index].mT @ (basis[:index] @ vector)
+            length = torch.linalg.vector_norm(vector)
+            if not length > 2 * torch.finfo(product.dtype).eps * before:
+                break  # nothing but rounding: the vectors span an invariant space
+            basis[index] = vector / length
+            images[index] = vector = product @ basis[index]
+            count = index + 1
+        if count == 0:
+            return 0.0, start
+        values, vectors = torch.linalg.eigh((basis[:count] @ images[:count].mT).double().cpu())
+    found = vectors[:, -1].to(product) @ basis[:count]
+    return float(values[-1]), found / torch.linalg.vector_norm(found)
+
+
+def _has_cholesky_factor(matrix, block=256):
+    """Tell whether a symmetric matrix is positive definite: the blocks of its Cholesky factor exist. Overwrites it.
+
+    By blocks, as torch clears the other triangle of a whole factor, which takes twice as long as computing it.
+    """
+    n = len(matrix)
+    for start in range(0, n, block):
+        stop = min(start + block, n)
+        factor, failed = torch.linalg.cholesky_ex(matrix[start:stop, start:stop])
+        if int(failed) != 0 or not factor.diagonal().isfinite().all():
+            return False
+        if stop < n:
+            columns = matrix[start:stop, stop:].mT  # solved from the right nothing is copied
+            rest = torch.linalg.solve_triangular(factor.mT, columns, upper=True, left=False)
+            with full_float32():
+                for row in range(stop, n, block):
+                    end = min(row + block, n)
+                    matrix[row:end, row:].addmm_(rest[row - stop : end - stop], rest[row - stop :].mT, alpha=-1)
+    return True
 
 
 def _underflow(matrix):

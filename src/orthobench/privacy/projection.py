@@ -5,9 +5,6 @@ import torch
 from ..lipschitz.losses import check_number
 from .norms import SMALL, Workspace, cholesky_norm, exact_norm, gelfand_norm, random_start_norm
 
-# Vectors of the power iteration that guesses the norm which a Cholesky factor then certifies.
-VECTORS = 8
-
 
 class Projection:
     """A way to bound the norms of weights, and to bring them down to 1: by division, unless a subclass clips.
@@ -87,7 +84,7 @@ class CholeskyProjection(Projection):
             return exact_norm(matrix)
         if name not in self._starts:
             generator = torch.Generator().manual_seed(0)
-            start = torch.randn(min(matrix.shape), VECTORS, generator=generator, dtype=matrix.dtype)
+            start = torch.randn(min(matrix.shape), generator=generator, dtype=matrix.dtype)
             self._starts[name] = start.to(matrix.device)
         return cholesky_norm(matrix, self._starts[name], workspace=self.workspace)
 
