@@ -4,6 +4,7 @@ import functools
 import math
 import warnings
 
+import numpy as np
 from scipy.optimize import brentq
 
 from .transcript import check_rate
@@ -169,7 +170,7 @@ def _prv(events, delta):
 
     accountant = PRVAccountant()
     accountant.history = [(noise, rate, steps) for rate, noise, steps in events]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), np.errstate(divide="ignore"):  # of log(0), at a rate of 1
         # Of the bound that its grid is chosen by, from Renyi divergences of few orders.
         warnings.filterwarnings("ignore", message="Optimal order is the largest alpha")
         return float(accountant.get_epsilon(delta, eps_error=PRV_ERROR))

@@ -1,5 +1,6 @@
 """The networks that are trained privately, of equal shapes: one without constraints, and one that is 1-Lipschitz."""
 
+import itertools
 import math
 from functools import partial
 
@@ -69,7 +70,7 @@ def plain_mlp(seed, *, features, outputs, widths):
     sizes = [features, *widths]
     with seeded(seed):
         layers = [nn.Flatten()]
-        for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+        for before, after in itertools.pairwise(sizes):
             layers += [nn.Linear(before, after), nn.ReLU()]
         return nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
 

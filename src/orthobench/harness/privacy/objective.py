@@ -12,7 +12,7 @@ from ..stand_in import StandIn
 from ..status import REFUTED, InvalidResult
 from ..training.evaluation import rebuild
 from ..unsaved import Unsaved
-from .evaluation import RADII, Tests, audit_run, certificates, outputs_of
+from .evaluation import Tests, audit_run, certificates, outputs_of
 
 PARTS = ("held_out", "tuning")
 ACCOUNTANTS = ("pld", "prv", "rdp")

@@ -62,10 +62,8 @@ class PrivateSolver(CallbackSolver):
         """Skip an epsilon of infinity if the method is private, any other if it isn't."""
         if self.private == math.isfinite(epsilon):
             return False, None
-        return (
-            True,
-            f"{self.name} is {'private: give a finite epsilon' if self.private else 'not private: epsilon=inf'}",
-        )
+        reason = "is private: give a finite epsilon" if self.private else "is not private: give epsilon=inf"
+        return True, f"{self.name} {reason}"
 
     def receive(self, task, epsilon):
         self._task, self._epsilon = task, epsilon

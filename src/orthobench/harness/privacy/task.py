@@ -94,9 +94,7 @@ def clip_norms(inputs, norm):
         If the norm is none, or an entry isn't finite.
     """
     if not 0 < norm < math.inf:
-        raise ValueError(
-            f"input_norm={norm!r}: give a positive, finite norm; unbounded inputs have unbounded gradients"
-        )
+        raise ValueError(f"input_norm={norm!r}: give a positive, finite norm, or gradients have no bound")
     if not inputs.isfinite().all():
         raise ValueError("the inputs hold NaN or infinity: clean them first, no norm bounds them")
     norms = torch.linalg.vector_norm(inputs.flatten(1), dim=1)
