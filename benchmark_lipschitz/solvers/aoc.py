@@ -8,7 +8,7 @@ class Solver(LipschitzSolver):
 
     name = "AOC"
     requirements = ["pip::orthogonium"]
-    parameters = {"parametrisation": ["bjorck", "qr", "exp"], "learning_rate": [0.05], **LOSS}
+    parameters = {"parametrisation": ["bjorck", "qr", "exp"], "learning_rate": [0.03], **LOSS}
     convolutional = True
 
     @property

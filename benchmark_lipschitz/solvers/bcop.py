@@ -8,6 +8,6 @@ class Solver(LipschitzSolver):
 
     name = "BCOP"
     requirements = ["pip::orthogonium"]
-    parameters = {"learning_rate": [0.05], **LOSS}
+    parameters = {"learning_rate": [0.1], **LOSS}
     convolutional = True
     layer = "bcop"

@@ -7,5 +7,5 @@ class Solver(LipschitzSolver):
     """Orthogonal convolutions by the Cayley transform (Trockman and Kolter, 2021)."""
 
     name = "Cayley"
-    parameters = {"learning_rate": [0.05], **LOSS}
+    parameters = {"learning_rate": [0.03], **LOSS}
     layer = "cayley"

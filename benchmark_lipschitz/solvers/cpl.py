@@ -7,5 +7,5 @@ class Solver(LipschitzSolver):
     """Convex potential layers (Meunier, Delattre, Araujo and Allauzen, 2022)."""
 
     name = "CPL"
-    parameters = {"learning_rate": [0.5], **LOSS}
+    parameters = {"learning_rate": [0.3], **LOSS}
     layer = "cpl"

@@ -7,5 +7,5 @@ class Solver(LipschitzSolver):
     """Newton-Schulz iteration as a parametrisation (Boissin et al., 2025): for networks of dense layers alone."""
 
     name = "Newton-Schulz"
-    parameters = {"learning_rate": [0.05], **LOSS}
+    parameters = {"learning_rate": [0.3], **LOSS}
     layer = "newton_schulz"

@@ -8,5 +8,5 @@ class Solver(LipschitzSolver):
 
     name = "SLL"
     requirements = ["pip::orthogonium"]
-    parameters = {"learning_rate": [0.5], **LOSS}
+    parameters = {"learning_rate": [1.0], **LOSS}
     layer = "sll"

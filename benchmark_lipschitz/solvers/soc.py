@@ -8,6 +8,6 @@ class Solver(LipschitzSolver):
 
     name = "SOC"
     requirements = ["pip::orthogonium"]
-    parameters = {"learning_rate": [0.05], **LOSS}
+    parameters = {"learning_rate": [0.3], **LOSS}
     convolutional = True
     layer = "soc"
