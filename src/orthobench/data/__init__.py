@@ -1,5 +1,6 @@
 """Data for the benchmarks: synthetic matrices, recorded momenta, data sets to train on, and the cache of references."""
 
+from orthobench.data.adult import adult
 from orthobench.data.augment import flip_and_shift
 from orthobench.data.cache import cached
 from orthobench.data.download import Source, fetch
@@ -21,6 +22,7 @@ __all__ = [
     "Parts",
     "Source",
     "Windows",
+    "adult",
     "cached",
     "check_disjoint",
     "cifar10",

@@ -1,5 +1,6 @@
 """Figures of `benchmark_lipschitz`: certified accuracy against radius, loss and cost, and overhead by batch size."""
 
+import re
 from dataclasses import replace
 
 import pandas as pd
@@ -41,22 +42,22 @@ def robustness_traces(frame, dataset, objective):
     """
     clean, certified = BY_RADIUS[_task(objective)]
     columns = {0: clean} | {radius: f"{certified}_{radius}" for radius in RADII}
-    by_radius = {radius: _last(frame, dataset, objective, metric) for radius, metric in columns.items()}
-    attacked = _last(frame, dataset, objective, "attacked_accuracy")
+    by_radius = {radius: last_by_solver(frame, dataset, objective, metric) for radius, metric in columns.items()}
+    attacked = last_by_solver(frame, dataset, objective, "attacked_accuracy")
     found = cells_by_solver(frame, dataset, objective, "value")
     names = short_solvers(list(found))
     traces = []
     for solver in found:
         points = {radius: values[solver] for radius, values in by_radius.items() if len(values.get(solver, ()))}
         if points:
-            traces.append(_curve(solver, names[solver], points))
+            traces.append(median_curve(solver, names[solver], points))
         if len(attacked.get(solver, ())):
             middle = median_interval(attacked[solver])
             label = f"{names[solver]}: attacked"
             if middle.n > 1:
                 traces.append(Trace(solver, label, "line", [HEADLINE] * 2, [middle.low, middle.high], middle.n))
             traces.append(Trace(solver, label, "attacked", [HEADLINE], [middle.estimate], middle.n))
-    return traces + _failures(found, names, 0.0, 0.0)
+    return traces + failed_cells(found, names, 0.0, 0.0)
 
 
 def point_traces(frame, dataset, objective, x, y, joined=False):
@@ -74,7 +75,7 @@ def point_traces(frame, dataset, objective, x, y, joined=False):
     ValueError
         For the reasons given in `cells`.
     """
-    along, up = (_last(frame, dataset, objective, metric) for metric in (x, y))
+    along, up = (last_by_solver(frame, dataset, objective, metric) for metric in (x, y))
     found = cells_by_solver(frame, dataset, objective, "value")
     names = short_solvers(list(found))
     traces, groups = [], {}
@@ -92,19 +93,22 @@ def point_traces(frame, dataset, objective, x, y, joined=False):
     shown = [trace for trace in traces if trace.kind == "curve"]
     left = min((trace.x[0] for trace in shown), default=1.0)
     bottom = min((trace.y[0] for trace in shown), default=0.0)
-    return lines + traces + _failures(found, names, left, bottom)
+    return lines + traces + failed_cells(found, names, left, bottom)
 
 
-def overhead_traces(frame, dataset, objective, metric="step_time_ms", baseline=UNCONSTRAINED):
-    """Return a metric divided by the baseline's, on the same seeds, against the batch size.
+def overhead_traces(frame, dataset, objective, metric="step_time_ms", baseline=UNCONSTRAINED, key=BATCH_SIZE):
+    """Return a metric divided by the baseline's, on the same seeds, against the batch size or another size.
 
-    Per solver: the median over the seeds of the ratio at each batch size, with its interval as a band. The baseline
-    itself is a line at 1.
+    Per solver: the median over the seeds of the ratio at each size, with its interval as a band. The baseline itself
+    is a line at 1.
 
     Parameters
     ----------
     dataset : str
-        A data set's name without its batch size, as `overhead_menu` has it.
+        A data set's name without its size, as `overhead_menu` has it.
+    baseline : str
+    key : str
+        The parameter of the data set that is, or ends with, the size: ``batch_size=64``, ``network=mlp-64-256``.
 
     Raises
     ------
@@ -113,9 +117,9 @@ def overhead_traces(frame, dataset, objective, metric="step_time_ms", baseline=U
     """
     sizes = {}
     for name in _datasets(frame, objective):
-        size = parameters(name).get(BATCH_SIZE, "")
-        if without(name, BATCH_SIZE) == dataset and size.isdecimal():
-            sizes[int(size)] = _last(frame, name, objective, metric)
+        size = re.search(r"\d+$", parameters(name).get(key, ""))
+        if without(name, key) == dataset and size:
+            sizes[int(size[0])] = last_by_solver(frame, name, objective, metric)
     ratios = {}
     for size, values in sorted(sizes.items()):
         plain = find_baseline(values, baseline)
@@ -127,19 +131,19 @@ def overhead_traces(frame, dataset, objective, metric="step_time_ms", baseline=U
             if solver != plain and positive:
                 ratios.setdefault(solver, {})[size] = own[positive] / values[plain][positive]
     names = short_solvers(list(ratios))
-    traces = [_curve(solver, names[solver], points) for solver, points in ratios.items()]
+    traces = [median_curve(solver, names[solver], points) for solver, points in ratios.items()]
     if traces:
         across = [float(min(min(trace.x) for trace in traces)), float(max(max(trace.x) for trace in traces))]
         traces.append(Trace(None, f"{baseline}: 1", "line", across, [1.0, 1.0], 0))
     return traces
 
 
-def overhead_menu(frame):
-    """Map what a menu shows of data sets without their batch sizes to these names; those with several sizes first."""
+def overhead_menu(frame, key=BATCH_SIZE):
+    """Map what a menu shows of data sets without their sizes to these names; those with several sizes first."""
     check_frame(frame)
     sizes = {}
     for name in frame["dataset_name"].unique():
-        sizes.setdefault(without(name, BATCH_SIZE), set()).add(parameters(name).get(BATCH_SIZE))
+        sizes.setdefault(without(name, key), set()).add(parameters(name).get(key))
     names = sorted(sizes, key=lambda name: (-len(sizes[name]), name))
     return options(pd.DataFrame({"dataset": names}), "dataset")
 
@@ -154,14 +158,14 @@ def _datasets(frame, objective):
     return list(frame.loc[frame["objective_name"] == objective, "dataset_name"].unique())
 
 
-def _last(frame, dataset, objective, metric):
+def last_by_solver(frame, dataset, objective, metric):
     """Map each solver to the last values of its good cells; none where the rows lack the metric."""
     if f"objective_{metric}" not in frame:
         return {}
     return last_values(cells_by_solver(frame, dataset, objective, metric))
 
 
-def _curve(solver, label, points):
+def median_curve(solver, label, points):
     """Return the curve through the medians of values by x, with their intervals as a band."""
     middles = [median_interval(values) for values in points.values()]
     curve = Trace(solver, label, "curve", list(map(float, points)), [each.estimate for each in middles], middles[0].n)
@@ -170,7 +174,7 @@ def _curve(solver, label, points):
     return replace(curve, y_low=[each.low for each in middles], y_high=[each.high for each in middles])
 
 
-def _failures(found, names, left, bottom):
+def failed_cells(found, names, left, bottom):
     """Return a cross for each solver with failed cells, in the corner of the figure: they have no figures."""
     traces = []
     for solver, own in found.items():

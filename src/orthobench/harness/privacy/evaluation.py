@@ -24,7 +24,7 @@ MEASURED_BATCH = 512
 SMALLEST = 1e-12
 
 # Radii of certificates, in 1/255, for inputs as the network gets them.
-RADII = (1, 2, 4, 8, 16, 36)
+RADII = (1, 2, 4, 8, 16, 32)
 
 
 class Tests:
