@@ -9,5 +9,5 @@ class Dataset(LogitsDataset):
     name = "imagenet_logits"
     parameters = {
         **SPLITS, "file": [""], "lipschitz_constant": [1.0], "radius": [0.02], "splits": [20], "calibration": [15000],
-        "evaluation": [5000], "pool": [50000],
+        "evaluation": [5000], "pool": [45000],
     }  # fmt: skip

@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from ...conformal import SplitConformal
+from ...conformal import LAC, SplitConformal
 from ...lipschitz.attacks import pgd_l2
 from ...lipschitz.bounds.jacobian import evaluating
 
@@ -15,9 +15,12 @@ AT_ONCE, COPIES_AT_ONCE = 1024, 16_384
 def attack(predictor, inputs, labels, radius, *, steps, restarts, samples, seed):
     """Search for inputs, within a radius (L2) and with pixels in [0, 1], at which the true classes' scores are low.
 
-    Projected gradients on `true_class_score`, by `pgd_l2`. The score of a method that draws noise is averaged over
-    fresh noise at each step. A method whose scores are bounds by a verifier is attacked by the clean score of its
-    network: a gradient of its own would take the verifier at each step.
+    Projected gradients, by `pgd_l2`, on `true_class_score`. What a smoothed method scores by is a mean or a count over
+    noise, which hardly changes, or not at all, where the class wins under all of the noise: there an attack would keep
+    what it began with. So these are attacked a second time, on the mean over noise of the log-odds, which never
+    saturates; noise is fresh at each step. Of both results the one with the lower score is kept. A method whose scores
+    are bounds by a verifier is attacked by the clean score of its network: each gradient of its own would take the
+    verifier.
 
     Parameters
     ----------
@@ -36,16 +39,34 @@ def attack(predictor, inputs, labels, radius, *, steps, restarts, samples, seed)
     Returns
     -------
     Tensor (n, ...)
-        The inputs with the lowest scores found, the clean ones among them.
+        The inputs with the lowest scores found.
     """
-    target = _target(predictor, samples)
-    size = AT_ONCE if not hasattr(target, "sigma") else max(1, COPIES_AT_ONCE // target.samples)
+    targets = _targets(predictor, samples)
+    size = COPIES_AT_ONCE // targets[0].samples if hasattr(predictor, "sigma") else AT_ONCE
     found = []
     for part, own in zip(inputs.split(size), labels.split(size), strict=True):
         noise = torch.Generator(part.device).manual_seed(seed)
-        model, inside = _AgainstTheScore(target, own, noise), torch.zeros_like(own)
-        found.append(pgd_l2(model, part, inside, radius, steps, restarts, seed, low=0.0, high=1.0))
+        inside = torch.zeros_like(own)
+        best = None
+        for target in targets:
+            model = _AgainstTheScore(target, own, noise)
+            other = pgd_l2(model, part, inside, radius, steps, restarts, seed, low=0.0, high=1.0)
+            best = other if best is None else _lower(predictor, best, other, own, seed)
+        found.append(best)
     return torch.cat(found)
+
+
+@torch.no_grad()
+def _lower(predictor, first, second, labels, seed):
+    """Return of each pair of inputs the one with the lower score of the label, on the same noise; second of equals."""
+    scores = [
+        predictor.prediction_scores(each, generator=torch.Generator(each.device).manual_seed(seed))
+        .gather(1, labels[:, None])
+        .squeeze(1)
+        for each in (first, second)
+    ]
+    keeps = (scores[0] < scores[1]).view(-1, *[1] * (first.ndim - 1))
+    return torch.where(keeps, first, second)
 
 
 class _AgainstTheScore:
@@ -59,17 +80,31 @@ class _AgainstTheScore:
         return torch.stack([scores, torch.zeros_like(scores)], dim=1)
 
 
-def _target(predictor, samples):
-    """Return the predictor whose score is attacked: the same, with fewer samples, or the clean score of its network."""
+class _MeanLogOdds(SplitConformal):
+    """The mean of the log-odds under the noise of another predictor."""
+
+    def __init__(self, predictor, samples):
+        super().__init__(LAC(), predictor.alpha)
+        self.sigma, self.samples = predictor.sigma, samples
+
+    def _prediction_scores(self, x, generator):
+        copies = x.repeat_interleave(self.samples, dim=0)
+        noise = torch.randn(copies.shape, generator=generator, dtype=x.dtype, device=x.device)
+        scores = self.score(self._logits(copies + self.sigma * noise), generator)
+        return scores.unflatten(0, (len(x), self.samples)).mean(1)
+
+
+def _targets(predictor, samples):
+    """Return the predictors whose scores are attacked: see `attack`."""
     if hasattr(predictor, "sigma"):
-        target = copy.copy(predictor)
-        target.samples = min(predictor.samples, samples)
-        return target
+        own = copy.copy(predictor)
+        own.samples = min(predictor.samples, samples)
+        return [own, _MeanLogOdds(predictor, own.samples).attach(predictor.model)]
     if predictor.forward_passes_per_input > 1:
         clean = SplitConformal(predictor.score, predictor.alpha).attach(predictor.model)
         clean.threshold = predictor.threshold
-        return clean
-    return predictor
+        return [clean]
+    return [predictor]
 
 
 def largest_quotient(model, inputs, others):

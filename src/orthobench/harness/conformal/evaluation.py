@@ -31,11 +31,14 @@ class Sets:
         Indices into the pool, one tensor a split.
     hits, sizes : list of Tensor
         Whether the set held the true class; how many classes it held.
+    partial : bool
+        Whether they are of the first examples of the pool alone: then splits share their luck with these.
     """
 
     examples: list
     hits: list
     sizes: list
+    partial: bool = False
 
     @property
     def coverage(self):
@@ -68,7 +71,8 @@ class Measurement:
     def __init__(self, predictor, task, network, device):
         self.predictor, self.task, self.network, self.device = predictor, task, network, device
         self.inputs, self.labels = task.pool.inputs.to(device), task.pool.targets.to(device)
-        predictor.attach(network.model)
+        if predictor.attach(network.model) is not predictor or predictor.model is not network.model:
+            raise InvalidResult("the predictor evaluates another model than the harness's")
         self.withheld = self._hold_out()
         self.splits = list(task.parts(self.withheld))
         self._scores, self.calibration_scores = {}, self._calibrate_all()
@@ -91,7 +95,7 @@ class Measurement:
             places.append(test)
             hits.append(sets.gather(1, self.labels[test][:, None]).squeeze(1).cpu())
             sizes.append(sets.sum(1).cpu())
-        return Sets(places, hits, sizes)
+        return Sets(places, hits, sizes, partial=len(inputs) < len(self.inputs))
 
     def attacked(self, **options):
         """Return inputs of the first examples of the pool under attack, `options` as of a task's ``attack``."""

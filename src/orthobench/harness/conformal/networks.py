@@ -18,7 +18,7 @@ from ..training.evaluation import evaluation_mode
 FAMILIES = ("lipschitz", "standard", "noise")
 ARCHITECTURES = ("dense", "convolutional")
 # Kinds of 1-Lipschitz layers: of a dense network, of a convolutional one.
-DENSE, CONVOLUTION = "bjorck", "aoc"
+DENSE, CONVOLUTION = "bjorck", "aoc_bjorck"
 # Of the 1-Lipschitz network: the loss that gave the smallest sets. Of the others: cross-entropy.
 LOSS = {"name": "soft_hkr", "alpha": 0.975, "margin": 0.6, "temperature": 5.0}
 RATES = {"lipschitz": 3e-3, "standard": 1e-3, "noise": 1e-3}

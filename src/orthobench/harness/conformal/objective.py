@@ -48,11 +48,11 @@ class ConformalObjective(Objective):
         Parameters
         ----------
         predictor : Predictor
-            Calibrated on the first split, or not; it is calibrated again on each.
+            It is calibrated again on each split.
         family : str
             The family of the network.
         calibration_time_s, prediction_time_s : float
-            For an example, of the first split.
+            For an example that was shown to the solver.
         """
         task = self._task
         if digest(task.pool) != self._digest:
@@ -109,7 +109,7 @@ class ConformalObjective(Objective):
     def _judged(self, claim, measured, sets, radius, change=""):
         """Return coverage with its p-value, and what is doubtful of it if it is claimed."""
         alpha = self.alpha
-        if measured.fresh:
+        if measured.fresh or sets.partial:
             p_value = pooled_p_value(sets.shares(), alpha)
         else:
             hits, tests = sum(int(each.sum()) for each in sets.hits), [len(each) for each in sets.hits]

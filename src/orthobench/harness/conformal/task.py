@@ -44,7 +44,10 @@ class ConformalTask:
     Attributes
     ----------
     pool : Examples
-        That no network was trained on, without copies: calibration, evaluation and test examples are drawn from it.
+        That no network was trained on and no solver sees, without copies: calibration, evaluation and test examples are
+        drawn from it.
+    shown : Examples
+        Others, that a solver is given to be timed on: half of them to calibrate, half to predict.
     classes : int
     radius : float
         Of the attack, in the Euclidean norm and the units of the inputs.
@@ -62,6 +65,7 @@ class ConformalTask:
     """
 
     pool: Examples
+    shown: Examples
     classes: int
     radius: float
     network: Callable
@@ -110,12 +114,12 @@ class ConformalTask:
             yield order[:count], order[count : count + self.evaluation], order[count + self.evaluation :]
 
     def for_solvers(self):
-        """Return what a solver is given: calibration examples and unlabelled test inputs, those of the first split."""
-        calibration, _, test = next(self.parts())
-        return SolverTask(
-            Examples(*self.pool[calibration]), self.pool.inputs[test].clone(), self.classes, self.radius, self.network,
-            self.families, self.attack is not None,
-        )  # fmt: skip
+        """Return what a solver is given: nothing of the pool, and no label of what it predicts."""
+        half = (len(self.shown) + 1) // 2
+        calibration = Examples(self.shown.inputs[:half].clone(), self.shown.targets[:half].clone())
+        tests = self.shown.inputs[half:].clone()
+        options = self.classes, self.radius, self.network, self.families
+        return SolverTask(calibration, tests, *options, images=self.attack is not None)
 
 
 @dataclass(frozen=True)
@@ -172,10 +176,10 @@ class ConformalDataset(TaskDataset):
             sizes = {"batch_size": self.batch_size, "sigma": self.radius, "seed": seed, **options}
             return Network(*trained_network(family, train, self.classes, **sizes))
 
-        return ConformalTask(
-            pool, self.classes, self.radius, network, FAMILIES, self.splits, self.calibration, self.evaluation, seed,
-            {"steps": self.attack_steps, "restarts": RESTARTS, "examples": self.attacked, "samples": SAMPLES},
-        )  # fmt: skip
+        shown = Examples(train.inputs[: 2 * self.calibration], train.targets[: 2 * self.calibration])
+        sizes = self.splits, self.calibration, self.evaluation, seed
+        attack = {"steps": self.attack_steps, "restarts": RESTARTS, "examples": self.attacked, "samples": SAMPLES}
+        return ConformalTask(pool, shown, self.classes, self.radius, network, FAMILIES, *sizes, attack)
 
 
 class LogitsDataset(TaskDataset):
@@ -187,14 +191,22 @@ class LogitsDataset(TaskDataset):
 
     def task(self, seed):
         logits, labels = load_logits(self.file)
-        pool = distinct(Examples(logits, labels))
-        pool = Examples(pool.inputs[: self.pool].clone(), pool.targets[: self.pool].clone())
+        examples = distinct(Examples(logits, labels))
+        if len(examples) < self.pool + 2:
+            raise ValueError(
+                f"{self.file} has {len(examples)} different rows: take a pool of fewer than {len(examples) - 1}, for "
+                "some are needed to time the solvers on"
+            )
+        pool, shown = (
+            Examples(examples.inputs[part].clone(), examples.targets[part].clone())
+            for part in (slice(None, self.pool), slice(self.pool, None))
+        )
 
         def network(family):
             return Network(torch.nn.Identity(), float(self.lipschitz_constant))
 
         sizes = self.splits, self.calibration, self.evaluation, seed
-        return ConformalTask(pool, logits.shape[1], self.radius, network, ("lipschitz",), *sizes, attack=None)
+        return ConformalTask(pool, shown, logits.shape[1], self.radius, network, ("lipschitz",), *sizes, attack=None)
 
 
 def load_logits(file):

@@ -28,8 +28,9 @@ def coverage_distribution(calibration, tests, alpha):
     -----
     Given the calibration, coverage of scores without ties is Beta(n + 1 - k, k), k = alpha (n + 1), of mean 1 - alpha
     (Vovk, "Conditional validity of inductive conformal predictors", ACML 2012); hits are binomial given that. k isn't
-    rounded here: what is tested is the claim, 1 - alpha. Splits of one pool of examples vary less, on average, than
-    independent ones, so that chance refutes less often than the p-value says.
+    rounded here: what is tested is the claim, 1 - alpha. Where the splits test all of one pool they vary less, on
+    average, than independent ones, so that chance refutes less often than the p-value says. Where they test the same
+    part of it again and again they don't: see `pooled_p_value`.
     """
     rank = alpha * (calibration + 1)
     count = sum(tests) + 1
@@ -64,7 +65,8 @@ def coverage_band(calibration, tests, alpha, level=0.99):
 def pooled_p_value(shares, alpha):
     """Return the one-sided p-value of coverage below 1 - alpha by a bootstrap of the pool.
 
-    For methods whose noise is kept from split to split: splits then share it, but examples don't.
+    For splits that share more than independent ones would: the noise of a method that is kept from split to split, or
+    the luck of a part of the pool that each of them tests.
 
     Parameters
     ----------
