@@ -111,7 +111,7 @@ def size_traces(frame, dataset, objective):
         A data set's name without its radius, as `radius_menu` has it. Only methods whose guarantee stands are shown.
     """
     rows = _good(guaranteed(frame), objective)
-    rows = rows[[without(name, RADIUS) == dataset for name in rows["dataset_name"]]]
+    rows = rows[rows["dataset_name"].map(lambda name: without(name, RADIUS)) == dataset]
     names = short_solvers(sorted(rows["solver_name"].unique()))
     traces = []
     for solver, own in rows.groupby("solver_name"):
