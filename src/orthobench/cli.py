@@ -29,6 +29,11 @@ def _parser():
     site.add_argument("--repository", metavar="URL", help="where links to code lead")
     site.set_defaults(run=_site)
 
+    verify = commands.add_parser("verify", help="check published results, and the site if it has been built")
+    verify.add_argument("--results", default="results", metavar="FOLDER", help="(default: %(default)s)")
+    verify.add_argument("--site", metavar="FOLDER", help="compare this site with the rows, figure by figure")
+    verify.add_argument("--repository", metavar="URL", help="the one that the site was built with")
+    verify.set_defaults(run=_verify)
     return parser
 
 
@@ -39,6 +44,24 @@ def _site(arguments):
     problems = build(arguments.results, arguments.out, **where)
     _print(problems)
     print(f"{arguments.out}/index.html: open it in a browser; it needs no network.")
+    return 1 if problems else 0
+
+
+def _verify(arguments):
+    from orthobench.harness.planned import planned_cells
+    from orthobench.report.site.documents import find_root
+    from orthobench.report.verify import compare_site, verify
+
+    problems, notes = verify(arguments.results, find_root(arguments.results), planned_cells)
+    for note in notes:
+        print(f"skipped: {note}")
+    if arguments.site:
+        from orthobench.report.site import render
+
+        where = {"address": arguments.repository} if arguments.repository else {}
+        problems += compare_site(render(arguments.results, **where)[0], arguments.site)
+    _print(problems)
+    print(f"{len(problems)} problem{'s' * (len(problems) != 1)} in {arguments.results}")
     return 1 if problems else 0
 
 

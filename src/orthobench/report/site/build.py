@@ -17,7 +17,7 @@ from orthobench.report.site.verdicts import judge
 MARKER = "orthobench-site"  # a file that tells our folders from others'
 
 
-def render(results, address=REPOSITORY):
+def render(results, address=REPOSITORY, root=None):
     """Return the site's files but for the scripts of others, from the folder of the results alone.
 
     Parameters
@@ -26,6 +26,8 @@ def render(results, address=REPOSITORY):
         The folder that holds ``<benchmark>/<machine>/<name>.parquet``.
     address : str
         Where the repository is published, for links to its code.
+    root : str or pathlib.Path, optional
+        The repository, for its claims, plots and documents; see `documents.find_root` for where it is looked for.
 
     Returns
     -------
@@ -40,7 +42,7 @@ def render(results, address=REPOSITORY):
         If there is no such folder.
     """
     found, problems = read_results(results)
-    documents = Documents(find_root(results), address)
+    documents = Documents(Path(root) if root else find_root(results), address)
     judged, unread = judge(documents, found)
     problems += [Problem(*each.split(": ", 1)) for each in unread]
     files = {MARKER: b"", **_static()}
@@ -52,7 +54,7 @@ def render(results, address=REPOSITORY):
         html = template.render(page.context, site=site, root="../" * depth, scripts=page.scripts, title=page.title)
         files[page.path] = html.encode()
     for path, (key, value) in pages.data(site).items():
-        told = json.dumps(value, separators=(",", ":"), allow_nan=False)
+        told = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
         files[path] = f"orthobench.receive({json.dumps(key)},{told});\n".encode()
     for name, machines in site.benchmarks.items():
         files[f"assets/{name}.svg"] = cards.picture(site, machines)
@@ -61,7 +63,7 @@ def render(results, address=REPOSITORY):
     return files, problems
 
 
-def build(results, out, address=REPOSITORY):
+def build(results, out, address=REPOSITORY, root=None):
     """Write the site to a folder, whose earlier content it replaces.
 
     Returns
@@ -80,7 +82,7 @@ def build(results, out, address=REPOSITORY):
     if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
         raise FileExistsError(f"{out}: not empty, and no site of ours: give --out a new folder, or an earlier site.")
     scripts = {f"assets/{each.name}": vendor.vendored(each) for each in vendor.SCRIPTS}
-    files, problems = render(results, address)
+    files, problems = render(results, address, root)
     if out.exists():
         shutil.rmtree(out)
     for path, content in sorted({**files, **scripts}.items()):

@@ -36,7 +36,7 @@ def cards(site):
     found = [_card(site, name, machines) for name, machines in site.benchmarks.items()]
     shown = {each.folder for each in found}
     waiting = [each for each in site.documents.benchmarks() if each.folder not in shown]
-    return found + [Card(each.folder, each.folder, each.question) for each in waiting]
+    return found + [Card(each.folder, each.folder, site.documents.question(each.folder)) for each in waiting]
 
 
 def _card(site, name, machines):

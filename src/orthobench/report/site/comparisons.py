@@ -12,6 +12,7 @@ from orthobench.report.site.figures import Figure, Plot, number, rgb
 from orthobench.report.statistics import LEVEL, MIN_SEEDS
 
 ALPHA = 0.05
+FEWEST = 3  # data sets of a profile
 _OPEN = 100  # added to a Plotly symbol: its outline
 _RIGHT = 7  # a triangle that points to the right
 _LINE = 24  # pixels of a row
@@ -37,10 +38,10 @@ def _plot(name, title, options, figures):
 def _labels(own_boards):
     """Map the names of data sets and of objectives to what menus show."""
     datasets = short_names(dict.fromkeys(each.setting.dataset for each in own_boards))
-    objectives = dict.fromkeys(each.setting.objective for each in own_boards)
+    objectives = short_solvers(list(dict.fromkeys(each.setting.objective for each in own_boards)))
     return {
         "data set": {name: safe(short) for name, short in datasets.items()},
-        "objective": {name: safe(name) for name in objectives},
+        "objective": {name: safe(short) for name, short in objectives.items()},
     }
 
 
@@ -179,7 +180,7 @@ def _profiles(result, own_boards, get_style):
         groups.setdefault((each.setting.objective, each.first), []).append(each.setting.dataset)
     baseline, figures = result.benchmark.baseline, {}
     for (objective, metric), datasets in groups.items():
-        if len(datasets) > 1:
+        if len(datasets) >= FEWEST:
             found = performance.profiles(result.frame, datasets, objective, metric, baseline)
             figures[objective,] = _profile_figure(found, objective, metric, baseline, len(datasets), get_style)
     options = {"objective": {objective: safe(objective) for objective, _ in groups}}
@@ -198,7 +199,7 @@ def _profile_figure(found, objective, metric, baseline, count, get_style):
         if each.low is not None:
             low, high = list(map(number, each.low)), list(map(number, each.high))
             data.append({**common, "x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "mode": "lines",
-                         "fillcolor": f"rgba({colour}, 0.1)", "line": {"width": 0}, "hoverinfo": "skip",
+                         "fillcolor": f"rgba({colour}, 0.06)", "line": {"width": 0}, "hoverinfo": "skip",
                          "showlegend": False})  # fmt: skip
         dashes = ("solid", "dash", "dot", "dashdot")
         data.append({**common, "x": x, "y": y, "mode": "lines",

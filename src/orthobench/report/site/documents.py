@@ -69,7 +69,8 @@ class Documents:
 
     def question(self, folder):
         """Return a benchmark's question; empty if no document tells it."""
-        return next((each.question for each in self.benchmarks() if each.folder == folder), "")
+        told = next((each.question for each in self.benchmarks() if each.folder == folder), "")
+        return told[:1].upper() + told[1:]
 
     def sections(self, folder):
         """Map titles to those sections of a benchmark's README that a reader of results needs, as HTML."""

@@ -58,9 +58,11 @@ class Machine:
         )
         self.plots = comparison_plots(self.result, self.boards, self.site.get_style) + own
         datasets = short_names(dict.fromkeys(each.setting.dataset for each in self.boards))
-        several = len({each.setting.objective for each in self.boards}) > 1
+        objectives = short_solvers(list(dict.fromkeys(each.setting.objective for each in self.boards)))
+        several = len(objectives) > 1
         self.labels = {
-            each.setting: datasets[each.setting.dataset] + (f" | {each.setting.objective}" if several else "")
+            each.setting: datasets[each.setting.dataset]
+            + (f" | {objectives[each.setting.objective]}" if several else "")
             for each in self.boards
         }
         self.groups = {each.setting: _groups(self.result.rows(each.setting)) for each in self.boards}

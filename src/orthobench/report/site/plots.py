@@ -98,7 +98,7 @@ def _shown(key):
 
 
 def _menu(key, values):
-    shorten = {"dataset": short_names, "solver": short_solvers}.get(key)
+    shorten = {"dataset": short_names, "solver": short_solvers, "objective": short_solvers}.get(key)
     return shorten(values) if shorten else {value: str(value).replace("_", " ") for value in values}
 
 

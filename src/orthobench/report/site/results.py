@@ -138,6 +138,8 @@ def read_results(folder):
     for (_, machine), (benchmark, own) in sorted(files.items()):
         kept, found = _without_conflicts(own)
         problems += found
+        if not kept:
+            continue
         frame = pd.concat([each.frame for each in kept], ignore_index=True) if len(kept) > 1 else kept[0].frame
         results.append(Result(benchmark, machine, tuple(kept), frame))
     return results, problems

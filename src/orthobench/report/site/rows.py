@@ -46,7 +46,7 @@ def rows_table(rows, columns, key):
     """Return the last row of each repetition of one solver as a `Table`."""
     header = (*_FIRST, *(name.removeprefix("objective_") for name in columns), "message")
     cells = []
-    for _, row in last_rows(rows).iterrows():
+    for row in last_rows(rows).to_dict("records"):
         failed = "failed" if row["objective_status"] != "ok" else None
         cells.append(
             (

@@ -65,7 +65,7 @@ def judge(documents, results):
                 if verdict.verdict != claims.NOT_RUN
             ]
             judged += said or [Judged(verdicts[0], benchmark, own[0][0])]
-    return judged, problems
+    return sorted(judged, key=lambda each: each.verdict.verdict == claims.NOT_RUN), problems
 
 
 def summary(judged):

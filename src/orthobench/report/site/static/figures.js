@@ -7,6 +7,12 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+  /* Names beside a narrow plot, in several lines. */
+  function broken(names) {
+    const lines = (name) => name.replace(" · ", "<br>").replace("[", "<br>[").replaceAll(",", ",<br>");
+    return { tickvals: names, ticktext: names.map(lines), tickfont: { size: 9 } };
+  }
+
   /* The layout of a figure with what depends on the page. */
   function dressed(layout, width, count) {
     const ink = variable("--ink"), line = variable("--line");
@@ -15,17 +21,18 @@
       exponentformat: "power", ...(own.type === "log" ? { dtick: own.dtick } : {}),
     });
     const narrow = width < NARROW;
+    const names = layout.yaxis.type === "category" && narrow ? layout.names : null;
     const rows = Math.ceil(count / Math.max(1, Math.floor(width / 190)));
     return {
       ...layout,
       width,
-      height: (layout.height || 460) + (narrow && count > 1 ? 19 * rows : 0),
+      height: (names ? 1.6 : 1) * (layout.height || 460) + (narrow && count > 1 ? 19 * rows : 0),
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: ink, size: 12, family: "system-ui, sans-serif" },
       margin: { l: 60, r: 15, t: 15, b: 50 },
       xaxis: axis(layout.xaxis),
-      yaxis: axis(layout.yaxis),
+      yaxis: { ...axis(layout.yaxis), ...(names ? broken(names) : {}) },
       shapes: (layout.shapes || []).map((each) => ({ ...each, line: { ...each.line, color: ink } })),
       hoverlabel: { namelength: -1 },
       legend: narrow
@@ -116,7 +123,8 @@
         ...trace, visible: this.hidden.has(trace.legendgroup) ? "legendonly" : true,
       }));
       const count = data.filter((trace) => trace.showlegend !== false).length;
-      const layout = dressed(this.figure.layout, this.chart.clientWidth, count);
+      const names = [...new Set(this.figure.data.flatMap((trace) => trace.y))];
+      const layout = dressed({ ...this.figure.layout, names }, this.chart.clientWidth, count);
       await Plotly.react(this.chart, data, layout, { displaylogo: false, displayModeBar: false, responsive: false });
       this.chart.setAttribute("role", "img");
       this.chart.setAttribute("aria-label", `${this.node.querySelector("h3").textContent}. ${this.figure.title.join(". ")}`);

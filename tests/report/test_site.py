@@ -1,0 +1,334 @@
+"""The site without a browser: what is on its pages, what is wrong with results, and that it is the same each time."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+import tarfile
+import time
+
+import numpy as np
+import pandas as pd
+import published
+import pytest
+from made_up import ADAMW, DIGITS, DOCS, SGD, training_frame, training_rows
+
+from orthobench.report import performance
+from orthobench.report.site import build, render, vendor
+from orthobench.report.site.plots import plain
+from orthobench.report.site.results import CELL, POINT, read_results
+from orthobench.report.site.tables import leading_number, slugs
+from orthobench.report.verify import tables_of
+
+CSP = "default-src 'none'; script-src 'self'"
+
+
+@pytest.fixture(scope="module")
+def files():
+    return render(published.results(), root=published.ROOT)[0]
+
+
+def pages(files):
+    return {path: content.decode() for path, content in files.items() if path.endswith(".html")}
+
+
+def test_two_renderings_are_the_same_to_the_last_byte(files):
+    again, _ = render(published.results(), root=published.ROOT)
+    assert list(again) == list(files)
+    assert [path for path in files if again[path] != files[path]] == []
+
+
+def test_the_figures_of_a_leaderboard_are_those_of_a_plain_loop(files):
+    frame = published.training()
+    page = next(text for path, text in pages(files).items() if path.startswith("training/one/1-digits"))
+    header, *rows = tables_of(page)["board-one-1-held_out_loss"]
+    shown = {row[header.index("solver")]: row for row in rows}
+    for solver, short in ((ADAMW, "AdamW"), (SGD, "SGD")):
+        values = []
+        for seed in range(8):
+            own = frame[(frame.solver_name == solver) & (frame.dataset_name == DIGITS) & (frame.idx_rep == seed)]
+            if (own.objective_status == "ok").all():
+                values.append(own.sort_values("stop_val").objective_held_out_loss.iloc[-1])
+        assert shown[short][header.index("n")] == str(len(values))
+        assert float(shown[short][header.index("mean")]) == pytest.approx(np.mean(values), rel=5e-3)
+    assert shown["SGD"][header.index("failures")] == "2 diverged"
+    assert shown["SGD"][header.index("rank")].endswith("†")
+
+
+def test_each_page_is_small_has_a_strict_policy_and_no_script_of_its_own(files):
+    for path, text in pages(files).items():
+        assert len(text) < 1_000_000, path
+        assert text.count(f'Content-Security-Policy" content="{CSP}') == 1, path
+        assert not re.findall(r"<script(?![^>]*\bsrc=)", text), path
+        assert not re.findall(r"\son\w+=", re.sub(r"&#34;|&#39;", "", text.replace(" onerror=&#34;", ""))), path
+        for source in re.findall(r'(?:src|href)="([^"#]+)', text):
+            assert (
+                source.startswith(("https://", "../", "assets/", "solvers/"))
+                or "/" in source
+                or source.endswith((".html", ".svg"))
+            )
+
+
+def test_links_within_the_site_lead_somewhere(files):
+    known = set(files) | {f"assets/{each.name}" for each in vendor.SCRIPTS}
+    for path, text in pages(files).items():
+        for target, anchor in re.findall(r'(?:src|href)="(?!https:)([^"#]*)#?([^"]*)"', text):
+            parts = path.split("/")[:-1]
+            for part in filter(None, target.split("/")):
+                parts = parts[:-1] if part == ".." else [*parts, part]
+            found = "/".join(parts) if target else path
+            assert found in known, (path, target)
+            if anchor and found.endswith(".html"):
+                ids = re.findall(r'id="([^"]+)"', files[found].decode())
+                assert anchor in ids or f"{anchor}-details" in ids, (path, target, anchor)
+
+
+def test_hostile_texts_are_text_everywhere(files):
+    for path, content in files.items():
+        if path.endswith((".html", ".svg")) or path.startswith("data/"):
+            assert b"<script>alert" not in content, path
+            assert b"<img src=x" not in content, path
+
+
+def test_home_tells_claims_cards_and_dates(files):
+    home = files["index.html"].decode()
+    header, *rows = tables_of(home)["claims"]
+    assert header[0] == "verdict"
+    assert {row[0] for row in rows} <= {"reproduced", "not reproduced", "inconclusive", "not run here"}
+    assert "2026-01-02" in home
+    for folder in ("orthogonalisation", "training", "robustness"):
+        assert f'href="{folder}/index.html"' in home
+        assert files[f"assets/{folder}.svg"].startswith(b"<?xml")
+
+
+def test_the_command_of_a_row_names_all_that_it_depends_on(files):
+    page = next(text for path, text in pages(files).items() if path.startswith("training/two/1-digits"))
+    told = page.replace("&#39;", "'")
+    assert f"git checkout {published.COMMIT}" in told
+    assert "ORTHOBENCH_DEVICE=cuda ORTHOBENCH_THREADS=1 benchopt run benchmark_muon" in told
+    assert f"-d '{DIGITS}' -s '{ADAMW}' -r 3 --seed 0" in told
+
+
+def test_downloads_are_the_published_rows(files):
+    assert (
+        files["downloads/training/one/cpu.parquet"] == (published.results() / "training/one/cpu.parquet").read_bytes()
+    )
+    table = pd.read_csv(io.BytesIO(files["downloads/training/one/cpu.csv"]))
+    assert len(table) == len(published.training())
+    assert "objective_message" in table
+
+
+def test_data_of_plots_is_what_a_script_can_read(files):
+    index = json.loads("[" + files["data/training/index.js"].decode()[len("orthobench.receive(") : -3] + "]")[1]
+    assert {"differences", "targets", "profiles", "learning_curve"} <= set(index["plots"])
+    for own in index["plots"].values():
+        for told in own.values():
+            assert ",".join(map(str, told["first"])) in told["choices"]
+            assert all(path in files for path in told["choices"].values())
+
+
+def test_a_method_has_one_colour_everywhere(files):
+    colours = {}
+    for path, content in files.items():
+        if path.startswith("data/training") and "board" not in path and "index" not in path:
+            _, figure = json.loads("[" + content.decode()[len("orthobench.receive(") : -3] + "]")
+            for trace in figure.get("data", []):
+                if trace.get("marker") and trace["name"] in ("AdamW", "SGD", ADAMW, SGD):
+                    colours.setdefault(trace["name"].split("[")[0], set()).add(trace["marker"]["color"])
+    assert all(len(found) == 1 for found in colours.values())
+    assert len(colours) == 2
+
+
+# ----- what is wrong with results -----
+
+
+def test_no_results_give_a_site_that_says_so(tmp_path):
+    files, problems = render(tmp_path, root=published.ROOT)
+    assert problems == []
+    assert "No rows are published yet" in files["index.html"].decode()
+    assert {row[0] for row in tables_of(files["index.html"].decode())["claims"][1:]} == {"not run here"}
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
+        render(tmp_path / "nowhere")
+
+
+def test_without_a_repository_there_are_tables_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = published.write(tmp_path / "r", {"training/one/cpu.parquet": published.training()})
+    files, problems = render(folder)
+    assert problems == []
+    assert "training/index.html" in files
+
+
+def test_corrupt_foreign_and_misplaced_files_are_left_out_by_name(tmp_path):
+    folder = published.write(tmp_path, {"training/one/good.parquet": published.training()})
+    (folder / "training/one/corrupt.parquet").write_bytes(b"PAR1 nothing PAR1")
+    pd.DataFrame({"a": [1]}).to_parquet(folder / "training/one/foreign.parquet")
+    published.training().to_parquet(folder / "misplaced.parquet")
+    published.training().iloc[:0].to_parquet(folder / "training/one/hollow.parquet")
+    files, problems = render(folder, root=published.ROOT)
+    told = {problem.where: problem.what for problem in problems}
+    assert "not a parquet file" in told["training/one/corrupt.parquet"]
+    assert "columns dataset_name" in told["training/one/foreign.parquet"]
+    assert "not where results are" in told["misplaced.parquet"]
+    assert "no rows" in told["training/one/hollow.parquet"]
+    assert len(told) == 4
+    assert all(where in files["index.html"].decode() for where in told)
+
+
+def test_two_files_of_a_machine_may_not_claim_one_cell(tmp_path):
+    whole = published.training()
+    part = whole[whole["solver_name"] == ADAMW].head(6)
+    frames = {"training/one/a.parquet": whole, "training/one/b.parquet": part, "training/two/b.parquet": part}
+    found, problems = read_results(published.write(tmp_path, frames))
+    assert [each.where for each in problems] == ["training/one/b.parquet"]
+    assert "1 of its cells are in training/one/a.parquet too" in problems[0].what
+    assert [each.machine for each in found] == ["one", "two"]
+
+
+def test_the_same_point_twice_in_a_file_is_left_out(tmp_path):
+    whole = published.training()
+    doubled = pd.concat([whole, whole.head(1)], ignore_index=True)
+    found, problems = read_results(published.write(tmp_path, {"training/one/a.parquet": doubled}))
+    assert not found
+    assert "same point twice" in problems[0].what
+
+
+def test_100_000_rows_take_less_than_a_minute(tmp_path):
+    rows = published.provenance(training_frame(solvers=(SGD, ADAMW), datasets=(DIGITS, DOCS)))
+    rows = rows[rows["stop_val"] > 0].drop(columns=["objective_steps_to_target", "objective_time_to_target_s"])
+    copies = [rows.assign(stop_val=rows["stop_val"] + step) for step in range(-(-100_000 // len(rows)))]
+    big = pd.concat(copies, ignore_index=True).drop_duplicates(POINT, ignore_index=True)
+    big["stop_val"] = big.groupby(CELL).cumcount()
+    more = [big.assign(idx_rep=big["idx_rep"] + 8 * place) for place in range(-(-100_000 // len(big)))]
+    big = pd.concat(more, ignore_index=True)
+    assert len(big) >= 100_000
+    folder = published.write(tmp_path, {"training/one/big.parquet": big})
+    start = time.process_time()
+    files, problems = render(folder, root=published.ROOT)
+    assert time.process_time() - start < 60
+    assert problems == []
+    assert max(len(content) for path, content in files.items() if path.endswith(".html")) < 1_000_000
+
+
+# ----- building -----
+
+
+def test_only_an_earlier_site_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(vendor, "vendored", lambda script: b"")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="no site of ours"):
+        build(tmp_path / "empty", out)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileExistsError, match="no site of ours"):
+        build(tmp_path / "empty", out)
+    assert (out / "mine.txt").read_text() == "mine"
+    build(tmp_path / "empty", tmp_path / "new")
+    (tmp_path / "new" / "stale.html").write_text("stale")
+    build(tmp_path / "empty", tmp_path / "new")
+    assert not (tmp_path / "new" / "stale.html").exists()
+
+
+def test_the_site_needs_no_solver_and_no_torch(tmp_path):
+    rows = published.provenance(training_frame(solvers=(SGD, ADAMW), datasets=(DIGITS,), seeds=2))
+    folder = published.write(tmp_path, {"training/one/cpu.parquet": rows})
+    code = (
+        "import sys; from orthobench.report.site import render; "
+        f"files, _ = render({str(folder)!r}, root={str(published.ROOT)!r}); assert 'training/index.html' in files; "
+        "assert 'torch' not in sys.modules; files = [str(getattr(m, '__file__', '')) for m in sys.modules.values()]; "
+        "assert not [each for each in files if 'benchmark_muon/solvers' in each]"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# ----- scripts of others -----
+
+
+def packed(script, content, folder):
+    with tarfile.open(folder / script.archive, "w:gz") as archive:
+        member = tarfile.TarInfo(script.member)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+
+
+def test_a_script_comes_from_the_folder_that_is_named_and_is_checked(tmp_path, monkeypatch):
+    monkeypatch.setenv("ORTHOBENCH_VENDOR", str(tmp_path))
+    monkeypatch.setenv("ORTHOBENCH_CACHE", str(tmp_path / "cache"))
+    good = vendor.Script("made-up", "1.0.0", "package/a.js", vendor._digest(b"good"))
+    with pytest.raises(RuntimeError, match=r"made-up-1\.0\.0\.tgz: no such file.*npm pack made-up@1\.0\.0"):
+        vendor.vendored(good)
+    packed(good, b"evil", tmp_path)
+    with pytest.raises(RuntimeError, match="not the published file"):
+        vendor.vendored(good)
+    assert not (tmp_path / "cache").exists()
+    packed(good, b"good", tmp_path)
+    assert vendor.vendored(good) == b"good"
+    (tmp_path / good.archive).unlink()
+    assert vendor.vendored(good) == b"good"  # kept
+    kept = next((tmp_path / "cache").rglob("a.js"))
+    kept.write_bytes(b"spoilt")
+    with pytest.raises(RuntimeError, match="no such file"):
+        vendor.vendored(good)
+
+
+def test_without_npm_the_error_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.delenv("ORTHOBENCH_VENDOR", raising=False)
+    monkeypatch.setenv("ORTHOBENCH_CACHE", str(tmp_path))
+    monkeypatch.setattr(vendor.shutil, "which", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"npm is missing.*ORTHOBENCH_VENDOR"):
+        vendor.vendored(vendor.GRID)
+
+
+# ----- parts -----
+
+
+def test_the_markup_of_benchopts_tables_is_undone():
+    from orthobench.report.page import rank_cell, table_cell
+
+    for text in ("0.000123", "12.5", "a_b*c", "n/a", "2 diverged", "[0.1, 0.2]"):
+        assert plain(table_cell(text)) == text
+    assert plain(rank_cell("2-3", 2)) == "2-3"
+
+
+def test_addresses_of_names_differ():
+    assert list(slugs(["A b", "a-b", "A[b]"]).values()) == ["a-b", "a-b-2", "a-b-3"]
+    assert leading_number("0.12 [0.1, 0.2]") == 0.12
+    assert leading_number("1-3†") == 1
+    assert leading_number("n/a") is None
+
+
+def test_a_profile_is_the_share_of_data_sets_within_a_factor():
+    rows = []
+    for dataset, factor in (("a", 0.5), ("b", 2.0), ("c", 4.0)):
+        for seed in range(3):
+            rows += training_rows("Base", dataset, seed, [1.0, 1.0])
+            rows += training_rows("Other", dataset, seed, [1.0, factor])
+    (base, other) = sorted(
+        performance.profiles(pd.DataFrame(rows), ["a", "b", "c"], rows[0]["objective_name"], "held_out_loss", "Base"),
+        key=lambda each: each.solver,
+    )
+    assert base.share[base.factors.index(1.0)] == 1
+    for factor, share in zip(other.factors, other.share, strict=True):
+        wanted = np.mean([factor * (1 + 1e-9) >= each for each in (0.5, 2.0, 4.0)])
+        assert share == pytest.approx(wanted)
+    assert (other.datasets, other.n) == (3, 3)
+
+
+def test_a_failed_cell_is_within_no_factor():
+    rows = []
+    for dataset in ("a", "b"):
+        for seed in range(2):
+            rows += training_rows("Base", dataset, seed, [1.0, 1.0])
+            rows += training_rows("Other", dataset, seed, [1.0, 0.5])
+    frame = pd.DataFrame(rows)
+    frame.loc[(frame.solver_name == "Other") & (frame.dataset_name == "b"), "objective_status"] = "diverged"
+    found = performance.profiles(frame, ["a", "b"], rows[0]["objective_name"], "held_out_loss", "Base")
+    other = next(each for each in found if each.solver == "Other")
+    assert max(other.share) == 0.5
+    assert performance.profiles(frame, ["a", "b"], rows[0]["objective_name"], "held_out_loss", "Nobody") == []
