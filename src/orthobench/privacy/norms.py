@@ -196,7 +196,7 @@ def _buffer(workspace, name, like):
     return torch.empty_like(like) if workspace is None else workspace.square(name, like, len(like))
 
 
-def _lanczos(product, start, steps=16):
+def _lanczos(product, start, steps=10):
     """Estimate the largest eigenvalue of a symmetric matrix from below; return its vector, of length 1, too."""
     n = len(product)
     basis = product.new_zeros(min(steps, n), n)
