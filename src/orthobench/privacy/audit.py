@@ -53,7 +53,7 @@ class Canaries:
         self.included = self._random.random(self.count) < 0.5
         self.scores = np.zeros(self.count)
 
-    def add(self, gradients, blocks):
+    def add(self, gradients, blocks, known=None):
         """Add the canaries of one step to the private mean gradients, in place, and score them all.
 
         Parameters
@@ -61,6 +61,8 @@ class Canaries:
         gradients : dict of str to torch.Tensor
         blocks : sequence of Block
             As claimed for this step. With fewer entries in a block than canaries, some share one.
+        known : dict of str to torch.Tensor, optional
+            What the examples add to the gradients, which the auditor knows: it is taken off in the scores.
         """
         sampled = self.included & (self._random.random(self.count) < self.sampling_rate)
         for block in blocks:
@@ -70,9 +72,10 @@ class Canaries:
             total = sum(map(len, entries))
             places = self._random.choice(total, self.count, replace=total < self.count)
             signs = self._random.choice((-1.0, 1.0), self.count)
-            flat = torch.cat(entries).double().cpu().numpy()
+            flat = _flat(gradients, block)
             np.add.at(flat, places, sampled * signs * block.bound)
-            self.scores += signs * flat[places] * block.bound / block.std**2
+            seen = flat if known is None else flat - _flat(known, block)
+            self.scores += signs * seen[places] * block.bound / block.std**2
             changed = torch.from_numpy(flat).to(entries[0]).split([len(each) for each in entries])
             for each, new in zip(entries, changed, strict=True):
                 each.copy_(new)
@@ -82,6 +85,10 @@ class Canaries:
         guesses = 2 * max(1, int(self.count * guessed) // 2)
         right = right_guesses(self.scores, self.included, guesses)
         return epsilon_lower_bound(self.count, guesses, right, delta, confidence), right, guesses
+
+
+def _flat(gradients, block):
+    return torch.cat([gradients[name].flatten() for name in block.names]).double().cpu().numpy()
 
 
 def right_guesses(scores, included, guesses):

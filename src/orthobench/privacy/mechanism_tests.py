@@ -244,6 +244,10 @@ def _ratios(change, blocks):
         if block.bound > 0:
             total += (size / block.std) ** 2
         yield _called(block.names), size / block.bound if block.bound > 0 else (0.0 if size == 0 else math.inf)
+    covered = {name for block in blocks for name in block.names}
+    for name, each in change.items():
+        if name not in covered and bool(each.any()):
+            yield name, math.inf
     if len(blocks) > 1:
         yield "all parameters", math.sqrt(total) * effective_multiplier(blocks)
 

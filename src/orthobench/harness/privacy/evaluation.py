@@ -90,15 +90,20 @@ class Tests:
     def gradient_to_noise(self):
         """Return the norm of the mean gradient of a batch, as the mechanism makes it, over that of its noise."""
         count = min(MEASURED_BATCH, self._task.batch_size, len(self._part))
-        batch = [each[:count].to(self._device) for each in (self._part.inputs, self._part.targets)]
-        nothing = [each[:0] for each in batch]
-        with torch.random.fork_rng(devices=[]):
-            (quiet, blocks), (loud, _) = (
-                mechanism_tests.Probe(self.make, self._device).gradient(*each, seed=4) for each in (nothing, batch)
-            )
-        signal = math.sqrt(sum(float((loud[name] - quiet[name]).square().sum()) for name in loud))
-        noise = math.sqrt(sum(block.std**2 * sum(loud[name].numel() for name in block.names) for block in blocks))
+        mean = self.known(*(each[:count].to(self._device) for each in (self._part.inputs, self._part.targets)))
+        signal = math.sqrt(sum(float(each.square().sum()) for each in mean.values()))
+        blocks = mechanism_tests.Probe(self.make, self._device).mechanism.blocks()
+        noise = math.sqrt(sum(block.std**2 * sum(mean[name].numel() for name in block.names) for block in blocks))
         return signal * (self._task.batch_size / count) / noise if noise else math.inf
+
+    def known(self, inputs, targets):
+        """Return what a batch adds to the private gradient with the weights as they are, without the noise."""
+        with torch.random.fork_rng(devices=[]):
+            (quiet, _), (loud, _) = (
+                mechanism_tests.Probe(self.make, self._device).gradient(*each, seed=4)
+                for each in ((inputs[:0], targets[:0]), (inputs, targets))
+            )
+        return {name: loud[name] - quiet[name] for name in loud}
 
     def _adversarial(self, mechanism):
         some = (each[:SEARCHED].to(self._device) for each in (self._part.inputs, self._part.targets))
@@ -117,7 +122,7 @@ class Tests:
         for name, own in norms.items():
             scaled = [each * self._task.batch_size for each in own]
             typical = scaled[adversarial:]
-            figures = {"bound": bounds[name] * self._task.batch_size, "largest": max(scaled)}
+            figures = {"bound": bounds.get(name, 0.0) * self._task.batch_size, "largest": max(scaled)}
             found.append({"name": name, **figures, "mean": sum(typical) / len(typical)})
         return json.dumps(found)
 
@@ -140,6 +145,8 @@ def outputs_of(model, inputs, device):
 def audit_run(task, kind, methods, noise_multiplier, seed, device):
     """Train once more, with canaries, and audit the run.
 
+    The auditor knows the examples, as the adversary of differential privacy does, and takes what they add off again.
+
     Parameters
     ----------
     task : PrivateTask
@@ -161,7 +168,8 @@ def audit_run(task, kind, methods, noise_multiplier, seed, device):
     smallest = min(each.numel() for each in model.parameters() if each.requires_grad)
     count = max(2, min(audit.CANARIES, smallest))
     canaries = audit.Canaries(count, task.sampling_rate, seed)
-    trainer = PrivateTrainer(task, model, *methods, noise_multiplier, seed, device, canaries)
+    known = Tests(task, kind, model, methods[0], noise_multiplier, device).known
+    trainer = PrivateTrainer(task, model, *methods, noise_multiplier, seed, device, canaries, known)
     for _ in range(task.steps):
         trainer.step()
     simulated = audit.simulated_bounds(noise_multiplier, task.sampling_rate, task.steps, count, task.delta)

@@ -32,6 +32,8 @@ class PrivateTrainer:
     device : torch.device
     canaries : orthobench.privacy.audit.Canaries, optional
         Added to the private gradients and scored, in a run that is audited.
+    known : callable, optional
+        Of a batch: what it adds to the private gradients, which the auditor takes off.
 
     Attributes
     ----------
@@ -41,11 +43,11 @@ class PrivateTrainer:
     done : int
     """
 
-    def __init__(self, task, model, make, optimizer, noise_multiplier, seed, device, canaries=None):
+    def __init__(self, task, model, make, optimizer, noise_multiplier, seed, device, canaries=None, known=None):
         self.task, self.model, self.device, self.seed = task, model.train(), device, seed
         self.part = task.parts.train.to(device)
         self._versions, self._global_seed = guard.versions(self.part), torch.initial_seed()
-        self.transcript, self._canaries = Transcript(), canaries
+        self.transcript, self._canaries, self._known = Transcript(), canaries, known
         self.loader = PoissonLoader(
             (self.part.inputs, self.part.targets),
             task.batch_size,
@@ -77,7 +79,7 @@ class PrivateTrainer:
         inputs, targets = self.loader.draw()
         expected = self._set_rates()
         if self._canaries is not None:
-            self._blocks = self.mechanism.blocks()
+            self._now = self.mechanism.blocks(), self._known(inputs, targets)
         self._losses.append((self.mechanism.step(inputs, targets), len(inputs)))
         if [group["lr"] for group in self._optimizer.param_groups] != expected:
             raise InvalidResult("an optimizer changed its learning rate: the shape of the schedule is the harness's")
@@ -124,7 +126,7 @@ class PrivateTrainer:
 
     def _add_canaries(self, *_):
         gradients = {name: each.grad for name, each in self.model.named_parameters() if each.requires_grad}
-        self._canaries.add(gradients, self._blocks)
+        self._canaries.add(gradients, *self._now)
 
 
 def plan_of(task, noise_multiplier, transcript, device, seed):

@@ -1,0 +1,13 @@
+"""Chooses half of the noise, and says so in the transcript."""
+
+from dataclasses import replace
+
+from orthobench.harness.privacy import Clipping, PrivateSolver
+
+
+class Solver(PrivateSolver):
+    name = "less_noise"
+    parameters = {"learning_rate": [5.0]}
+
+    def mechanism(self, optimizer, model, plan):
+        return Clipping(optimizer, model, replace(plan, noise_multiplier=plan.noise_multiplier / 2), clip_norm=0.1)

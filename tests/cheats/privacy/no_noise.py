@@ -1,0 +1,13 @@
+"""States and records noise, and draws none."""
+
+from orthobench.harness.privacy import Clipping, PrivateSolver
+
+
+class Solver(PrivateSolver):
+    name = "no_noise"
+    parameters = {"learning_rate": [5.0]}
+
+    def mechanism(self, optimizer, model, plan):
+        mechanism = Clipping(optimizer, model, plan, clip_norm=0.1)
+        mechanism._private._inner.noise_multiplier = 0.0
+        return mechanism
