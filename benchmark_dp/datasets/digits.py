@@ -8,7 +8,7 @@ class Dataset(PrivacyDataset):
     """1,797 grey images of 8x8 pixels in 10 classes."""
 
     name = "digits"
-    parameters = {**NETWORK, "steps": [300], "batch_size": [256]}
+    parameters = {**NETWORK, "steps": [200], "batch_size": [256]}
     test_parameters = {"network": ["linear", "mlp-64"], "steps": [4]}
 
     def parts(self):

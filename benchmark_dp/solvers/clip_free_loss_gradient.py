@@ -11,10 +11,11 @@ class Solver(PrivateSolver):
     parameters = {
         "allocation": ["optimal"],
         "clip_norm": [0.1],
-        "temperature": [0.125],
+        "projection": ["svd"],
+        "temperature": [0.03125],
         "learning_rate": [2.0],
     }
 
     def mechanism(self, optimizer, model, plan):
-        how = {"allocation": self.allocation, "loss_gradient_clip": self.clip_norm}
+        how = {"allocation": self.allocation, "projection": self.projection, "loss_gradient_clip": self.clip_norm}
         return ClipFree(optimizer, model, plan, temperature=self.temperature, **how)

@@ -7,9 +7,9 @@ from orthobench.privacy.projection import SVDProjection
 class Solver(PrivateSolver):
     """The 1-Lipschitz network with each example's gradient clipped: what the network alone makes of the accuracy."""
 
-    name = "1-Lipschitz DP-SGD"
+    name = "Clipping on a Lipschitz network"
     requirements = ["pip::opacus", "pip::dp-accounting"]
-    parameters = {"clip_norm": [0.1], "temperature": [0.125], "learning_rate": [2.0]}
+    parameters = {"clip_norm": [0.1], "temperature": [0.03125], "learning_rate": [2.0]}
 
     def mechanism(self, optimizer, model, plan):
         how = {"temperature": self.temperature, "project": SVDProjection()}

@@ -17,7 +17,7 @@ from .loop import PrivateTrainer, plan_of
 
 # Of the training examples: how many the tests begin from, and how many are tried in the end.
 SEARCHED, TRIED, TYPICAL = 32, 4, 8
-CANARY_REPETITIONS = 300
+CANARY_REPETITIONS, NOISE_DRAWS = 300, 20_000
 MEASURED_BATCH = 512
 
 # Of a bound that certificates are divided by: a network of zeros names no class.
@@ -27,8 +27,8 @@ SMALLEST = 1e-12
 RADII = (1, 2, 4, 8, 16, 32)
 
 
-class Tests:
-    """Tests of a mechanism on a trained network.
+class Examination:
+    """Tests of a mechanism, on a trained network.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Tests:
         tried = [torch.cat(each) for each in zip(adversarial, typical, strict=True)]
         sensitivity, norms = mechanism_tests.sensitivity_test(self.make, *tried, device=self._device)
         found = [
-            mechanism_tests.noise_test(self.make, *typical, device=self._device),
+            mechanism_tests.noise_test(self.make, *typical, NOISE_DRAWS, device=self._device),
             sensitivity,
             mechanism_tests.batch_size_test(sizes, len(self._part), self._task.sampling_rate),
             mechanism_tests.transcript_test(transcript, probe.mechanism.blocks(), len(sizes), self._task.sampling_rate),
@@ -168,7 +168,7 @@ def audit_run(task, kind, methods, noise_multiplier, seed, device):
     smallest = min(each.numel() for each in model.parameters() if each.requires_grad)
     count = max(2, min(audit.CANARIES, smallest))
     canaries = audit.Canaries(count, task.sampling_rate, seed)
-    known = Tests(task, kind, model, methods[0], noise_multiplier, device).known
+    known = Examination(task, kind, model, methods[0], noise_multiplier, device).known
     trainer = PrivateTrainer(task, model, *methods, noise_multiplier, seed, device, canaries, known)
     for _ in range(task.steps):
         trainer.step()

@@ -12,7 +12,7 @@ from ..stand_in import StandIn
 from ..status import REFUTED, InvalidResult
 from ..training.evaluation import rebuild
 from ..unsaved import Unsaved
-from .evaluation import Tests, audit_run, certificates, outputs_of
+from .evaluation import Examination, audit_run, certificates, outputs_of
 
 PARTS = ("held_out", "tuning")
 ACCOUNTANTS = ("pld", "prv", "rdp")
@@ -133,8 +133,8 @@ class PrivacyObjective(Objective):
     def _examine(self, model, kind, transcript, sizes, noise_multiplier, claimed, methods, device):
         """Return the figures of a finished private run, and what disproves its claim."""
         first = not self._run_context.repetition
-        tests = Tests(self._task, kind, model, methods[0], noise_multiplier, device)
-        findings, layers = tests.run(sizes, transcript, canary=first)
+        examination = Examination(self._task, kind, model, methods[0], noise_multiplier, device)
+        findings, layers = examination.run(sizes, transcript, canary=first)
         by_test = {each.test: each.figure for each in findings}
         doubts = [f"{each.test}: {each.message}" for each in findings if not each.passed]
         figures = {f"epsilon_{name}": epsilon_of(transcript, self._task.delta, name) for name in ACCOUNTANTS}
@@ -154,7 +154,7 @@ class PrivacyObjective(Objective):
             "sensitivity_ratio": by_test["sensitivity"],
             "batch_sizes_p": by_test["batch sizes"],
             "canary_ratio": by_test.get("canary", UNKNOWN),
-            "gradient_to_noise": tests.gradient_to_noise(),
+            "gradient_to_noise": examination.gradient_to_noise(),
             "layers": layers,
         }, doubts
 
