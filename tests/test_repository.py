@@ -131,6 +131,25 @@ def test_the_columns_of_the_lipschitz_readme_are_those_of_a_run(tmp_path, contai
     assert {"env_*" if name.startswith("env_") else name for name in produced} == documented
 
 
+PRIVACY_FILES = ("objective.py", "datasets/digits.py")
+
+
+def test_the_privacy_readmes_solver_runs_and_its_columns_are_documented(tmp_path, contained):
+    folder = ROOT / "benchmark_dp"
+    text = (folder / "README.md").read_text()
+    source = next(block for block in code_blocks("python") if "class Solver(PrivateSolver)" in block)
+    table = text.split("| column | meaning |")[1].split("\n\n")[0]
+    documented = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+\*?)`", row.split("|")[1])}
+    small = SmallBenchmark(tmp_path / "small")
+    small.write({name: (folder / name).read_text() for name in PRIVACY_FILES} | {"solvers/hooks.py": source})
+    rows = small.run(dataset_names=["digits[steps=2]"], objective_filters=["Private training[epsilon=2]"])
+    assert rows["objective_status"].eq("ok").all()
+    assert {name.partition("[")[0] for name in rows["solver_name"]} == {"Hooks"}
+    produced = {name.removeprefix("objective_") for name in rows if name.startswith("objective_")} - {"name"}
+    produced -= {"part", "audit", "epsilon"}
+    assert {"env_*" if name.startswith("env_") else name for name in produced} == documented
+
+
 def test_the_readmes_example_runs_as_it_stands():
     example = next(block for block in code_blocks("python") if "newton_schulz(gradients" in block)
     namespace = {}
@@ -228,7 +247,7 @@ def test_every_package_has_its_layer():
 
 
 def test_the_methods_work_without_benchopt():
-    layers = ("linalg", "optim", "lipschitz", "conformal", "data", "models")
+    layers = ("linalg", "optim", "lipschitz", "conformal", "privacy", "data", "models")
     packages = ", ".join(f"orthobench.{name}" for name in layers)
     code = f"import sys; sys.modules['benchopt'] = None; import {packages}"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -95,6 +95,13 @@ def test_losses_that_are_not_finite_are_a_divergence():
         trainer.step()
     with pytest.raises(Diverged, match="try a lower learning rate"):
         trainer.take_losses()
+
+
+def test_outputs_that_are_not_finite_are_a_divergence():
+    trainer = toys.make_trainer()
+    with torch.no_grad():
+        next(trainer.model.parameters()).fill_(math.nan)
+    with pytest.raises(Diverged, match="outputs hold NaN"):
         outputs_of(trainer.model, trainer.part.inputs, toys.CPU)
 
 
