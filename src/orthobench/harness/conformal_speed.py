@@ -4,14 +4,17 @@
 """
 
 import argparse
+import weakref
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ..conformal import LAC, LipschitzConformal, Margin, SplitConformal
 from ..conformal.smoothing import CAS
 from ..models import lipschitz_mlp
-from .clock import Stopwatch, peak_memory_bytes, reset_peak_memory
+from .clock import Stopwatch
 from .device import resolve_device
 from .speed import medians
 
@@ -27,8 +30,8 @@ CAS_CLASSES, CAS_SAMPLES, CAS_SHAPE = 10, 256, (1, 8, 8)
 def prediction(device, repetitions, inputs=INPUTS, classes=CLASSES):
     """Yield a line a score: the time and the memory of Lipschitz sets, over those of vanilla sets of the same logits.
 
-    The model is the identity, so that no forward pass is in the times. Memory is the peak above what was held before,
-    in boolean matrices of the size of the result.
+    The model is the identity, so that no forward pass is in the times. Memory is that of the tensors that prediction
+    makes, at its peak, in boolean matrices of the size of the result, which is one of them.
 
     Parameters
     ----------
@@ -52,7 +55,7 @@ def prediction(device, repetitions, inputs=INPUTS, classes=CLASSES):
             predictor.calibrate(nn.Identity(), *calibration)
             runs[key] = lambda predictor=predictor: predictor.predict_sets(logits)
         times = medians(runs, device, repetitions)
-        memory = {key: _peak(run, device) / (inputs * classes) for key, run in runs.items()}
+        memory = {key: peak_bytes(run) / (inputs * classes) for key, run in runs.items()}
         yield (
             f"{inputs} x {classes} logits, {name}: time of lip-rcp over vanilla "
             f"{times['lipschitz'] / times['vanilla']:.2f}; peak memory in boolean matrices: "
@@ -82,13 +85,51 @@ def cas(device, inputs=INPUTS, samples=CAS_SAMPLES):
     return f"CAS, {inputs} inputs, N = {samples}, {CAS_CLASSES} classes: {stopwatch.elapsed_s:.1f} s"
 
 
-def _peak(run, device):
-    """Return the most bytes that a call holds above those before it."""
-    run()
-    reset_peak_memory(device)
-    before = peak_memory_bytes(device)
-    run()
-    return peak_memory_bytes(device) - before
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of the tensors that are made inside, while they live.
+
+    Not the memory of the process: what an allocator keeps, or has left from before, would be in that.
+
+    Attributes
+    ----------
+    peak : int
+        The most at one time.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.peak = self._now = 0
+        self._known = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        given = {
+            each.untyped_storage()._cdata for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)
+        }
+        for each in tree_leaves(result):
+            if isinstance(each, torch.Tensor):
+                self._count(each.untyped_storage(), given)
+        return result
+
+    def _count(self, storage, given):
+        identity = storage._cdata
+        if identity in self._known or identity in given:  # a view, or in place
+            return
+        self._known.add(identity)
+        self._now += storage.nbytes()
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._forget, identity, storage.nbytes())
+
+    def _forget(self, identity, size):
+        self._known.discard(identity)
+        self._now -= size
+
+
+def peak_bytes(run):
+    """Return the most bytes that tensors made by a call take at one time, its result among them."""
+    with LiveBytes() as live:
+        run()
+    return live.peak
 
 
 def main(argv=None):
