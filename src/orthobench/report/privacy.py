@@ -73,8 +73,11 @@ def epsilon_traces(frame, dataset, objective, metric="accuracy"):
 
 
 def time_traces(frame, dataset, objective, metric="accuracy"):
-    """Return the curves of a metric against the time of the training steps; see `draw_cells`."""
-    found = cells(frame, dataset, objective, metric)
+    """Return the curves of a metric against the time of the training steps; see `draw_cells`.
+
+    Of the monitored value, if every cell failed before it had another figure.
+    """
+    found = cells(frame, dataset, objective, metric if f"objective_{metric}" in frame else "value")
     labels = short_solvers(list(dict.fromkeys(cell.solver for cell in found)))
     return draw_cells(found, [cell.time for cell in found], "linear", min, labels)
 

@@ -54,6 +54,16 @@ def test_the_rate_is_the_batch_over_the_examples_and_evaluations_end_with_the_la
             toys.make_task(**bad)
 
 
+def test_the_tuning_part_joins_the_training_part_for_what_is_reported():
+    task = toys.make_task()
+    joined = task.with_tuning()
+    assert len(joined.parts.train) == 240
+    assert torch.equal(joined.parts.train.inputs, torch.cat([task.parts.train.inputs, task.parts.tuning.inputs]))
+    assert torch.equal(joined.parts.train.targets, torch.cat([task.parts.train.targets, task.parts.tuning.targets]))
+    assert joined.sampling_rate == task.sampling_rate / 2
+    assert joined.parts.held_out is task.parts.held_out
+
+
 def test_networks_of_both_kinds_have_equal_shapes_and_one_is_lipschitz():
     for name in ("linear", "mlp-8", "mlp-8-8"):
         shapes = {}

@@ -40,13 +40,18 @@ class PrivacyObjective(Objective):
     """Hands out the task of a `PrivacyDataset`, and computes the metrics of a run with a claimed epsilon.
 
     A subclass has the parameters ``epsilon``, for which noise is chosen ("inf": none); ``part``, the part that metrics
-    are of; and ``audit``, whether the run is trained once more with canaries. What may disprove the claim is done at
-    the last evaluation; a canary in repeated single steps, in the first repetition.
+    are of: what is evaluated on the held-out one is trained on the tuning one too; and ``audit``, whether the run is
+    trained once more with canaries. What may disprove the claim is done at the last evaluation; a canary in repeated
+    single steps, in the first repetition.
     """
 
     def set_data(self, task):
-        self._task = task
-        self._digest = "" if isinstance(task, StandIn) else digest(task.parts.train)
+        self._task, self._digest = task, ""
+        if isinstance(task, StandIn):  # its error becomes the row of each cell
+            return
+        if self.part == "held_out":
+            self._task = task.with_tuning()
+        self._digest = digest(self._task.parts.train)
 
     def get_objective(self):
         """Return the task with copies of the training data, without the parts that are evaluated on, and epsilon."""

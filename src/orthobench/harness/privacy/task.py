@@ -1,7 +1,7 @@
 """What is trained on privately, with which network, for how long: all that a solver has no say in."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -69,9 +69,19 @@ class PrivateTask:
         count = min(EVALUATIONS, self.steps)
         return sorted({round(self.steps * i / count) for i in range(count + 1)})
 
+    def with_tuning(self):
+        """Return the task that trains on the tuning part too: once hyper-parameters are chosen, it is free."""
+        train, tuning, held_out = self.parts
+        both = Examples(*(torch.cat(pair) for pair in zip(_tensors(train), _tensors(tuning), strict=True)))
+        return replace(self, parts=Parts(both, tuning, held_out))
+
     def model_factory(self, kind):
         """Return what makes a network of a kind, "unconstrained" or "lipschitz", from a seed."""
         return network_factory(self.network, kind, self.shape, self.classes)
+
+
+def _tensors(part):
+    return part.inputs, part.targets
 
 
 def clip_norms(inputs, norm):
