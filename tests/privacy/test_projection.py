@@ -118,6 +118,15 @@ def test_a_matrix_has_a_cholesky_factor_if_its_eigenvalues_are_positive(index, d
         assert _has_cholesky_factor(values.diag().to(dtype)) == expected
 
 
+@pytest.mark.parametrize("name", ["square", "wide", "rank one", "orthogonal", "nearly orthogonal", "all equal"])
+def test_the_certificate_in_float32_fails_within_a_tenth_of_the_slack(name):
+    matrix = (MATRICES[name] / norm_of(MATRICES[name])).float()
+    product = matrix @ matrix.T
+    square = norm_of(matrix) ** 2 * (1 - 2 * SLACK[torch.float32] / 10)
+    assert not _has_cholesky_factor(square * torch.eye(len(matrix)) - product)
+    assert _has_cholesky_factor(square * (1 + 1e-5) * torch.eye(len(matrix)) - product)
+
+
 @pytest.mark.parametrize("vectors", [1, 4])
 def test_the_failure_probability_is_that_of_a_matrix_of_rank_one(vectors):
     """There the sum is exactly chi-squared, so that the bound fails as often as stated; never more for others."""
