@@ -102,7 +102,7 @@ def test_a_delta_outside_of_its_range_is_refused(delta):
 
 @pytest.mark.parametrize("target", [0, -1.0, math.inf, math.nan])
 def test_an_epsilon_out_of_reach_is_refused(target):
-    with pytest.raises(ValueError, match="epsilon=.*: give a positive, finite one"):
+    with pytest.raises(ValueError, match=r"epsilon=.*: give a positive, finite one"):
         noise_multiplier(target, 1e-5, 0.1, 10)
 
 

@@ -1,4 +1,4 @@
-"""Clipped gradients are those of a loop over examples, by hooks and by ghost norms; noise, batches, resuming, errors."""
+"""Clipped gradients are those of a loop over examples, by hooks and by ghost norms; batches, resuming, errors."""
 
 import copy
 import math

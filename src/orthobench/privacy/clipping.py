@@ -244,7 +244,7 @@ def _ghost():
 
 def _automatic():
     class AutomaticClipping(_ghost()):
-        """AUTO-S: a gradient g is multiplied by R / (|g| + 0.01), which makes its norm at most R, however small g is."""
+        """AUTO-S: a gradient g is multiplied by R / (|g| + 0.01): its norm is R at most, however small g is."""
 
         def get_clipping_coef(self):
             return self.max_grad_norm / (self.get_norm_sample() + STABILITY)

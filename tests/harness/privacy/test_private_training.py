@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from orthobench.harness.privacy.evaluation import Examination, audit_run, certificates, outputs_of
+from orthobench.harness.privacy.mechanisms import tight_constant
 from orthobench.harness.status import Diverged, InvalidResult
 from orthobench.harness.training.schedule import warmup_stable_decay
+from orthobench.lipschitz.losses import CrossEntropy
 from orthobench.privacy.accounting import epsilon
 from orthobench.privacy.audit import Canaries
+from orthobench.privacy.losses import loss_constant
 from orthobench.privacy.transcript import Transcript
 
 
@@ -158,3 +161,12 @@ def test_an_audit_finds_less_than_the_run_costs():
         transcript.record(task.sampling_rate, [2.0])
     assert 0 <= found["epsilon_audit"] < epsilon(transcript, task.delta, "rdp")
     assert 0 <= found["audit_power"] < epsilon(transcript, task.delta, "rdp")
+
+
+def test_the_tight_constant_is_never_below_that_of_the_loss_and_hardly_above():
+    criterion = CrossEntropy(temperature=0.25, margin=0.0)
+    constant = tight_constant(0.25, toys.make_trainer().plan)
+    for norm in (0.0, 0.3, 0.9999, 1.0):
+        exact = loss_constant(criterion, toys.CLASSES, norm)
+        assert exact <= constant(norm) <= 1.03 * exact
+    assert constant(0.1) < constant(1.0) < constant(1.001) == loss_constant(criterion, toys.CLASSES)

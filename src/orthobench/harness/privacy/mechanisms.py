@@ -1,5 +1,7 @@
 """What a solver makes its mechanism with: one interface around clipped, clip-free and plain steps."""
 
+import functools
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +15,9 @@ from ...privacy.clipping import ClippedGradients
 from ...privacy.losses import loss_constant
 from ...privacy.mechanism_tests import Block
 from ...privacy.transcript import Transcript
+
+# Of the norm of the outputs, at which the constant of the loss is computed.
+LEVELS = 64
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,10 @@ class ClipFree:
     def __init__(self, optimizer, model, plan, *, temperature=1.0, tight=True, **how):
         self.model, self.loss = model, partial(losses, temperature=temperature)
         self._criterion, self._size = CrossEntropy(temperature=temperature, margin=0.0), plan.expected_batch_size
-        constant = partial(loss_constant, self._criterion, plan.classes)
         self._private = ClipFreeOptimizer(
             optimizer,
             model,
-            loss_constant=constant if tight else constant(),
+            loss_constant=tight_constant(temperature, plan) if tight else loss_constant(self._criterion, plan.classes),
             input_norm=plan.input_norm,
             **plan.common,
             **how,
@@ -160,6 +164,28 @@ class NonPrivate:
     def blocks(self):
         """Return no block: nothing is private."""
         return []
+
+
+def tight_constant(temperature, plan):
+    """Return the constant of the cross-entropy as a function of a bound of the norm of the outputs.
+
+    It is that of the next of 64 norms up to that of the inputs, which outputs of a 1-Lipschitz network do not exceed:
+    computed beforehand, so that no step has to. Above, it is that for any norm.
+    """
+    constants, largest = _constants(temperature, plan.classes, plan.input_norm), plan.input_norm
+
+    def constant(norm):
+        level = max(1, math.ceil(norm / largest * LEVELS))
+        return constants[min(level, LEVELS + 1) - 1]
+
+    return constant
+
+
+@functools.lru_cache
+def _constants(temperature, classes, input_norm):
+    criterion = CrossEntropy(temperature=temperature, margin=0.0)
+    norms = [input_norm * level / LEVELS for level in range(1, LEVELS + 1)]
+    return tuple(loss_constant(criterion, classes, norm) for norm in (*norms, math.inf))
 
 
 def losses(outputs, targets, temperature):
