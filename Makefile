@@ -1,6 +1,8 @@
 # make run    runs the quick configuration of every benchmark and writes their pages
 # make test   runs all tests
 # make lint   checks style and formatting
+# make site   writes the site of the published results
+# make verify checks the published results, and the site if there is one
 # make clean  removes what the others made
 # Each sets up .venv itself when it is missing or older than the lock.
 
@@ -13,7 +15,7 @@ BENCHMARKS := . $(patsubst %/objective.py,%,$(wildcard benchmark_*/objective.py)
 IN_VENV := . $(VENV)/bin/activate &&
 PIP := $(IN_VENV) python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test lint clean
+.PHONY: run test lint site verify clean
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
@@ -33,8 +35,14 @@ lint: $(STAMP)
 	$(IN_VENV) ruff check .
 	$(IN_VENV) ruff format --check .
 
+site: $(STAMP)
+	$(IN_VENV) orthobench site --results results --out site
+
+verify: $(STAMP)
+	$(IN_VENV) orthobench verify --results results $(if $(wildcard site/index.html),--site site)
+
 clean:
-	rm -rf $(VENV) build src/*.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf site $(VENV) build src/*.egg-info .pytest_cache .ruff_cache .hypothesis
 	rm -rf $(addsuffix /outputs,$(BENCHMARKS)) $(addsuffix /__cache__,$(BENCHMARKS))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -7,17 +7,17 @@
   const PAGE = 50; // rows shown at once
   const ALL = "all";
 
-  /* Order numbers before what has none, and that by its text. */
+  /* Order numbers before what has none, and that by its text; -1, 0 or 1, for Grid.js joins results by bits. */
   function compare(one, other) {
     const a = one.s, b = other.s;
     if (a === undefined && b === undefined) return one.t.localeCompare(other.t, undefined, { numeric: true });
     if (a === undefined) return 1;
     if (b === undefined) return -1;
-    return a - b;
+    return Math.sign(a - b);
   }
 
   function show(cell) {
-    if (!cell.h) return cell.t;
+    if (!cell || !cell.h) return cell && cell.t;
     return gridjs.h("a", { href: cell.h }, cell.t);
   }
 
@@ -53,7 +53,7 @@
         name,
         sort: { compare },
         formatter: show,
-        attributes: (cell) => (cell === null ? {} : {
+        attributes: (cell) => (!cell || cell.t === undefined ? {} : { // a header, or a message
           className: ["gridjs-td", cell.m, cell.t.length > LONG ? "long" : ""].filter(Boolean).join(" "),
         }),
       })),
@@ -63,7 +63,7 @@
     const grid = new gridjs.Grid({
       ...settings(),
       sort: true,
-      search: own.rows.length > 5 ? { selector: (cell) => cell.t } : false,
+      search: own.rows.length > 3 ? { selector: (cell) => cell.t } : false,
       language: { search: { placeholder: "Search in the table" } },
     });
     own.filters.forEach((name) => {
@@ -73,7 +73,7 @@
       controls.append(menu(name, [ALL, ...values], 0, (number) => {
         if (number) chosen.set(place, values[number - 1]);
         else chosen.delete(place);
-        grid.updateConfig(settings()).forceRender();
+        grid.updateConfig({ data: shown() }).forceRender();
       }).node);
     });
     box.replaceChildren(element("p", { className: "caption", textContent: own.caption }), controls, holder);

@@ -1,0 +1,270 @@
+"""The site in a real browser, opened from disk, with the network off."""
+
+import os
+import shutil
+
+import published
+import pytest
+
+from orthobench.report.site import vendor
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+if CHROMIUM is None:
+    pytest.skip("there is no Chromium on this machine: apt-get install chromium", allow_module_level=True)
+
+AXE = vendor.Script(
+    "axe-core",
+    "4.10.3",
+    "package/axe.min.js",
+    "880970c081707360e64f34cea25ff91892f5bc95675b0776925b9709dd8a68bb",
+)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+PATIENCE = 60_000  # milliseconds: machines are shared
+PHONE = {"width": 380, "height": 800}
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """Have the scripts of others in the user's own cache, which the tests' session hides."""
+    hidden = os.environ.pop("ORTHOBENCH_CACHE", None)
+    try:
+        reason = published.missing_scripts()
+        if reason:
+            pytest.skip(reason)
+        published.site()
+        return vendor.vendored(AXE).decode()
+    finally:
+        if hidden is not None:
+            os.environ["ORTHOBENCH_CACHE"] = hidden
+
+
+@pytest.fixture(scope="module")
+def site(scripts):
+    return published.site()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def context(browser):
+    made = browser.new_context(offline=True, viewport={"width": 1200, "height": 900}, accept_downloads=True)
+    made.set_default_timeout(PATIENCE)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(context):
+    """A page that fails its test if it writes an error, asks for what is outside of the site, or opens a dialogue."""
+    opened, wrong = context.new_page(), []
+    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("dialog", lambda dialog: (wrong.append(f"dialogue: {dialog.message}"), dialog.dismiss()))
+    opened.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+    outside = lambda url: not url.startswith(("file:", "data:", "blob:"))  # noqa: E731
+    opened.on("request", lambda request: wrong.append(f"outside: {request.url}") if outside(request.url) else None)
+    yield opened
+    opened.close()
+    assert wrong == []
+
+
+def visit(page, site, path):
+    page.goto((site / path).as_uri())
+    page.wait_for_load_state("load")
+
+
+def paths(site):
+    return sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+
+
+def draw_all(page):
+    """Bring each plot into view until it is drawn; return what each shows: its name, traces and rows."""
+    found = []
+    for number in range(page.locator("figure.plot").count()):
+        figure = page.locator("figure.plot").nth(number)
+        figure.scroll_into_view_if_needed()
+        page.wait_for_function("n => document.querySelectorAll('figure.plot')[n].dataset.drawn", arg=number)
+        found.append(
+            figure.evaluate(
+                "f => [f.dataset.plot, f.querySelectorAll('.scatterlayer .trace').length, "
+                "f.querySelectorAll('tbody tr').length]"
+            )
+        )
+    return found
+
+
+def test_every_page_loads_on_a_phone_without_a_scroll_bar_an_error_or_a_request(site, page):
+    page.set_viewport_size(PHONE)
+    for path in paths(site):
+        visit(page, site, path)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= PHONE["width"], (path, width)
+        assert page.locator("h1").count() == 1, path
+
+
+@pytest.mark.parametrize("name", ["orthogonalisation", "training", "robustness"])
+def test_every_plot_has_drawn_its_traces(site, page, name):
+    visit(page, site, f"{name}/index.html")
+    shown = draw_all(page)
+    assert {"differences", "claims"} & {plot for plot, _, _ in shown} == {"differences"}
+    assert len(shown) >= 4
+    for plot, traces, rows in shown:
+        assert traces or rows, plot
+    page.set_viewport_size(PHONE)
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.set_viewport_size({"width": 1200, "height": 900})
+
+
+def column(page, scope, number):
+    return page.locator(f"{scope} tbody tr td:nth-child({number})").all_inner_texts()
+
+
+def test_leaderboards_sort_filter_search_and_change_their_metric_and_machine(site, page):
+    visit(page, site, "training/index.html")
+    board = "[data-board]"
+    page.wait_for_selector(f"{board} [data-shown]")
+    means = [float(text) for text in column(page, board, 5)]
+    assert means == sorted(means)
+    header = page.locator(f"{board} thead th", has_text="mean")
+    header.click()
+    header.click()
+    page.wait_for_function(
+        "([b, most]) => Number(document.querySelector(b + ' tbody tr td:nth-child(5)').innerText) === most",
+        arg=[board, max(means)],
+    )
+    assert [float(text) for text in column(page, board, 5)] == sorted(means, reverse=True)
+
+    page.get_by_label("failures").select_option(label="2 diverged")
+    page.wait_for_function("b => document.querySelectorAll(b + ' tbody tr').length === 1", arg=board)
+    assert column(page, board, 2) == ["SGD"]
+    page.get_by_label("failures").select_option(label="all")
+    page.wait_for_function("b => document.querySelectorAll(b + ' tbody tr').length > 1", arg=board)
+    page.locator(f"{board} input[type=search]").fill("=turbo_muon")
+    page.wait_for_function("b => document.querySelectorAll(b + ' tbody tr').length === 1", arg=board)
+
+    page.locator(board).get_by_label("metric").select_option(label="held-out accuracy")
+    page.wait_for_selector(f"{board} [data-shown$=held_out_accuracy]")
+    means = [float(text) for text in column(page, board, 5)]
+    assert means == sorted(means, reverse=True)
+    page.locator(board).get_by_label("machine").select_option(label="two")
+    page.wait_for_selector(f"{board} [data-shown^=two]")
+    assert "(two)" in page.locator(f"{board} h3").inner_text()
+    assert len(column(page, board, 5)) == 2
+
+
+def visible(page, plot):
+    return page.evaluate(
+        "p => document.querySelector(`#plot-${p} .chart`).data.filter(t => t.visible === true).map(t => t.name)", plot
+    )
+
+
+def test_methods_are_toggled_and_choices_change_the_figure(site, page):
+    visit(page, site, "training/index.html")
+    draw_all(page)
+    figure = page.locator("#plot-learning_curve")
+    figure.locator("summary").click()
+    assert any(name.startswith("AdamW") for name in visible(page, "learning_curve"))
+    figure.get_by_label("AdamW", exact=False).first.uncheck()
+    page.wait_for_timeout(300)
+    left = visible(page, "learning_curve")
+    assert left
+    assert not any(name == "AdamW" for name in left)
+    figure.get_by_role("button", name="None").click()
+    page.wait_for_timeout(300)
+    assert visible(page, "learning_curve") == []
+    figure.get_by_role("button", name="All").click()
+    page.wait_for_timeout(300)
+    before = figure.get_attribute("data-drawn")
+    figure.get_by_label("metric").select_option(label="held out accuracy")
+    page.wait_for_function("b => document.querySelector('#plot-learning_curve').dataset.drawn !== b", arg=before)
+    title = page.evaluate("document.querySelector('#plot-learning_curve .chart').layout.yaxis.title.text")
+    assert title.startswith("held-out accuracy")
+
+
+def test_figures_and_rows_are_downloaded(site, page):
+    visit(page, site, "training/index.html")
+    draw_all(page)
+    figure = page.locator("#plot-learning_curve")
+    for format, start in (("SVG", b"<svg"), ("PNG", b"\x89PNG")):
+        with page.expect_download() as download:
+            figure.get_by_role("button", name=format).click()
+        assert download.value.suggested_filename == f"orthobench-learning_curve.{format.lower()}"
+        with open(download.value.path(), "rb") as file:
+            assert file.read(4).startswith(start[:4])
+    for link in page.locator("#downloads ~ ul a[download]").all():
+        target = page.evaluate("a => new URL(a.getAttribute('href'), location.href).pathname", link.element_handle())
+        assert os.path.getsize(target) > 1000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(site, page, scripts, scheme):
+    page.emulate_media(color_scheme=scheme)
+    rows = next(path for path in paths(site) if path.startswith("training/one/1-"))
+    for path in ("index.html", "training/index.html", rows, "training/solvers/adamw.html"):
+        visit(page, site, path)
+        if page.locator("figure.plot").count():
+            draw_all(page)
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        page.evaluate(scripts)
+        found = page.evaluate("axe.run(document, { resultTypes: ['violations'], preload: false })")
+        serious = [
+            (each["id"], each["nodes"][0]["html"][:200], each["nodes"][0]["failureSummary"])
+            for each in found["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], path
+
+
+def test_hostile_names_and_messages_are_shown_as_text(site, page):
+    visit(page, site, "training/index.html")
+    draw_all(page)
+    page.wait_for_selector("[data-board] [data-shown]")
+    assert any("<script>alert(1)</script>" in text for text in column(page, "[data-board]", 2))
+    evil = next(path for path in paths(site) if path.startswith("training/solvers/evil"))
+    visit(page, site, evil)
+    assert "<img src=x onerror=" in page.locator("h1").inner_text()
+    assert "About Evil</script>" in page.locator(".prose").inner_text()
+    rows = next(path for path in paths(site) if path.startswith("training/one/1-"))
+    visit(page, site, rows)
+    assert page.get_by_text("refuted </script><script>alert(1)", exact=False).count()
+    assert page.evaluate("document.querySelectorAll('img[src=x]').length") == 0
+
+
+def test_tables_can_be_read_without_javascript(site, browser):
+    plain = browser.new_context(offline=True, java_script_enabled=False)
+    page = plain.new_page()
+    visit(page, site, "training/index.html")
+    text = page.locator("[data-board=one] table").inner_text()
+    assert "AdamW" in text
+    assert "2 diverged" in text
+    assert page.locator("noscript p").is_visible()
+    visit(page, site, "index.html")
+    assert page.locator("#claims tbody tr").count() > 10
+    plain.close()
+
+
+def test_a_link_to_a_claim_opens_it(site, page):
+    visit(page, site, "index.html")
+    page.get_by_role("link", name="checks").first.click()
+    page.wait_for_load_state("load")
+    name = page.evaluate("location.hash.slice(1)")
+    assert page.evaluate("n => document.getElementById(n + '-details').open", name)
+
+
+def test_the_keyboard_reaches_menus_and_sorts(site, page):
+    visit(page, site, "training/index.html")
+    page.wait_for_selector("[data-board] [data-shown]")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.locator("[data-board]").get_by_label("metric").focus()
+    before = page.locator("[data-board] h3").inner_text()
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("t => document.querySelector('[data-board] h3').innerText !== t", arg=before)
