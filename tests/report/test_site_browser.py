@@ -208,13 +208,16 @@ def test_figures_and_rows_are_downloaded(site, page):
 def test_axe_finds_no_serious_violation(site, page, scripts, scheme):
     page.emulate_media(color_scheme=scheme)
     rows = next(path for path in paths(site) if path.startswith("training/one/1-"))
+    # In the dark only the colours are others.
+    rules = {} if scheme == "light" else {"runOnly": ["color-contrast"]}
     for path in ("index.html", "training/index.html", rows, "training/solvers/adamw.html"):
         visit(page, site, path)
-        if page.locator("figure.plot").count():
+        if scheme == "light" and page.locator("figure.plot").count():
             draw_all(page)
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         page.evaluate(scripts)
-        found = page.evaluate("axe.run(document, { resultTypes: ['violations'], preload: false })")
+        options = {"resultTypes": ["violations"], "preload": False, **rules}
+        found = page.evaluate("options => axe.run(document, options)", options)
         serious = [
             (each["id"], each["nodes"][0]["html"][:200], each["nodes"][0]["failureSummary"])
             for each in found["violations"]
