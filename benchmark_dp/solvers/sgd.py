@@ -10,6 +10,7 @@ class Solver(PrivateSolver):
     parameters = {"learning_rate": [5.0]}
     network = "unconstrained"
     private = False
+    test_config = {"objective": {"epsilon": "inf"}}
 
     def mechanism(self, optimizer, model, plan):
         return NonPrivate(optimizer, model, plan)
