@@ -254,27 +254,27 @@ def test_the_methods_work_without_benchopt():
 
 
 # Benchmarks whose methods were tuned with equal budgets, and the folders of their rows.
-TUNED = [("benchmark_muon", "training"), ("benchmark_lipschitz", "robustness")]
+TUNED = [("benchmark_muon", "training"), ("benchmark_lipschitz", "robustness"), ("benchmark_dp", "privacy")]
 
 
 def tuned(results):
-    """Return the sweep of learning rates that is published, as the report reads it: a list of its `Method`."""
+    """Return the sweeps of learning rates that are published, as the report reads them: lists of `Method`."""
     frame = read_results(ROOT / "results" / results / "epyc_2_cores" / "tune.parquet")
-    (objective,) = sweep.tuning_objectives(frame)
-    return sweep.sweep(frame, objective)
+    return [sweep.sweep(frame, objective) for objective in sweep.tuning_objectives(frame)]
 
 
 @pytest.mark.parametrize(("benchmark", "results"), TUNED)
 def test_the_published_comparison_has_the_learning_rates_that_the_sweep_chose(benchmark, results):
     configuration = yaml.safe_load((ROOT / benchmark / "configs" / "cpu.yml").read_text())
-    assert configuration["solver"] == yaml.safe_load("\n".join(sweep.solver_lines(tuned(results))))["solver"]
+    chosen = [yaml.safe_load("\n".join(sweep.solver_lines(methods)))["solver"] for methods in tuned(results)]
+    assert configuration["solver"] == [line for lines in chosen for line in lines]
 
 
 @pytest.mark.parametrize(("benchmark", "results"), TUNED)
 def test_the_published_sweep_is_that_of_its_configuration_and_no_choice_is_at_an_edge(benchmark, results):
     lines = yaml.safe_load((ROOT / benchmark / "configs" / "tune.yml").read_text())["solver"]
     grids = {line.split("[")[0]: yaml.safe_load(re.search(r"learning_rate=(\[.*?\])", line)[1]) for line in lines}
-    methods = tuned(results)
+    methods = [method for methods in tuned(results) for method in methods]
     assert {method.name.split("[")[0] for method in methods} == set(grids)
     for method in methods:
         rates = [each.rate for each in method.rates]
