@@ -25,6 +25,9 @@ ROUNDING = 1e-3
 # An example is tried on its own, and added to this many others.
 COMPANY = 8
 
+# Entries of the gradients of all examples that are computed at once.
+LARGEST_GRADIENTS = 2**24
+
 # Of a noise multiplier that is recorded without its last digits.
 RECORDED = 1e-6
 
@@ -292,11 +295,13 @@ def adversarial_examples(model, loss, inputs, targets, input_norm, count=4, step
         return torch.stack([each.square().sum() for each in gradients.values()]).sum()
 
     tried = _within(tried, input_norm, scale=True)
-    slope = torch.func.vmap(torch.func.grad(norm))
+    # Gradients of each example take memory: of few at once where the network is large.
+    at_once = max(1, LARGEST_GRADIENTS // sum(each.numel() for each in parameters.values()))
+    slope = torch.func.vmap(torch.func.grad(norm), chunk_size=at_once)
     for _ in range(steps):
         moved = slope(tried, labels).nan_to_num()
         tried = _within(tried + _within(moved, input_norm / 2, scale=True), input_norm)
-    best = torch.func.vmap(norm)(tried, labels).nan_to_num().topk(min(count, len(labels))).indices
+    best = torch.func.vmap(norm, chunk_size=at_once)(tried, labels).nan_to_num().topk(min(count, len(labels))).indices
     return tried[best].detach(), labels[best]
 
 
