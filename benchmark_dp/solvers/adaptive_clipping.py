@@ -8,7 +8,7 @@ class Solver(PrivateSolver):
 
     name = "Adaptive clipping"
     requirements = ["pip::opacus", "pip::dp-accounting"]
-    parameters = {"clip_norm": [0.1], "learning_rate": [1.5]}
+    parameters = {"clip_norm": [0.1], "learning_rate": [10.0]}
     network = "unconstrained"
 
     def mechanism(self, optimizer, model, plan):

@@ -8,7 +8,7 @@ class Solver(PrivateSolver):
 
     name = "AUTO-S"
     requirements = ["pip::opacus", "pip::dp-accounting"]
-    parameters = {"learning_rate": [5.0]}
+    parameters = {"learning_rate": [16.0]}
     network = "unconstrained"
 
     def mechanism(self, optimizer, model, plan):

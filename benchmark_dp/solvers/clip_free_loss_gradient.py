@@ -13,7 +13,7 @@ class Solver(PrivateSolver):
         "clip_norm": [0.1],
         "projection": ["svd"],
         "temperature": [0.03125],
-        "learning_rate": [1.5],
+        "learning_rate": [2.0],
     }
 
     def mechanism(self, optimizer, model, plan):

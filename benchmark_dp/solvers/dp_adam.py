@@ -10,7 +10,7 @@ class Solver(PrivateSolver):
 
     name = "DP-Adam"
     requirements = ["pip::opacus", "pip::dp-accounting"]
-    parameters = {"clip_norm": [0.1], "learning_rate": [0.05]}
+    parameters = {"clip_norm": [0.1], "learning_rate": [0.2]}
     network = "unconstrained"
 
     def optimizer(self, parameters):

@@ -8,7 +8,7 @@ class Solver(PrivateSolver):
 
     name = "DP-SGD"
     requirements = ["pip::opacus", "pip::dp-accounting"]
-    parameters = {"way": ["ghost", "hooks"], "clip_norm": [0.1], "learning_rate": [50.0]}
+    parameters = {"way": ["ghost", "hooks"], "clip_norm": [0.1], "learning_rate": [100.0]}
     network = "unconstrained"
 
     def mechanism(self, optimizer, model, plan):

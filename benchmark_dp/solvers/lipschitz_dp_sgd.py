@@ -9,7 +9,7 @@ class Solver(PrivateSolver):
 
     name = "Clipping on a Lipschitz network"
     requirements = ["pip::opacus", "pip::dp-accounting"]
-    parameters = {"clip_norm": [0.1], "temperature": [0.03125], "learning_rate": [1.5]}
+    parameters = {"clip_norm": [0.1], "temperature": [0.03125], "learning_rate": [2.0]}
 
     def mechanism(self, optimizer, model, plan):
         how = {"temperature": self.temperature, "project": SVDProjection()}

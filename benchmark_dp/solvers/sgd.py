@@ -7,7 +7,7 @@ class Solver(PrivateSolver):
     """Mini-batch SGD on Poisson batches, without clipping and without noise: it runs at epsilon=inf alone."""
 
     name = "SGD"
-    parameters = {"learning_rate": [1.5]}
+    parameters = {"learning_rate": [40.0]}
     network = "unconstrained"
     private = False
     test_config = {"objective": {"epsilon": "inf"}}
