@@ -46,7 +46,7 @@ def softmax(row):
             lambda row, y: row[y] - 0.5 * math.log(sum(math.exp(each / 0.5) for k, each in enumerate(row) if k != y)),
         ),
     ],
-    ids=str,
+    ids=["bounded softmax", "bounded sigmoid", "margin", "largest ratio", "softmax"],
 )
 def test_a_score_is_that_of_a_plain_loop(score, one):
     values = logits()
