@@ -15,7 +15,7 @@ import pytest
 from made_up import ADAMW, DIGITS, DOCS, SGD, training_frame, training_rows
 
 from orthobench.report import performance
-from orthobench.report.site import build, render, vendor
+from orthobench.report.site import build, render, vendor, workers
 from orthobench.report.site.plots import plain
 from orthobench.report.site.results import CELL, POINT, read_results
 from orthobench.report.site.tables import leading_number, slugs
@@ -197,7 +197,8 @@ def test_the_same_point_twice_in_a_file_is_left_out(tmp_path):
     assert "same point twice" in problems[0].what
 
 
-def test_100_000_rows_take_less_than_a_minute(tmp_path):
+def test_100_000_rows_take_less_than_a_minute(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "ENOUGH", 10**9)  # all in this process, whose time is what is measured
     rows = published.provenance(training_frame(solvers=(SGD, ADAMW), datasets=(DIGITS, DOCS)))
     rows = rows[rows["stop_val"] > 0].drop(columns=["objective_steps_to_target", "objective_time_to_target_s"])
     copies = [rows.assign(stop_val=rows["stop_val"] + step) for step in range(-(-100_000 // len(rows)))]

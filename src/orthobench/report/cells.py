@@ -55,7 +55,8 @@ def cells(frame, dataset, objective, metric):
     if column not in frame:
         known = sorted(name.removeprefix("objective_") for name in frame if name.startswith("objective_"))
         raise ValueError(f"no metric {metric!r} in this result; it has {', '.join(known)}.")
-    selected = frame[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective)]
+    needed = list(dict.fromkeys([*REQUIRED, column]))  # rows have many more columns, and copies of these take time
+    selected = frame.loc[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective), needed]
     # A failure may carry the stop_val of the last good point: it comes after it.
     points = selected.assign(_failed=selected["objective_status"] != "ok").sort_values(
         ["solver_name", "idx_rep", "stop_val", "_failed"], kind="stable"

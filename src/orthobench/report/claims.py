@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from orthobench.report.benchmarks import BENCHMARKS, METRICS
-from orthobench.report.cells import cells, check_frame
+from orthobench.report.cells import REQUIRED, cells, check_frame
 from orthobench.report.claims_file import DTYPES, LAST, Claim, load_claims
 from orthobench.report.leaderboard import format_number
 from orthobench.report.names import in_order, parameters, selected, shape_class, short_names
@@ -242,7 +242,12 @@ def _ends(rows, dataset, objective, query, solver, place):
             if each.solver == solver
         }
     ends = {}
-    for cell in cells(rows[rows["solver_name"] == solver], dataset, objective, query.metric):
+    for cell in cells(
+        rows.loc[rows["solver_name"] == solver, [*REQUIRED, f"objective_{query.metric}"]],
+        dataset,
+        objective,
+        query.metric,
+    ):
         at = cell.stop_val[-1] if query.steps == LAST else query.steps[place]
         reached = cell.value[cell.stop_val == at]
         ends[cell.seed] = _End(cell.status, float(reached[-1]) if cell.ok and len(reached) else np.nan)

@@ -1,7 +1,7 @@
 """What is on each page: the home page, one for each benchmark, for each solver, and for the rows of each setting."""
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from orthobench.report import claims
 from orthobench.report.benchmarks import METRICS
@@ -15,6 +15,7 @@ from orthobench.report.site.results import title_of
 from orthobench.report.site.solvers import solver_pages
 from orthobench.report.site.tables import slug, slugs
 from orthobench.report.site.verdicts import checks_table, claims_table, summary
+from orthobench.report.site.workers import at_once
 
 # What the marks in tables mean.
 STATUSES = {
@@ -47,16 +48,12 @@ class Machine:
 
     result: object
     site: "Site"
-    plots: list = field(init=False)
+    boards: list
+    plots: list
 
     def __post_init__(self):
         self.slug = slug(self.result.machine)
-        self.boards = boards_of(self.result)
         self.solvers = list(self.result.frame["solver_name"].unique())
-        own = benchmark_plots(
-            self.site.documents.folder(self.result.benchmark.folder), self.result, self.site.get_style
-        )
-        self.plots = comparison_plots(self.result, self.boards, self.site.get_style) + own
         datasets = short_names(dict.fromkeys(each.setting.dataset for each in self.boards))
         objectives = short_solvers(list(dict.fromkeys(each.setting.objective for each in self.boards)))
         several = len(objectives) > 1
@@ -86,6 +83,19 @@ class Machine:
     def last_run(self):
         """When the newest rows were computed."""
         return max(each.last_run for each in self.result.files)
+
+
+def _call(function, *arguments):
+    return function(*arguments)
+
+
+def _plotted(folder, result, order):
+    return benchmark_plots(folder, result, palette.style_of(order))
+
+
+def _compared(result, order):
+    boards = boards_of(result)
+    return boards, comparison_plots(result, boards, palette.style_of(order))
 
 
 def _groups(frame):
@@ -119,8 +129,16 @@ class Site:
         self.order = palette.looks(results)
         self.get_style = palette.style_of(self.order)
         self._slugs = slugs(dict.fromkeys(title_of(each.frame) for each in results))
-        self.machines = [Machine(each, self) for each in results]
+        self.machines = self._machines(results)
         self.statuses = STATUSES
+
+    def _machines(self, results):
+        count = sum(len(each.frame) for each in results)
+        work = [(_plotted, self.documents.folder(each.benchmark.folder), each, self.order) for each in results]
+        work += [(_compared, each, self.order) for each in results]
+        made = at_once(_call, work, count)
+        pairs = zip(results, made[: len(results)], made[len(results) :], strict=True)
+        return [Machine(result, self, boards, plots + own) for result, own, (boards, plots) in pairs]
 
     def slug(self, result):
         """Return the folder of a result's benchmark in the site."""
@@ -300,7 +318,7 @@ def _rows(site, machine, board):
             "names": names,
             "tables": {s: rows.rows_table(r, columns, f"rows-{machine.anchors[s]}") for s, r in own.items()},
             "commands": {s: rows.command(result.benchmark, setting, s, r) for s, r in own.items()},
-            "environments": {s: rows.environment(r) for s, r in own.items()},
+            "environments": rows.environments(frame, own),
             "solver_href": solver_href(site, machine, up),
         }
         path = machine.rows_path(setting, group[0]).partition("#")[0]

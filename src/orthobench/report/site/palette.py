@@ -43,6 +43,8 @@ def colour(number):
 def style_of(order):
     """Return the function that Benchopt's plots ask for the style of a solver, see `page.draw`."""
 
+    order = dict(order)
+
     def get_style(solver):
         number = order.setdefault(method(str(solver)), len(order))
         return {"color": matplotlib.colors.to_rgba(colour(number)), "marker": number}

@@ -1,5 +1,6 @@
 """What is published: the parquet files of ``results/<benchmark>/<machine>/``, and what is wrong with them."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +63,12 @@ class Result:
     files: tuple  # of File, by name
     frame: pd.DataFrame
 
-    @property
+    @functools.cached_property
     def title(self):
         """What the rows call the objective, without its parameters."""
         return title_of(self.frame)
 
-    @property
+    @functools.cached_property
     def settings(self):
         """The data sets and objectives: those that claims are about first."""
         pairs = list(self.frame[["dataset_name", "objective_name"]].drop_duplicates().itertuples(index=False))

@@ -46,7 +46,8 @@ def rows_table(rows, columns, key):
     """Return the last row of each repetition of one solver as a `Table`."""
     header = (*_FIRST, *(name.removeprefix("objective_") for name in columns), "message")
     cells = []
-    for row in last_rows(rows).to_dict("records"):
+    needed = list(dict.fromkeys(["idx_rep", "objective_status", "stop_val", "time", "objective_message", *columns]))
+    for row in last_rows(rows[needed]).to_dict("records"):
         failed = "failed" if row["objective_status"] != "ok" else None
         cells.append(
             (
@@ -72,6 +73,14 @@ def _value(value):
     if float(value).is_integer() and abs(value) < 1e9:
         return Td(str(int(value)), float(value))
     return number(format_number(value), value)
+
+
+def environments(frame, by_solver):
+    """Map solvers to the environment of their rows, a dict of frames; ``frame`` holds all of them."""
+    names = [name for name in frame if name.startswith(ENV) or name in SYSTEM]
+    if len(frame[names].drop_duplicates()) <= 1:
+        return dict.fromkeys(by_solver, environment(frame))
+    return {solver: environment(own) for solver, own in by_solver.items()}
 
 
 def environment(rows):

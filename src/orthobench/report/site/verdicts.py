@@ -10,6 +10,7 @@ from orthobench.report.cells import REQUIRED
 from orthobench.report.claims_file import load_claims
 from orthobench.report.names import family
 from orthobench.report.site.tables import Table, Td, number
+from orthobench.report.site.workers import at_once
 
 COLUMNS = (*claims.COLUMNS, "machine", "rows and command")
 FILTERS = ("verdict", "method")
@@ -44,20 +45,23 @@ def judge(documents, results):
     problems : list of str
         Claims that can't be read or judged.
     """
-    judged, problems = [], []
+    judged, problems, listed = [], [], {}
     for benchmark in BENCHMARKS.values():
         folder = documents.folder(benchmark.folder)
-        path = folder / "claims.toml" if folder else None
-        if path is None or not path.is_file():
-            continue
-        try:
-            listed = load_claims(path)
-            own = [(each.machine, claims.check_claims(each.frame, listed))
-                   for each in results if each.benchmark is benchmark]  # fmt: skip
-            own = own or [("", claims.check_claims(pd.DataFrame(columns=list(REQUIRED)), listed))]
-        except ValueError as error:
-            problems.append(f"{benchmark.folder}/claims.toml: {error}")
-            continue
+        if folder is not None and (folder / "claims.toml").is_file():
+            try:
+                listed[benchmark.folder] = load_claims(folder / "claims.toml")
+            except ValueError as error:
+                problems.append(f"{benchmark.folder}/claims.toml: {error}")
+    own = [each for each in results if each.benchmark.folder in listed]
+    work = [(each.frame, listed[each.benchmark.folder]) for each in own]
+    made = dict(zip(map(id, own), at_once(_check, work, sum(len(each.frame) for each in own)), strict=True))
+    for folder in listed:
+        benchmark = BENCHMARKS[folder]
+        own = [(each.machine, *made[id(each)]) for each in results if each.benchmark.folder == folder]
+        own = own or [("", *_check(pd.DataFrame(columns=list(REQUIRED)), listed[folder]))]
+        problems += [f"{folder}/claims.toml: {error}" for _, _, error in own if error]
+        own = [(machine, verdicts) for machine, verdicts, error in own if not error]
         for verdicts in zip(*(found for _, found in own), strict=True):
             said = [
                 Judged(verdict, benchmark, machine)
@@ -66,6 +70,14 @@ def judge(documents, results):
             ]
             judged += said or [Judged(verdicts[0], benchmark, own[0][0])]
     return sorted(judged, key=lambda each: each.verdict.verdict == claims.NOT_RUN), problems
+
+
+def _check(frame, listed):
+    """Return the verdicts, or none and the reason."""
+    try:
+        return claims.check_claims(frame, listed), ""
+    except ValueError as error:
+        return [], str(error)
 
 
 def summary(judged):
