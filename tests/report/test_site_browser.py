@@ -91,6 +91,10 @@ def draw_all(page):
         figure = page.locator("figure.plot").nth(number)
         figure.scroll_into_view_if_needed()
         page.wait_for_function("n => document.querySelectorAll('figure.plot')[n].dataset.drawn", arg=number)
+        page.wait_for_function(  # tables are filled a moment after they are made
+            "n => document.querySelectorAll('figure.plot')[n].querySelector('.scatterlayer .trace, tbody tr')",
+            arg=number,
+        )
         found.append(
             figure.evaluate(
                 "f => [f.dataset.plot, f.querySelectorAll('.scatterlayer .trace').length, "
@@ -157,7 +161,7 @@ def test_leaderboards_sort_filter_search_and_change_their_metric_and_machine(sit
     page.locator(board).get_by_label("machine").select_option(label="two")
     page.wait_for_selector(f"{board} [data-shown^=two]")
     assert "(two)" in page.locator(f"{board} h3").inner_text()
-    assert len(column(page, board, 5)) == 2
+    page.wait_for_function("b => document.querySelectorAll(b + ' tbody tr').length === 2", arg=board)
 
 
 def visible(page, plot):
