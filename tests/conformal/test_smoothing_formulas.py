@@ -13,7 +13,8 @@ CALIBRATED, TESTED, SIGMA = 50, 30, 0.6
 
 
 def logits(x):
-    return [sum(w * v for w, v in zip(row, x, strict=True)) + b for row, b in zip(WEIGHT.tolist(), BIAS.tolist())]  # noqa: B905
+    lines = zip(WEIGHT.tolist(), BIAS.tolist(), strict=True)
+    return [sum(w * v for w, v in zip(row, x, strict=True)) + b for row, b in lines]
 
 
 def probit(x):

@@ -104,8 +104,6 @@ def ghost_step(case, device):
     ImportError
         If Opacus isn't installed.
     """
-    import opacus  # noqa: F401
-
     from ..privacy.clipping import ClippedGradients
 
     model = _model(case, device)

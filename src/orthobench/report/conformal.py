@@ -52,7 +52,7 @@ def coverage_verdicts(frame):
     for change, suffix in (("clean", ""), ("attacked", "_attacked"), ("random noise", "_noise")):
         if f"objective_judged{suffix}" not in frame:
             continue
-        judged = frame[(frame[f"objective_judged{suffix}"] == True) & frame[f"objective_p_value{suffix}"].notna()]  # noqa: E712
+        judged = frame[frame[f"objective_judged{suffix}"].eq(True) & frame[f"objective_p_value{suffix}"].notna()]
         columns = judged[f"objective_coverage{suffix}"], judged[f"objective_p_value{suffix}"]
         names = judged[["dataset_name", "objective_name", "solver_name", "idx_rep"]].itertuples(index=False)
         found += [(*name, change, *map(float, each)) for name, *each in zip(names, *columns, strict=True)]
@@ -87,7 +87,7 @@ def guaranteed(frame):
     check_frame(frame)
     if "objective_guaranteed" not in frame:
         return frame
-    return frame[(frame["objective_guaranteed"] == True) | (frame["objective_status"] != "ok")]  # noqa: E712
+    return frame[frame["objective_guaranteed"].eq(True) | (frame["objective_status"] != "ok")]
 
 
 def comparable(frame, metric):

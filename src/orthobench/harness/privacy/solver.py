@@ -3,20 +3,17 @@
 import math
 
 import torch
-from tqdm import tqdm
 
 from ...data.parts import digest
 from ...privacy.accounting import noise_multiplier
-from ..seeds import seed_everything
-from ..solver import OWNED, CallbackSolver
+from ..solver import OWNED
 from ..training import namespaces
+from ..training.stepping import SteppingSolver
 from ..unsaved import Unsaved
 from .loop import PrivateTrainer
 
-WARM_UP_STEPS = 3
 
-
-class PrivateSolver(CallbackSolver):
+class PrivateSolver(SteppingSolver):
     """Trains the task's network with a mechanism. A solver sets :attr:`network` and implements :meth:`mechanism`.
 
     Attributes
@@ -70,30 +67,11 @@ class PrivateSolver(CallbackSolver):
         self.evaluation_points = task.evaluation_steps
 
     def prepare(self, stop_val):
-        namespaces.restore()
-        task, seed = self._task, self.get_seed(use_repetition=True)
-        self._noise = 0.0
+        namespaces.restore()  # before anything is computed with what a cell before left
+        task, self._noise = self._task, 0.0
         if self.private:
             self._noise = noise_multiplier(self._epsilon, task.delta, task.sampling_rate, task.steps)
-        throw_away = self._trainer(seed)
-        for _ in range(min(WARM_UP_STEPS, task.steps)):
-            throw_away.step()
-        throw_away.take_losses()
-        del throw_away
-        seed_everything(seed)
-        self.trainer = self._trainer(seed)
-        self._bar = tqdm(total=task.steps, desc=str(self), unit="step", leave=False, disable=None)
-
-    def run(self, callback):
-        """Run as `CallbackSolver` does; the progress bar ends with it, however it ends."""
-        try:
-            super().run(callback)
-        finally:
-            self._bar.close()
-
-    def step(self):
-        self.trainer.step()
-        self._bar.update()
+        super().prepare(stop_val)
 
     def result(self):
         trainer = self.trainer

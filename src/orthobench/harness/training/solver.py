@@ -4,20 +4,16 @@ import json
 from enum import Enum
 
 import torch
-from tqdm import tqdm
 
 from ...data.parts import digest
 from ...optim import route_parameters
 from ..processes import join_processes, process_group
-from ..seeds import seed_everything
-from ..solver import OWNED, CallbackSolver
+from ..solver import OWNED
 from ..unsaved import Unsaved
-from . import namespaces
 from .loop import Trainer
 from .memory import state_bytes
+from .stepping import SteppingSolver
 
-# On a throw-away copy, before the clock: the first steps of a process, of an optimizer or of a compiled model are slow.
-WARM_UP_STEPS = 3
 # Of a method that does something for the first time in its tenth step, or in the one after.
 LONG_WARM_UP_STEPS = 11
 
@@ -25,20 +21,16 @@ LONG_WARM_UP_STEPS = 11
 ADAMW_BETAS = (0.9, 0.95)
 
 
-class TrainingSolver(CallbackSolver):
+class TrainingSolver(SteppingSolver):
     """Trains the task's model with the solver's optimizers. A solver implements :meth:`optimizers`.
 
     Attributes
     ----------
     decays : bool
         Whether the learning rate falls at the end; not for a method that averages its weights instead.
-    warm_up_steps : int
-        Steps on the throw-away copy: more than the few for a method with work that comes first in a later step, which
-        would otherwise have its first-use costs on the clock.
     """
 
     decays = True
-    warm_up_steps = WARM_UP_STEPS
     owned = (*OWNED, "receive", "prepare", "step", "result")
 
     def optimizers(self, model):
@@ -65,30 +57,6 @@ class TrainingSolver(CallbackSolver):
         join_processes()
         self.evaluation_points = task.evaluation_steps
         self._task, self._how = task, {"autocast": autocast, "compile": compile}
-
-    def prepare(self, stop_val):
-        namespaces.restore()  # what a cell before left
-        seed = self.get_seed(use_repetition=True)
-        throw_away = self._trainer(seed)
-        for _ in range(min(self.warm_up_steps, self._task.steps)):
-            throw_away.step()
-        throw_away.take_losses()
-        del throw_away
-        seed_everything(seed)
-        self.trainer = self._trainer(seed)
-        # Shown on a terminal only, and removed when done.
-        self._bar = tqdm(total=self._task.steps, desc=str(self), unit="step", leave=False, disable=None)
-
-    def run(self, callback):
-        """Run as `CallbackSolver` does; the progress bar ends with it, however it ends."""
-        try:
-            super().run(callback)
-        finally:
-            self._bar.close()
-
-    def step(self):
-        self.trainer.step()
-        self._bar.update()
 
     def result(self):
         trainer = self.trainer
