@@ -301,5 +301,5 @@ def test_the_lock_pins_every_dependency_exactly():
     assert pinned["torch"] == "2.13.0"
     assert pinned["benchopt"] == "1.10.0"
     extras = project["optional-dependencies"]
-    for requirement in project["dependencies"] + extras["libraries"] + extras["test"]:
+    for requirement in project["dependencies"] + extras["cluster"] + extras["libraries"] + extras["test"]:
         assert re.match(r"[\w-]+", requirement)[0].lower().replace("-", "_") in pinned_names, requirement
