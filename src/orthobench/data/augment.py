@@ -2,6 +2,7 @@
 
 import torch
 
+from orthobench.data.parts import send
 from orthobench.models.checks import check_integer
 
 
@@ -43,7 +44,7 @@ def flip_and_shift(images, generator, shift=2):
     rows = _reflect(torch.arange(height, device="cpu") - down, height)
     columns = _reflect(torch.arange(width, device="cpu") - right, width)
     columns = torch.where(flipped.bool(), width - 1 - columns, columns)
-    places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1).to(images.device)
+    places = send((rows[:, :, None] * width + columns[:, None, :]).flatten(1), images.device)
     moved = images.flatten(2).gather(2, places[:, None, :].expand(-1, channels, -1))
     return moved.view(images.shape)
 

@@ -58,7 +58,7 @@ class Examples:
         return len(self.inputs)
 
     def __getitem__(self, indices):
-        chosen = check_indices(indices, len(self)).to(self.inputs.device)
+        chosen = send(check_indices(indices, len(self)), self.inputs.device)
         return self.inputs.index_select(0, chosen), self.targets.index_select(0, chosen)
 
     def to(self, device):
@@ -110,7 +110,7 @@ class Windows:
         return (len(self.tokens) - self.context - 1) // self.stride + 1
 
     def __getitem__(self, indices):
-        chosen = check_indices(indices, len(self)).to(self.tokens.device)
+        chosen = send(check_indices(indices, len(self)), self.tokens.device)
         excerpts = self.tokens.unfold(0, self.context + 1, self.stride).index_select(0, chosen).long()
         return tuple(side.clone(memory_format=torch.contiguous_format) for side in (excerpts[:, :-1], excerpts[:, 1:]))
 
@@ -289,6 +289,12 @@ def check_indices(indices, length):
         if low < 0 or high >= length:
             raise IndexError(f"indices are in {low}..{high}: give some in 0..{length - 1}")
     return indices
+
+
+def send(tensor, device):
+    """Return a tensor on a device; from the CPU to a GPU without waiting for what that has still to do."""
+    # The other way, the values could be read before they are there.
+    return tensor.to(device, non_blocking=device.type == "cuda" and tensor.device.type == "cpu")
 
 
 def _describe(value):

@@ -5,6 +5,7 @@ import copy
 import torch
 import torch.distributed
 
+from ...data.parts import send
 from ..processes import rank, world_size
 from ..seeds import random_states, set_random_states
 from ..status import Diverged, InvalidResult
@@ -289,7 +290,7 @@ class Trainer:
         # Drawn and augmented whole by each process, so that the batch does not depend on their number.
         indices = self._order.draw()
         self._drawn.append(self._order.checksum(indices))
-        inputs, targets = (each.to(self.device) for each in self.part[indices])
+        inputs, targets = (send(each, self.device) for each in self.part[indices])
         if self.task.augment is not None:
             inputs = self.task.augment(inputs, self._augmentation)
         share = slice(rank(), None, world_size())

@@ -14,8 +14,9 @@ _perf_counter = time.perf_counter
 class PhaseClock:
     """Accumulates the seconds of each phase, from marks between them.
 
-    On CUDA the marks are events on the current stream, which cost no synchronisation; a phase then lasts from the end
-    of the last phase's work to the end of its own.
+    On CUDA the marks are events on the device's current stream, which cost no synchronisation; a phase then lasts from
+    the end of the last phase's work to the end of its own. Work on another stream counts where the current one waits
+    for it; work that nothing waits for is in the stopwatch's time alone, and the phases add up to less than that.
 
     Parameters
     ----------
@@ -35,15 +36,16 @@ class PhaseClock:
         """Mark the end of a phase, which began at the mark before."""
         if self.device.type == "cuda":
             now = torch.cuda.Event(enable_timing=True)
-            now.record()
+            now.record(torch.cuda.current_stream(self.device))  # by default it would be that of the current device
         else:
             now = _perf_counter()
         self._marks.append((phase, now))
 
     def seconds(self):
         """Return the seconds of each phase so far, as a dict."""
-        if self._marks and self.device.type == "cuda":
-            self._marks[-1][1].synchronize()
+        if self.device.type == "cuda":
+            for _, mark in reversed(self._marks):  # after the last one, those on the same stream are past
+                mark.synchronize()
         for (_, before), (phase, after) in itertools.pairwise(self._marks):
             if phase is not None:
                 self._seconds[phase] += self._between(before, after)
