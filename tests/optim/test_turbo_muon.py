@@ -4,6 +4,7 @@ import copy
 import itertools
 import math
 import re
+import shutil
 
 import pytest
 import torch
@@ -325,6 +326,40 @@ def test_the_compiled_step_does_what_the_plain_one_does(backend, lr):
                     optimizer.param_groups[0]["lr"].fill_(0.01)
                 else:
                     optimizer.param_groups[0]["lr"] = 0.01
+            do()
+    torch._dynamo.reset()
+    assert relative_difference(compiled, plain, before) < 1e-4
+
+
+def test_a_schedule_compiles_nothing_anew():
+    parameters = make_parameters([(6, 4), (4, 6)], torch.float32)
+    optimizer = TurboMuon(parameters, torch.tensor(0.05), weight_decay=0.1)
+    graphs = []
+    torch._dynamo.reset()
+
+    def counted(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    step = torch.compile(optimizer.step, backend=counted, fullgraph=True)
+    for number in range(5):
+        give_gradients(parameters, number)
+        optimizer.param_groups[0]["lr"].fill_(0.05 / (number + 1))
+        step()
+    torch._dynamo.reset()
+    assert len(graphs) == 1
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++, for which torch's compiler writes code")
+def test_generated_code_does_what_the_plain_step_does():
+    plain, compiled = (make_parameters([(6, 4)], torch.float32) for _ in range(2))
+    first, second = (TurboMuon(each, torch.tensor(0.05), dtype=None, steps=1) for each in (plain, compiled))
+    torch._dynamo.reset()
+    step = torch.compile(second.step, fullgraph=True)
+    before = values(plain)
+    for number in range(2):
+        for parameters, do in ((plain, first.step), (compiled, step)):
+            give_gradients(parameters, number)
             do()
     torch._dynamo.reset()
     assert relative_difference(compiled, plain, before) < 1e-4

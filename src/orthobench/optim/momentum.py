@@ -5,7 +5,7 @@ from numbers import Real
 
 import torch
 
-from ..linalg import check_orthogonaliser
+from ..linalg import RECIPES, check_orthogonaliser
 from ..linalg.shapes import DTYPES
 
 # What lr is multiplied by for a matrix (m, n).
@@ -140,6 +140,17 @@ class MomentumOptimizer(torch.optim.Optimizer):
                 f"dtype must be one of {allowed}, or None for that of the parameter, got {options['dtype']!r}; "
                 "torch.bfloat16 is the default."
             )
+
+    def check_capturable(self):
+        """Raise ValueError unless steps can be recorded by `CapturedStep`."""
+        if getattr(self, "process_group", None) is not None:
+            raise ValueError("process_group must be None for a recorded step: what processes exchange isn't recorded.")
+        for group in self.param_groups:
+            if group["orthogonaliser"] not in RECIPES:
+                raise ValueError(
+                    f"orthogonaliser={group['orthogonaliser']!r} waits for the device, so that its step can't be "
+                    "recorded; use a recipe of orthobench.linalg.RECIPES, such as 'turbo_muon'."
+                )
 
     def _check_parameters(self, group, group_index):
         takes = type(self).__name__ + " takes"

@@ -8,7 +8,7 @@ from .activations import ActivationMoments
 from .exponent_choice import choose
 from .momentum import ADJUSTMENTS, MomentumOptimizer, describe_parameters
 from .powers import pin, precondition, raise_to_powers, two_directions
-from .schatten_options import check_schatten_options, check_suits
+from .schatten_options import check_recordable, check_schatten_options, check_suits
 
 # The first gradients and inputs of a run say little about the others.
 FIRST_REFRESH = 10
@@ -259,6 +259,12 @@ class SchattenMuon(MomentumOptimizer):
         super().check_options(options)
         check_schatten_options(options)
         self._check_activations(options, len(self.param_groups) - 1, options["exponent"])
+
+    def check_capturable(self):
+        """Raise ValueError unless steps can be recorded by `CapturedStep`."""
+        super().check_capturable()
+        for group in self.param_groups:
+            check_recordable(group)
 
     def add_param_group(self, param_group):
         """Add a dict of parameters and options, as `torch.optim.Optimizer.add_param_group` does."""

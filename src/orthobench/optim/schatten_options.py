@@ -54,6 +54,24 @@ def check_suits(exponent, options):
     return exponent
 
 
+def check_recordable(options):
+    """Raise ValueError unless a step does the same each time, and waits for nothing."""
+    exponent = options["exponent"]
+    if isinstance(exponent, str) or callable(exponent):
+        raise ValueError("exponent must be a number for a recorded step, which does the same each time.")
+    if options["preconditioner"] is not None:
+        raise ValueError(
+            f"preconditioner must be None for a recorded step, got {options['preconditioner']!r}: its correction of "
+            "averages changes from step to step."
+        )
+    if exponent not in (0, 1) and options["method"] != "products":
+        raise ValueError(
+            f"method={options['method']!r} waits for the device, so that its step can't be recorded; use 'products'."
+        )
+    if options["norm"] == "spectral":
+        raise ValueError("norm='spectral' waits for the device, so that its step can't be recorded; use 'muon'.")
+
+
 def _check_exponent_option(options):
     exponent = options["exponent"]
     if isinstance(exponent, str):
