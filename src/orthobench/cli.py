@@ -1,4 +1,4 @@
-"""The command ``orthobench``: the published site, and the checks of published results."""
+"""The command ``orthobench``: runs that survive dead jobs, the published site, and the checks of published results."""
 
 import argparse
 import sys
@@ -18,8 +18,12 @@ def main(argv=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="orthobench", description="Published results: their site, and their checks.")
+    parser = argparse.ArgumentParser(prog="orthobench", description="Runs, published results, their site and checks.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="`benchopt run`, where a cell whose process dies ends as a row")
+    run.add_argument("options", nargs=argparse.REMAINDER, help="what `benchopt run` takes (`benchopt run --help`)")
+    run.set_defaults(run=_run)
 
     site = commands.add_parser("site", help="write the site from published results")
     site.add_argument(
@@ -35,6 +39,18 @@ def _parser():
     verify.add_argument("--repository", metavar="URL", help="the one that the site was built with")
     verify.set_defaults(run=_verify)
     return parser
+
+
+def _run(arguments):
+    from benchopt.cli import benchopt
+
+    from orthobench.harness.dispatch import contained_jobs
+
+    with contained_jobs():
+        try:
+            benchopt(["run", *arguments.options], prog_name="benchopt")
+        except SystemExit as end:  # click's way to return
+            return end.code or 0
 
 
 def _site(arguments):

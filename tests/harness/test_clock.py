@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -57,20 +58,45 @@ def test_warm_up_and_evaluation_are_not_billed(small_benchmark):
     assert 0.04 <= rows["time"].item() < 1.5
 
 
-def test_a_limit_interrupts_python_code_and_is_off_afterwards():
+@pytest.mark.parametrize("in_main_thread", [True, False])
+def test_a_limit_interrupts_python_code_and_is_off_afterwards(in_main_thread):
     def hang():
         while True:
             pass
 
+    def limit():
+        start = time.perf_counter()
+        with time_limit(0.1, 9), pytest.raises(BudgetExceeded, match="time budget of 9 s"):
+            hang()
+        assert time.perf_counter() - start < 6
+        with time_limit(0.05, 0.05):
+            pass
+        time.sleep(0.1)  # no late alarm
+        with time_limit(None, None):
+            pass
+        return True
+
+    with ThreadPoolExecutor(1) as threads:
+        assert limit() if in_main_thread else threads.submit(limit).result()
+
+
+def _count_for(seconds):
     start = time.perf_counter()
-    with time_limit(0.1, 9), pytest.raises(BudgetExceeded, match="time budget of 9 s"):
-        hang()
-    assert time.perf_counter() - start < 6
-    with time_limit(0.05, 0.05):
+    while time.perf_counter() - start < seconds:
         pass
-    time.sleep(0.1)  # no late alarm
-    with time_limit(None, None):
-        pass
+
+
+def test_limits_of_several_threads_do_not_meet():
+    def limit(seconds):
+        start = time.perf_counter()
+        with time_limit(seconds, seconds), pytest.raises(BudgetExceeded, match=f"budget of {seconds:g} s"):
+            _count_for(30)
+        return time.perf_counter() - start
+
+    with ThreadPoolExecutor(2) as threads:
+        short, long = threads.map(limit, (0.1, 1.5))
+    assert 0.1 <= short < 30
+    assert 1.5 <= long < 30
 
 
 def test_peak_memory_is_that_of_the_timed_part():

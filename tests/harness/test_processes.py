@@ -22,8 +22,9 @@ def test_a_process_by_itself_stays_alone(monkeypatch):
 
 
 def test_the_number_of_processes_is_known_before_they_meet(monkeypatch):
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    monkeypatch.setenv("WORLD_SIZE", "4")
+    for name, value in {"MASTER_ADDR": "localhost", "MASTER_PORT": "29500", "RANK": "0", "WORLD_SIZE": "4"}.items():
+        assert processes.world_size() == 1
+        monkeypatch.setenv(name, value)
     assert processes.world_size() == cache_identity()["processes"] == 4
     joined = []
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda: joined.append(True))

@@ -1,6 +1,7 @@
 """Time and memory of a method, and of nothing else."""
 
 import contextlib
+import ctypes
 import signal
 import threading
 import time
@@ -49,12 +50,12 @@ class Stopwatch:
         return self.elapsed_s + (0.0 if self._started is None else _perf_counter() - self._started)
 
 
-@contextlib.contextmanager
 def time_limit(seconds, budget):
     """Raise `BudgetExceeded` inside the block when ``seconds`` have passed.
 
-    The timer interrupts Python code of the main thread, on systems that have interval timers; elsewhere, and inside
-    one long call of compiled code, the block ends late, and whoever runs it checks the time afterwards.
+    A timer interrupts Python code, in the main thread by a signal, in others (where Dask's workers run their cells) by
+    an exception that CPython raises there. Inside one long call of compiled code the block ends late, and whoever runs
+    it checks the time afterwards.
 
     Parameters
     ----------
@@ -63,20 +64,55 @@ def time_limit(seconds, budget):
     budget : float or None
         What the seconds are left of, for the message.
     """
-    if seconds is None or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    if seconds is None:
+        return contextlib.nullcontext()
+    in_main = threading.current_thread() is threading.main_thread()
+    limit = _signal_limit if in_main and hasattr(signal, "setitimer") else _thread_limit
+    return limit(max(seconds, 1e-6), budget)
 
+
+@contextlib.contextmanager
+def _signal_limit(seconds, budget):
     def expire(signum, frame):
         raise budget_exceeded(budget)
 
     previous = signal.signal(signal.SIGALRM, expire)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-6))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
+
+
+@contextlib.contextmanager
+def _thread_limit(seconds, budget):
+    class Spent(BudgetExceeded):  # CPython raises a class in a thread, without arguments
+        def __init__(self):
+            super().__init__(*budget_exceeded(budget).args)
+
+    thread, lock, over = threading.get_ident(), threading.Lock(), False
+
+    def expire():
+        with lock:
+            if not over:
+                _raise_in(thread, Spent)
+
+    timer = threading.Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        with lock:
+            over = True
+        _raise_in(thread, None)  # takes back what has not been raised yet
+
+
+def _raise_in(thread, exception):
+    error = None if exception is None else ctypes.py_object(exception)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
 
 
 def budget_exceeded(seconds):

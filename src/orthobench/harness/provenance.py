@@ -65,6 +65,7 @@ def environment(benchmark_dir):
         "env_cuda": torch.version.cuda or "none",
         "env_cudnn": str(torch.backends.cudnn.version() or "none"),
         "env_driver": _driver() if cuda else "none",
+        "env_host": host(),
         "env_device": "none" if device is None else device.type,
         "env_device_name": torch.cuda.get_device_name(device) if cuda else _processor(),
         "env_threads": torch.get_num_threads(),
@@ -75,6 +76,11 @@ def environment(benchmark_dir):
         "env_package": package_hash(),
         "env_lock": _lock_hash(benchmark_dir),
     }
+
+
+def host():
+    """Return a hash of this machine's name: it tells machines apart in published rows, and names none."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 def _device():
