@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ..linalg import RECIPES
 from ..linalg.symmetric import whole_products
 from .clock import Stopwatch
 
@@ -72,6 +73,15 @@ def count_products(method, *args):
     if counter.factorised or not counter.products:
         return math.nan, math.nan
     return float(counter.products), float(counter.flops)
+
+
+def symmetric_flops(rows, columns, recipe):
+    """Count the operations that symmetry leaves of a Newton-Schulz recipe in its plain form.
+
+    With m <= n, in each step X X^T takes m^2 n, its square m^3, and the product of a polynomial in it with X 2 m^2 n.
+    """
+    m, n = sorted((rows, columns))
+    return sum(3 * m**2 * n + (m**3 if c else 0) for _, _, c in RECIPES[recipe].polynomials(None))
 
 
 @functools.cache

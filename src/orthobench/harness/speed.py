@@ -39,11 +39,37 @@ def plain_loop(matrices):
     return results
 
 
+def rivals():
+    """Return the orthogonalisers of libraries with kernels of their own, and a line for each library missing."""
+    methods, missing = {}, []
+    for load, install in (
+        (_dion, "dion: pip install git+https://github.com/microsoft/dion"),
+        (_gram_newton_schulz, "gram-newton-schulz: pip install gram-newton-schulz --no-build-isolation"),
+    ):
+        try:
+            methods |= load()
+        except ImportError as error:
+            missing.append(f"not installed ({error}): {install}")
+    return methods, missing
+
+
+def _dion():
+    from dion.newton_schulz_triton import newton_schulz_triton, newton_schulz_triton_fast
+
+    return {"dion's five steps": newton_schulz_triton, "dion's AOL and four steps": newton_schulz_triton_fast}
+
+
+def _gram_newton_schulz():
+    from gram_newton_schulz import GramNewtonSchulz
+
+    return {"gram-newton-schulz's five steps": GramNewtonSchulz(gram_newton_schulz_reset_iterations=[2])}
+
+
 # What each type is timed against.
 REFERENCES = {"bfloat16": ("torch.optim.Muon's own", torch_muon), "float32": ("a plain loop of Muon's", plain_loop)}
 
 
-def medians(methods, device, repetitions):
+def times_in_turn(methods, device, repetitions):
     """Time each method in turn, ``repetitions`` times, after a warm-up of all.
 
     Parameters
@@ -54,8 +80,8 @@ def medians(methods, device, repetitions):
 
     Returns
     -------
-    dict of str to float
-        Median seconds of each.
+    dict of str to list of float
+        Seconds of each, in the order of the repetitions: what belongs together was timed together.
     """
     times = {name: [] for name in methods}
     for repetition in range(repetitions + 1):
@@ -66,7 +92,12 @@ def medians(methods, device, repetitions):
             stopwatch.stop()
             if repetition:
                 times[name].append(stopwatch.elapsed_s)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
+
+
+def medians(methods, device, repetitions):
+    """Return the median seconds of each method, timed as `times_in_turn` does."""
+    return {name: statistics.median(times) for name, times in times_in_turn(methods, device, repetitions).items()}
 
 
 class _Probe(IterativeOrthogonaliser):
