@@ -1,6 +1,7 @@
 """What the documents promise is there, and the layers keep apart."""
 
 import ast
+import importlib.util
 import itertools
 import re
 import shlex
@@ -13,6 +14,7 @@ import yaml
 from benchopt.results import read_results
 from conftest import ROOT, SmallBenchmark
 
+from orthobench.harness.planned import planned_cells
 from orthobench.report import sweep
 
 BENCHMARKS = [ROOT, *sorted(path.parent for path in ROOT.glob("benchmark_*/objective.py"))]
@@ -180,6 +182,69 @@ def test_every_configuration_is_one_that_benchopt_takes(folder):
         assert benchmark.check_dataset_patterns(config["dataset"])
         assert benchmark.check_objective_filters(config.get("objective", [benchmark.get_benchmark_objective().name]))
         assert benchmark.check_solver_patterns(config.get("solver", ["all"]))
+
+
+@pytest.mark.parametrize("folder", BENCHMARKS, ids=lambda path: path.name)
+def test_the_configuration_for_a_gpu_has_five_seeds_and_says_that_its_time_is_an_estimate(folder):
+    text = (folder / "configs" / "gpu.yml").read_text()
+    comment = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("#"))
+    assert "about ten minutes (an estimate: nobody has measured it yet)" in comment
+    name = "." if folder == ROOT else folder.name
+    prefix = "" if folder == ROOT else f"{folder.name}/"
+    assert re.search(
+        rf"ORTHOBENCH_DEVICE=cuda .*benchopt run {re.escape(name)} --config {prefix}configs/gpu.yml", comment
+    )
+    cells = planned_cells(folder, folder / "configs" / "gpu.yml")
+    assert len(cells) >= 3
+    assert all(len(each.seeds) >= 5 for each in cells)
+
+
+def queued_commands():
+    """Return the commands of the list of what is to be run on a GPU, as words, without variables before them."""
+    text = (ROOT / "docs" / "gpu-queue.md").read_text()
+    found = []
+    for code in re.findall(r"`([^`\n]+)`", text):
+        words = list(itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), shlex.split(code)))
+        if len(words) > 1 and (words[0] in ("make", "pytest") or words[:2] in (["benchopt", "run"], ["python", "-m"])):
+            found.append(words)
+    return [words for words in found if words != ["benchopt", "run"]]
+
+
+@pytest.mark.parametrize("words", queued_commands(), ids=" ".join)
+def test_what_is_to_be_run_on_a_gpu_names_what_exists(words):
+    from benchopt.benchmark import Benchmark
+
+    if words[0] == "make":
+        assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
+    elif words[0] == "pytest":
+        assert all((ROOT / word).exists() for word in words[1:] if not word.startswith("-") and word != "0")
+    elif words[0] == "python":
+        assert importlib.util.find_spec(words[2]) is not None
+    else:
+        benchmark = Benchmark(ROOT / words[2])
+        checks = {
+            "-d": benchmark.check_dataset_patterns,
+            "-s": benchmark.check_solver_patterns,
+            "-o": benchmark.check_objective_filters,
+        }
+        for option, value in itertools.pairwise(words):
+            if option in checks:
+                assert checks[option]([value])
+            elif option == "--config":
+                assert (ROOT / value).parent.parent == ROOT / words[2]
+                assert (ROOT / value).is_file()
+            elif option == "--output":
+                folder = re.fullmatch(r"results/(\w+)/h200/\w+\.parquet", value)[1]
+                assert (ROOT / "results" / folder).is_dir()
+
+
+def test_every_published_configuration_for_a_gpu_is_to_be_run():
+    outputs = {words[words.index("--output") + 1] for words in queued_commands() if "--output" in words}
+    configurations = {words[words.index("--config") + 1] for words in queued_commands() if "--config" in words}
+    for folder in BENCHMARKS:
+        for path in (folder / "configs").glob("*gpu*.yml"):
+            assert path.relative_to(ROOT).as_posix() in configurations
+            assert any(output.endswith(f"/{path.stem}.parquet") for output in outputs)
 
 
 @pytest.mark.parametrize("folder", BENCHMARKS, ids=lambda path: path.name)
