@@ -23,7 +23,7 @@ from made_up import (
     training_frame,
 )
 
-from orthobench.report.site import build, vendor
+from orthobench.report.site import build, render, vendor
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=\"alert('2')\">&lt;"
@@ -81,6 +81,12 @@ def frames():
 def results():
     """The folder of the results; it is there until the process ends."""
     return write(_folder() / "results", frames())
+
+
+@functools.cache
+def files():
+    """The files of their site but for the scripts of others, made once a process."""
+    return render(results(), root=ROOT)[0]
 
 
 @functools.cache

@@ -294,14 +294,10 @@ def test_what_belongs_to_no_solver_takes_no_colour_from_them():
     assert len({trace["color"] for trace in drawn}) == 2
 
 
-def test_the_last_result_is_remembered_for_the_same_frame_and_names_alone():
+def test_what_was_made_of_a_frame_is_remembered_until_another_one_comes():
     calls = []
     function = remember(lambda frame, name: calls.append(name) or (len(frame), name))
     one, two = pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [1, 2]})
-    assert [function(one, "x"), function(one, "x"), function(two, "x"), function(one, "y")] == [
-        (1, "x"),
-        (1, "x"),
-        (2, "x"),
-        (1, "y"),
-    ]
-    assert calls == ["x", "x", "y"]
+    asked = [(one, "x"), (one, "y"), (one, "x"), (two, "x"), (one, "y")]
+    assert [function(*each) for each in asked] == [(len(frame), name) for frame, name in asked]
+    assert calls == ["x", "y", "x", "y"]

@@ -68,6 +68,7 @@ def page(context):
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     opened.on("dialog", lambda dialog: (wrong.append(f"dialogue: {dialog.message}"), dialog.dismiss()))
     opened.on("requestfailed", lambda request: wrong.append(f"failed: {request.url}"))
+    opened.wrong = wrong
     outside = lambda url: not url.startswith(("file:", "data:", "blob:"))  # noqa: E731
     opened.on("request", lambda request: wrong.append(f"outside: {request.url}") if outside(request.url) else None)
     yield opened
@@ -125,6 +126,54 @@ def test_every_plot_has_drawn_its_traces(site, page, name):
     page.wait_for_timeout(500)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     page.set_viewport_size({"width": 1200, "height": 900})
+
+
+NATIVE = "benchopt.html"
+SHOWN = """kind => {
+    const drawn = document.querySelectorAll("#plot_with_legend_container .scatterlayer .trace, #table_container td");
+    return window._state.plot_kind === kind && [...drawn].some(each => each.checkVisibility());
+}"""
+
+
+def test_benchopts_own_pages_draw_each_plot_from_the_disk_alone(site, page):
+    natives = [path for path in paths(site) if path.endswith(f"/{NATIVE}")]
+    assert len(natives) == 4
+    for path in natives[:3]:  # the fourth is the same benchmark's
+        visit(page, site, path)
+        kinds = page.locator("#plot_kind").first.locator("option").evaluate_all("all => all.map(each => each.value)")
+        assert len(kinds) >= 5
+        for kind in kinds:
+            page.locator("#plot_kind").first.select_option(kind)
+            page.wait_for_function(SHOWN, arg=kind)
+
+
+def test_benchopts_own_page_shows_a_hostile_description_as_text(site, page):
+    visit(page, site, f"training/one/{NATIVE}")
+    page.wait_for_selector("#plot_legend .curve")
+    told = page.locator(".curve-description-body").all_text_contents()
+    assert any(text.startswith("About Evil</script><script>alert(1)</script><img src=x") for text in told)
+    assert page.evaluate("document.querySelectorAll('img[src=x]').length") == 0
+    page.get_by_role("link", name="Leaderboards, claims and rows").click()
+    page.wait_for_url("**/training/index.html")
+    page.get_by_role("link", name="one", exact=True).last.click()
+    page.wait_for_url(f"**/one/{NATIVE}")
+
+
+def test_benchopts_own_page_runs_no_script_that_is_not_the_sites(site, page):
+    """As a stranger's text would, were it not escaped."""
+    visit(page, site, f"training/one/{NATIVE}")
+    page.evaluate(
+        """() => {
+            const box = document.createElement("div");
+            box.innerHTML = "<b onclick='window.ran = 1'>b</b>";
+            document.body.append(box);
+            box.firstChild.click();
+        }"""
+    )
+    assert page.evaluate("window.ran") is None
+    blocked = [text for text in page.wrong if "Content Security Policy" in text]
+    assert len(blocked) == 1
+    page.wrong.remove(blocked[0])
 
 
 def column(page, scope, number):

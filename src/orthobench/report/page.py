@@ -81,14 +81,19 @@ def rank_cell(text, width):
 
 
 def remember(function):
-    """Keep the last result of a function of a frame and names: Benchopt asks each plot for its data, then its title."""
-    last = []
+    """Keep what a function of a frame and names returned for the last frame, by its names.
+
+    Benchopt asks each plot for its data, then its title; a site shows the same figures in several places.
+    """
+    last = [None, {}]
 
     @functools.wraps(function)
     def remembering(frame, *names):
-        if not (last and last[0] is frame and last[1] == names):
-            last[:] = frame, names, function(frame, *names)
-        return last[2]
+        if last[0] is not frame:
+            last[:] = frame, {}
+        if names not in last[1]:
+            last[1][names] = function(frame, *names)
+        return last[1][names]
 
     return remembering
 

@@ -63,7 +63,8 @@ class Rank:
 
 
 def _finite(values):
-    series = pd.Series(values, dtype=float)
+    is_one = isinstance(values, pd.Series) and values.dtype == float  # another one takes as long as a comparison
+    series = values if is_one else pd.Series(values, dtype=float)
     if np.isfinite(series.to_numpy()).all():
         return series
     bad = series[~np.isfinite(series)]

@@ -3,14 +3,15 @@
 from orthobench.report import claims, leaderboard, routes, steps, survival, sweep
 from orthobench.report.benchmarks import HIGHER, METRICS, recognise
 from orthobench.report.claims_file import load_claims
-from orthobench.report.page import rank_cell, safe, shorten, table
+from orthobench.report.page import rank_cell, remember, safe, shorten, table
 
 ALL = "all"
+leaderboard_rows = remember(leaderboard.leaderboard)  # a site shows them in two places
 
 
 def leaderboard_table(frame, dataset, objective, metric, baseline):
     """Return the cells and the metadata of a leaderboard; raises as `leaderboard` does."""
-    rows = leaderboard.leaderboard(frame, dataset, objective, metric, baseline)
+    rows = leaderboard_rows(frame, dataset, objective, metric, baseline)
     # By rank where higher is better: in falling order, what has no mean would come first.
     order = leaderboard.COLUMNS.index("rank" if METRICS[metric].better == HIGHER else "mean")
     cells, metadata = table(
@@ -29,11 +30,8 @@ def claims_menu(path):
 
 def claims_table(frame, path, chosen):
     """Return the cells and the metadata of the verdicts of a file's claims, or of the checks of one claim."""
-    listed, error = _load(path)
-    try:
-        verdicts = claims.check_claims(frame, [claim for claim in listed if chosen in (ALL, claim.id)])
-    except ValueError as reason:
-        verdicts, error = [], f"error: {reason}"
+    listed, verdicts, error = _verdicts(frame, path)
+    verdicts = [each for each in verdicts if chosen in (ALL, each.claim.id)]
     if chosen == ALL or not verdicts:
         title = [error or f"Published claims, {claims.summary(verdicts)}", claims.protocol(listed)]
         return table(title, claims.COLUMNS, map(claims.format_verdict, verdicts))
@@ -42,6 +40,16 @@ def claims_table(frame, path, chosen):
     title = [verdict.claim.text, f"{verdict.verdict}: {verdict.reason}", claims.protocol([verdict.claim])]
     checks = verdict.checks or verdict.elsewhere
     return table(title, claims.check_columns(query), [claims.format_check(check, query) for check in checks])
+
+
+@remember
+def _verdicts(frame, path):
+    """Return a file's claims, the verdict on each, and what is wrong: a page asks for each claim by itself."""
+    listed, error = _load(path)
+    try:
+        return listed, claims.check_claims(frame, listed), error
+    except ValueError as reason:
+        return listed, [], f"error: {reason}"
 
 
 def _load(path):

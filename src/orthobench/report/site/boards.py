@@ -10,6 +10,7 @@ from orthobench.report.benchmarks import HIGHER, METRICS
 from orthobench.report.names import parameters, short_names, short_solvers
 from orthobench.report.site.results import Result
 from orthobench.report.site.tables import Table, Td, number
+from orthobench.report.tables import leaderboard_rows
 
 COLUMNS = (*boards.COLUMNS, "first message")
 FILTERS = ("failures",)
@@ -47,7 +48,7 @@ def _board(result, setting):
         first = metrics[0] if metrics else "value"
         metrics = metrics or ["value"]
     rows = {
-        metric: boards.leaderboard(frame, setting.dataset, setting.objective, metric, benchmark.baseline)
+        metric: leaderboard_rows(result.frame, setting.dataset, setting.objective, metric, benchmark.baseline)
         for metric in metrics
     }
     return Board(result, setting, rows, first)

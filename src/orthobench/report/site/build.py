@@ -56,6 +56,7 @@ def render(results, address=REPOSITORY, root=None):
     for path, (key, value) in pages.data(site).items():
         told = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
         files[path] = f"orthobench.receive({json.dumps(key)},{told});\n".encode()
+    files |= pages.native(site)
     for name, machines in site.benchmarks.items():
         files[f"assets/{name}.svg"] = cards.picture(site, machines)
     for path, content in pages.downloads(site, Path(results)):

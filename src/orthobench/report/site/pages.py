@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from orthobench.report import claims
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.names import family, short_names, short_solvers
-from orthobench.report.site import cards, palette, rows
+from orthobench.report.site import benchopt_pages, cards, palette, rows
 from orthobench.report.site.boards import board_table, boards_of, overview_table
 from orthobench.report.site.comparisons import comparison_plots
 from orthobench.report.site.documents import formulas
-from orthobench.report.site.plots import benchmark_plots
+from orthobench.report.site.plots import benchmark_plots, configuration, draw_all
 from orthobench.report.site.results import title_of
 from orthobench.report.site.solvers import solver_pages
 from orthobench.report.site.tables import slug, slugs
@@ -28,7 +28,7 @@ STATUSES = {
 # Cells on a page of rows; more are divided into several.
 CELLS_ON_A_PAGE = 240
 MESSAGE = "objective_message"
-_TABLES, _FIGURES = ("gridjs.umd.js", "site.js", "tables.js"), ("plotly.min.js", "figures.js")
+_TABLES = ("gridjs.umd.js", "grid.js", "site.js", "tables.js")
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Machine:
     site: "Site"
     boards: list
     plots: list
+    native: object  # benchopt_pages.Content, None without plots
 
     def __post_init__(self):
         self.slug = slug(self.result.machine)
@@ -74,6 +75,16 @@ class Machine:
                 return path if solver is None else f"{path}#{self.anchors[solver]}"
         raise KeyError(solver)
 
+    @property
+    def native_path(self):
+        """The path of Benchopt's own page, None without one."""
+        return f"{self.site.slug(self.result)}/{self.slug}/benchopt.html" if self.native else None
+
+    @property
+    def native_data(self):
+        """The path of that page's data."""
+        return f"data/{self.site.slug(self.result)}/{self.slug}/benchopt.js"
+
     @functools.cached_property
     def anchors(self):
         """Map solvers to their places on pages."""
@@ -85,17 +96,12 @@ class Machine:
         return max(each.last_run for each in self.result.files)
 
 
-def _call(function, *arguments):
-    return function(*arguments)
-
-
-def _plotted(folder, result, order):
-    return benchmark_plots(folder, result, palette.style_of(order))
-
-
-def _compared(result, order):
+def _made(folder, result, order):
+    """Return the boards of a result, its plots, and what Benchopt's own page shows."""
+    drawn, told = draw_all(folder, result.frame, palette.style_of(order)), configuration(folder)
     boards = boards_of(result)
-    return boards, comparison_plots(result, boards, palette.style_of(order))
+    plots = benchmark_plots(drawn, told) + comparison_plots(result, boards, palette.style_of(order))
+    return boards, plots, benchopt_pages.content(drawn, told)
 
 
 def _groups(frame):
@@ -133,12 +139,9 @@ class Site:
         self.statuses = STATUSES
 
     def _machines(self, results):
-        count = sum(len(each.frame) for each in results)
-        work = [(_plotted, self.documents.folder(each.benchmark.folder), each, self.order) for each in results]
-        work += [(_compared, each, self.order) for each in results]
-        made = at_once(_call, work, count)
-        pairs = zip(results, made[: len(results)], made[len(results) :], strict=True)
-        return [Machine(result, self, boards, plots + own) for result, own, (boards, plots) in pairs]
+        work = [(self.documents.folder(each.benchmark.folder), each, self.order) for each in results]
+        made = at_once(_made, work, sum(len(each.frame) for each in results))
+        return [Machine(result, self, *own) for result, own in zip(results, made, strict=True)]
 
     def slug(self, result):
         """Return the folder of a result's benchmark in the site."""
@@ -220,6 +223,7 @@ def _benchmark(site, name, machines):
         "checks": {each.anchor: checks_table(each, _setting_href(machines)) for each in judged},
         "format_verdict": claims.format_verdict,
         "plots": _plots(machines),
+        "natives": [machine for machine in machines if machine.native],
         "solvers": _solver_links(machines),
         "environments": {m: {each: rows.environment(each.frame) for each in m.result.files} for m in machines},
         "configuration": lambda file: rows.configuration_command(
@@ -346,6 +350,8 @@ def data(site):
             index["machines"].append({"name": machine.result.machine, "slug": machine.slug, "boards": listed})
             for plot in machine.plots:
                 found |= _plot_data(index, machine, plot, base)
+            if machine.native:
+                found[machine.native_data] = machine.native_data, machine.native.plots
         found[f"data/{name}/index.js"] = f"{name}/index", index
     return found
 
@@ -362,6 +368,17 @@ def _plot_data(index, machine, plot, base):
     told = {"options": [[key, list(values.values())] for key, values in plot.options.items()],
             "choices": choices, "first": first}  # fmt: skip
     index["plots"].setdefault(plot.name, {})[machine.slug] = told
+    return found
+
+
+def native(site):
+    """Return Benchopt's own pages and the scripts they had inside, by path; raises as `benchopt_pages.page`."""
+    found, up = {}, "../../"
+    for machine in site.machines:
+        if machine.native:
+            result, data = machine.result, up + machine.native_data
+            html, scripts = benchopt_pages.page(machine.native, result.frame, result.title, up, "../index.html", data)
+            found |= {machine.native_path: html, **scripts}
     return found
 
 

@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import re
 import sys
+from dataclasses import dataclass
 
 import yaml
 
@@ -16,41 +17,57 @@ from orthobench.report.site.tables import Table, slug, texts
 OWN = ("leaderboard", "claims")
 
 
-def benchmark_plots(folder, result, get_style):
-    """Return the plots that a benchmark's folder has for its pages, in the order of its ``config.yml``.
+@dataclass(frozen=True)
+class Drawn:
+    """An adapter of a benchmark with all that it draws of a result."""
+
+    name: str
+    type: str  # as Benchopt calls it
+    values: dict  # list of values by option
+    made: dict  # (data, metadata) by the tuple of values
+
+
+def draw_all(folder, frame, get_style):
+    """Ask each adapter of a benchmark's folder for its plot of each choice, in the order of ``config.yml``.
 
     Parameters
     ----------
     folder : pathlib.Path or None
         The benchmark's; None if its repository is not at hand: then there are none.
-    result : Result
+    frame : pandas.DataFrame
+        All rows of a result.
     get_style : callable
         See `palette.style_of`.
 
     Returns
     -------
-    list of Plot
+    list of Drawn
     """
     if folder is None:
         return []
-    views = _views(folder)
     adapters = [(path.stem, _load(path, get_style)) for path in sorted((folder / "plots").glob("*.py"))]
-    order = list(views)
+    order = list(_views(configuration(folder)))
     adapters.sort(key=lambda pair: (order.index(pair[0]) if pair[0] in order else len(order), pair[0]))
-    found = [
-        _plot(name, adapter, views.get(name, {}), result.frame)
-        for name, adapter in adapters
-        if name not in OWN and adapter.type in ("scatter", "table")
-    ]
+    return [_drawn(name, adapter, frame) for name, adapter in adapters if adapter.type in ("scatter", "table")]
+
+
+def benchmark_plots(drawn, configuration):
+    """Return what our pages show of `draw_all`'s plots, a list of `Plot`; their names are in the configuration."""
+    views = _views(configuration)
+    found = [_plot(each, views.get(each.name, {})) for each in drawn if each.name not in OWN]
     return [plot for plot in found if plot is not None]
 
 
-def _views(folder):
-    """Map the kind of a plot to the first view of it in ``config.yml``, its title included."""
-    path = folder / "config.yml"
-    configs = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("plot_configs", {}) if path.is_file() else {}
+def configuration(folder):
+    """Return what a benchmark's ``config.yml`` says; nothing if its repository is not at hand."""
+    path = folder / "config.yml" if folder else None
+    return (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path and path.is_file() else {}
+
+
+def _views(configuration):
+    """Map the kind of a plot to the first view of it in a configuration, its title included."""
     views = {}
-    for title, view in configs.items():
+    for title, view in configuration.get("plot_configs", {}).items():
         views.setdefault(view.get("plot_kind"), {**view, "title": title})
     return views
 
@@ -66,24 +83,36 @@ def _load(path, get_style):
     return plot
 
 
-def _plot(name, adapter, view, frame):
+def _drawn(name, adapter, frame):
     values = {key: _values(key, options, frame) for key, options in adapter.options.items()}
-    figures = {}
-    for choice in itertools.product(*values.values()):
-        figure = _figure(name, adapter, frame, dict(zip(values, choice, strict=True)))
-        if not figure.empty:
-            figures[choice] = figure
+    choices = itertools.product(*values.values())
+    made = {choice: _made(adapter, frame, dict(zip(values, choice, strict=True))) for choice in choices}
+    return Drawn(name, adapter.type, values, made)
+
+
+def _made(adapter, frame, choice):
+    """Return the data and the metadata of a plot; where the rows allow for none, its title says why."""
+    try:
+        return adapter.plot(frame, **choice), adapter.get_metadata(frame, **choice)
+    except ValueError as error:
+        return [], {"title": safe(f"error: {error}"), "columns": ["error"]}
+
+
+def _plot(drawn, view):
+    name = drawn.name
+    figures = {choice: _figure(drawn, choice, *made) for choice, made in drawn.made.items()}
+    figures = {choice: figure for choice, figure in figures.items() if not figure.empty}
     if not figures:
         return None
-    options = {_shown(key): _menu(key, own) for key, own in values.items()}
-    wanted = [view.get(f"{name}_{key}") for key in values]
+    options = {_shown(key): _menu(key, own) for key, own in drawn.values.items()}
+    wanted = [view.get(f"{name}_{key}") for key in drawn.values]
     return Plot(
         name,
         view.get("title", name.replace("_", " ").capitalize()),
         options,
         figures,
         max(figures, key=lambda choice: sum(map(str.__eq__, map(str, choice), map(str, wanted)))),
-        adapter.type == "scatter",
+        drawn.type == "scatter",
     )
 
 
@@ -102,17 +131,13 @@ def _menu(key, values):
     return shorten(values) if shorten else {value: str(value).replace("_", " ") for value in values}
 
 
-def _figure(name, adapter, frame, choice):
-    try:
-        drawn, metadata = adapter.plot(frame, **choice), adapter.get_metadata(frame, **choice)
-    except ValueError as error:
-        return Figure((safe(f"error: {error}"),))
-    if adapter.type == "scatter":
-        return scatter(drawn, metadata)
+def _figure(drawn, choice, data, metadata):
+    if drawn.type == "scatter":
+        return scatter(data, metadata)
     title = tuple(metadata.get("title", "").splitlines())
     columns = tuple(header.rstrip("\u00a0") for header in metadata["columns"])
-    key = "-".join([name, *(slug(str(value)) for value in choice.values())])
-    return Figure(title, table=Table(key, " ".join(title), columns, texts([map(plain, row) for row in drawn])))
+    key = "-".join([drawn.name, *(slug(str(value)) for value in choice)])
+    return Figure(title, table=Table(key, " ".join(title), columns, texts([map(plain, row) for row in data])))
 
 
 def plain(cell):

@@ -52,7 +52,7 @@ GRID_STYLE = Script(
 ANIME = Script(
     "animejs", "2.0.2", "package/anime.min.js", "7813f21ffc8ab5a9c4808a33cae9e6234b4ab3b14245a8900bdd62879642077c"
 )
-SCRIPTS = (PLOTLY, GRID, GRID_STYLE)
+SCRIPTS = (PLOTLY, GRID, GRID_STYLE, ANIME)
 
 
 def vendored(script):

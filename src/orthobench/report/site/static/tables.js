@@ -7,15 +7,6 @@
   const PAGE = 50; // rows shown at once
   const ALL = "all";
 
-  /* Let Grid.js compute all its steps each time. It marks the results of all as kept when it is through, also of those
-     that joined meanwhile (the search, the pages), and would show an error in the place of the rows. */
-  const pipeline = Object.getPrototypeOf(new gridjs.Grid({ columns: ["-"], data: [] }).config.pipeline);
-  const { process } = pipeline;
-  pipeline.process = function (data) {
-    this.clearCache();
-    return process.call(this, data);
-  };
-
   /* Order numbers before what has none, and that by its text; -1, 0 or 1, for Grid.js joins results by bits. */
   function compare(one, other) {
     const a = one.s, b = other.s;
