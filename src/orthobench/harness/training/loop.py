@@ -13,6 +13,7 @@ from . import guard, namespaces
 from .batches import BatchOrder
 from .evaluation import rebuild
 from .phases import PhaseClock
+from .recording import recorded_steps
 from .schedule import warmup_stable_decay
 
 # How far the loss of a step may be from that of a fresh model: rounding, of other kernels too on a GPU.
@@ -40,8 +41,8 @@ class Trainer:
     device : torch.device
     autocast : bool
         Forward passes in bfloat16, by `torch.autocast`.
-    compile : bool
-        Compile the model.
+    compile : {False, True, "steps"}
+        True: compile the model. "steps": also replay CUDA graphs for the steps of optimizers that can be recorded.
     decays : bool
         Whether the learning rate falls at the end.
 
@@ -59,9 +60,13 @@ class Trainer:
     ------
     InvalidResult
         If the optimizers are not as they should be, or making them changed the model.
+    ValueError
+        If `compile` isn't one of these, or steps are to be recorded elsewhere than on a CUDA device.
     """
 
     def __init__(self, task, model, make_optimizers, seed, device, autocast=False, compile=False, decays=True):
+        if compile not in (False, True, "steps"):
+            raise ValueError(f"compile={compile!r}: expected False, True or 'steps'")
         self.task, self.model = task, model.train()
         self.seed, self.device, self.autocast = seed, device, autocast
         namespaces.watch({kind for module in model.modules() for kind in type(module).__mro__[:-1]})
@@ -74,6 +79,7 @@ class Trainer:
         self.optimizers = self._make_optimizers(make_optimizers)
         self._rates = [float(group["lr"]) for group in self._groups]
         self._forward = torch.compile(model) if compile else model
+        self._recorded = recorded_steps(self.optimizers) if compile == "steps" else {}
         self._order = BatchOrder(len(self.part), task.batch_size, seed)
         self._augmentation = torch.Generator().manual_seed(seed)
         self._losses = []
@@ -149,10 +155,13 @@ class Trainer:
             self._step_optimizer(optimizer, factor)
         self._check_rates(factor)
         for optimizer in self.optimizers:
-            optimizer.zero_grad()
+            self._recorded.get(optimizer, optimizer).zero_grad()
 
     def _step_optimizer(self, optimizer, factor):
         """Call an optimizer's step, and look at the rates when all its hooks are through with them."""
+        if optimizer in self._recorded:  # it has no hooks
+            self._recorded[optimizer]()
+            return
         calls = []
 
         def look(*_):
