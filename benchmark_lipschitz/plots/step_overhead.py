@@ -2,6 +2,7 @@
 
 from benchopt import BasePlot
 
+from orthobench.report.benchmarks import METRICS as LABELS
 from orthobench.report.page import draw, metric_menu, options, remember, safe
 from orthobench.report.robustness import UNCONSTRAINED, overhead_menu, overhead_traces, protocol
 
@@ -25,7 +26,7 @@ class Plot(BasePlot):
         return {
             "title": f"{safe(objective)}\n{safe(dataset)}\n{told}",
             "xlabel": "batch size",
-            "ylabel": f"{metric} / that of {UNCONSTRAINED} (lower is better)",
+            "ylabel": f"{LABELS[metric].label} / that of {UNCONSTRAINED} (lower is better)",
             "scale": "loglog",
         }
 
