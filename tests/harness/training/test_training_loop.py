@@ -241,6 +241,27 @@ def test_a_compiled_model_takes_the_same_steps(monkeypatch):
     assert_equal(weights(trainers[1]), weights(trainers[0]), 1e-12)
 
 
+def test_nothing_is_compiled_after_the_throw_away_copy(monkeypatch):
+    """As a solver does it: a copy is trained for some steps, then the model itself, at rates that change."""
+    graphs = []
+
+    def counted(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    original = torch.compile
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch, "compile", lambda model: original(model, backend=counted))
+    task = make_task(micro_batch_size=4)
+    for steps in (3, 10):
+        trainer = make_trainer(task, OPTIMIZERS["adamw"], compile=True)
+        for _ in range(steps):
+            trainer.step()
+            trainer.foretell()
+        assert len(graphs) == 1
+    torch._dynamo.reset()
+
+
 def test_phases_add_up_to_the_step():
     import time
 
