@@ -46,13 +46,15 @@ clean:
 	rm -rf $(addsuffix /outputs,$(BENCHMARKS)) $(addsuffix /__cache__,$(BENCHMARKS))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# torch is installed first and alone, so that nothing else chooses its version or build.
-$(STAMP): requirements.lock pyproject.toml
+# torch is installed first and alone, so that nothing else chooses its version or build. Its builds for CUDA bring the
+# Triton that they need; without one, the tests of the kernels get theirs, which has wheels for Linux only.
+$(STAMP): requirements.lock requirements-triton.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "OrthoBench needs Python 3.11 or newer; no '$(PYTHON)' was found. Install it, or name one: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "OrthoBench needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version). Name another: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' can't make virtual environments: install its venv package (on Debian and Ubuntu: apt install python3-venv)"; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) install "$$(grep '^torch==' requirements.lock)"
 	$(PIP) install --requirement requirements.lock
+	if [ "$$(uname)" = Linux ] && ! ($(IN_VENV) python -c 'import triton' 2>/dev/null); then $(PIP) install --requirement requirements-triton.lock; fi
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	touch $(STAMP)

@@ -2,6 +2,7 @@
 
 from .direct import polar_factor, qr_factor
 from .evaluation import ExactFactors, exact_factors, spectral_errors, spectrum_map, summarise
+from .kernels import without_kernels
 from .newton_schulz import newton_schulz, newton_schulz_flops
 from .orthogonalise import ORTHOGONALISERS, check_orthogonaliser, orthogonalise
 from .polynomials import polar_express_coefficients
@@ -28,4 +29,5 @@ __all__ = [
     "spectral_errors",
     "spectrum_map",
     "summarise",
+    "without_kernels",
 ]

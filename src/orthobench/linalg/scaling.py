@@ -5,6 +5,7 @@ None of them adds an epsilon: what they return does not depend on the scale of t
 
 import torch
 
+from . import kernels
 from .shapes import map_by_shape
 from .symmetric import gram
 
@@ -44,6 +45,8 @@ def frobenius_normalise(X, safety=0.0):
 def aol_normalise(X, safety=0.0):
     """Return D X and its Gram matrix D X X^T D with one product, for D = (that of `aol_rescale`) / (1 + safety)."""
     X = divide_by_power_of_two(X)
+    if kernels.takes_kernels(X):
+        return kernels.gram_of_scaled_rows(X, 1 + safety)
     A = gram(X)
     row_sums = A.abs().sum(dim=-1, keepdim=True, dtype=at_least_float32(X.dtype))
     scale = torch.where(row_sums == 0, 1, row_sums.rsqrt() / (1 + safety)).to(X.dtype)

@@ -1,9 +1,14 @@
-"""Products whose result is symmetric: on a CPU one triangle is computed, in panels of rows, and mirrored."""
+"""Products whose result is symmetric: one triangle is computed, and mirrored.
+
+On a CPU that is done in panels of rows, on a GPU by `kernels`, in tiles.
+"""
 
 import contextlib
 import itertools
 
 import torch
+
+from . import kernels
 
 # More panels skip more of the lower triangle, (1 - 1/panels) / 2 of the work, but make thinner products.
 PANELS = 4
@@ -20,7 +25,8 @@ def whole_products():
     global _whole
     before, _whole = _whole, True
     try:
-        yield
+        with kernels.without_kernels():
+            yield
     finally:
         _whole = before
 
@@ -37,8 +43,10 @@ def gram(X, out=None):
     Returns
     -------
     Tensor (m, m) or (batch, m, m)
-        Exactly symmetric where it was computed in panels.
+        Exactly symmetric where it was computed in panels or tiles.
     """
+    if kernels.takes_kernels(X):
+        return kernels.gram(X, out)
     product = torch.mm if X.ndim == 2 else torch.bmm
     out = _empty_square(X) if out is None else out
     for start, stop in _panels(X, X.shape[-1]):
@@ -60,10 +68,12 @@ def quadratic(A, b, c, out=None):
     Returns
     -------
     Tensor of the same shape
-        Exactly symmetric where it was computed in panels.
+        Exactly symmetric where it was computed in panels or tiles.
     """
     if c == 0:
         return torch.mul(A, b, out=out)
+    if kernels.takes_kernels(A):
+        return kernels.quadratic(A, b, c, out)
     product = torch.addmm if A.ndim == 2 else torch.baddbmm
     out = _empty_square(A) if out is None else out
     for start, stop in _panels(A, A.shape[-1]):
