@@ -1,8 +1,7 @@
 """Every backend gives the rows of the sequential run, and a cell whose process dies costs no other."""
 
 import os
-import subprocess
-import sys
+import signal
 from types import SimpleNamespace
 
 import pandas as pd
@@ -75,17 +74,26 @@ def test_slurm_gets_one_job_a_cell_and_one_gpu_a_job_in_arrays_that_it_takes(tmp
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(small_benchmark):
-    count = "open(f'{__file__}.{self._run_context.repetition}', 'a').write('.')"
-    die = "import os, signal\nif self._run_context.repetition == 1 and not os.path.exists(__file__ + '.died'):\n"
-    die += "    open(__file__ + '.died', 'w')\n    os.kill(os.getpid(), signal.SIGKILL)\n" + count
-    small_benchmark.write(toy("run_once", {"mortal": (f"if step == 1:\n{'    '}" + die.replace("\n", "\n    "), "")}))
-    command = [sys.executable, "-m", "benchopt", "run", str(small_benchmark.folder), "-r", "3", "--no-timeout"]
-    done = subprocess.run([*command, "--no-plot"], capture_output=True, text=True, timeout=600)
-    assert done.returncode == -9, done.stderr
-    rows = small_benchmark.run(repetitions=3, timeout=None)
-    assert rows["objective_status"].tolist() == ["ok"] * 3
-    times = [(small_benchmark.folder / "solvers" / f"mortal.py.{each}").read_text() for each in range(3)]
-    assert times == ["."] * 3
+    plant = """
+    import os, signal
+    repetition = self._run_context.repetition
+    if step == 1:
+        with open(f"{__file__}.{repetition}", "a") as file:
+            file.write(".")
+        if repetition == 1 and os.path.getsize(f"{__file__}.1") == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    small_benchmark.write(toy("run_once", {"mortal": (plant, "")}))
+    options = {"repetitions": 3, "timeout": None}
+    front = os.fork()
+    if not front:
+        small_benchmark.run(**options)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(front, 0)[1]) == -signal.SIGKILL
+    assert len(small_benchmark.run(collect=True, **options)) == 1
+    assert small_benchmark.run(**options)["objective_status"].tolist() == ["ok"] * 3
+    begun = [len((small_benchmark.folder / "solvers" / f"mortal.py.{each}").read_text()) for each in range(3)]
+    assert begun == [1, 2, 1]
 
 
 def test_benchopts_own_dispatch_is_back_after_a_run():
