@@ -100,13 +100,18 @@ class SlowKernel(torch.optim.SGD):
 
     def step(self, closure=None):
         super().step(closure)
+        sleep(self.param_groups[0]["params"][0].device)
+
+
+def sleep(device):
+    with torch.cuda.device(device):
         torch.cuda._sleep(CYCLES)
 
 
 def slow_kernel_s(device):
     stopwatch = Stopwatch(device)
     stopwatch.start()
-    torch.cuda._sleep(CYCLES)
+    sleep(device)
     stopwatch.stop()
     return stopwatch.elapsed_s
 
