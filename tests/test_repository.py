@@ -18,7 +18,12 @@ from orthobench.harness.planned import planned_cells
 from orthobench.report import sweep
 
 BENCHMARKS = [ROOT, *sorted(path.parent for path in ROOT.glob("benchmark_*/objective.py"))]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("benchmark_*/README.md")]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "docs" / "scaling.md",
+    *ROOT.glob("benchmark_*/README.md"),
+]
 PACKAGE = ROOT / "src" / "orthobench"
 
 

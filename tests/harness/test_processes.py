@@ -2,13 +2,16 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
 import pytest
+import submitit
 import torch
 from benchopt.results import read_results
 from conftest import ROOT, SmallBenchmark
+from submitit.helpers import TorchDistributedEnvironment
 
 from orthobench.harness import processes
 from orthobench.harness.provenance import cache_identity
@@ -32,6 +35,21 @@ def test_the_number_of_processes_is_known_before_they_meet(monkeypatch):
     assert joined == [True]
 
 
+def test_the_tasks_of_a_submitit_job_meet(tmp_path, monkeypatch):
+    def meet():
+        TorchDistributedEnvironment().export(set_cuda_visible_devices=False)
+        os.environ["MASTER_ADDR"] = "localhost"  # this machine's own name may lead nowhere
+        processes.join_processes()
+        total = torch.tensor(1.0 + processes.rank())
+        torch.distributed.all_reduce(total)
+        return processes.world_size(), processes.rank(), total.item()
+
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    executor = submitit.LocalExecutor(tmp_path)
+    executor.update_parameters(tasks_per_node=2, timeout_min=15)
+    assert executor.submit(meet).results() == [(2, 0, 3.0), (2, 1, 3.0)]
+
+
 def test_two_processes_of_a_run_train_what_one_trains(tmp_path, contained):
     folder = tmp_path / "benchmark_two"
     for name in ("objective.py", "datasets/digits.py", "solvers/turbo_muon.py", "solvers/schatten_muon.py"):
@@ -41,9 +59,18 @@ def test_two_processes_of_a_run_train_what_one_trains(tmp_path, contained):
     options = ["-d", "digits[steps=20,width=8]", *(each for solver in solvers for each in ("-s", solver))]
     options += ["-n", "1", "-r", "1", "--no-timeout", "--no-plot", "--no-cache"]
     command = 'python=$1; shift; exec "$python" -m benchopt run "$@" --output "two_$RANK"'
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
-    launch += ["bash", "-c", command, "_", sys.executable, str(folder), *options]
-    subprocess.run(launch, check=True, capture_output=True, env={**os.environ, "GLOO_SOCKET_IFNAME": "lo"}, timeout=900)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        meeting = f"localhost:{free.getsockname()[1]}"
+    # As on two nodes with a process each: torchrun is started twice.
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    launch += ["--rdzv-backend", "c10d", "--rdzv-endpoint", meeting, "--rdzv-id", "two", "--local-addr", "localhost"]
+    launch += ["--no-python", "bash", "-c", command, "_", sys.executable, str(folder), *options]
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    nodes = [subprocess.Popen(launch, stderr=subprocess.PIPE, text=True, env=environment) for _ in range(2)]
+    for node in nodes:
+        _, errors = node.communicate(timeout=900)
+        assert node.returncode == 0, errors
     alone = SmallBenchmark(folder).run(dataset_names=["digits[steps=20,width=8]"], solver_names=solvers, timeout=None)
     first, second = (read_results(folder / "outputs" / f"two_{rank}.parquet") for rank in (0, 1))
     assert alone["objective_env_processes"].eq(1).all()

@@ -18,6 +18,8 @@ from .provenance import UNKNOWN
 from .status import ERROR
 
 ARRAY_SIZE = 1000  # jobs in a SLURM array; its MaxArraySize is 1001 unless it is set
+# Where there is no SLURM, submitit starts processes, which it would stop after two minutes.
+LOCAL_MINUTES = 7 * 24 * 60
 # What the front process can't tell of the machine on which a cell was lost.
 _ELSEWHERE = ("env_host", "env_device", "env_device_name", "env_driver", "env_cuda", "env_cudnn")
 
@@ -141,6 +143,8 @@ def _on_slurm(benchmark, run, cells, config):
     jobs = {}
     for parameters, same in settings.values():
         executor = get_slurm_executor(benchmark, parameters, timeout=same[0]["timeout"])
+        if executor.cluster == "local":
+            executor.update_parameters(timeout_min=LOCAL_MINUTES)
         for start in range(0, len(same), ARRAY_SIZE):
             with executor.batch():
                 chunk = [(executor.submit(run, **cell), cell) for cell in same[start : start + ARRAY_SIZE]]

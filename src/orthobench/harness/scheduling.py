@@ -164,10 +164,11 @@ def measure(engine, cells, workers, folder):
         [sys.executable, *command, str(folder), *options], env=environment, capture_output=True, text=True
     )
     seconds = _processor_seconds() - start
-    rows = len(pd.read_parquet(folder / "rows.parquet")) if done.returncode == 0 else 0
-    if rows != cells:
+    rows = pd.read_parquet(folder / "rows.parquet") if done.returncode == 0 else pd.DataFrame()
+    good = int(rows["objective_status"].eq("ok").sum()) if len(rows) else 0
+    if good != cells:
         last = " | ".join((done.stdout + done.stderr).splitlines()[-5:])
-        raise RuntimeError(f"{engine} gave {rows} rows for {cells} cells: {last}")
+        raise RuntimeError(f"{engine} gave {good} rows for {cells} cells: {last}")
     left = [path for name in ("cache", "benchopt_run") for path in (folder / name).rglob("*") if path.is_file()]
     return Cost(cells, seconds, len(left), sum(path.stat().st_size for path in left))
 
