@@ -152,6 +152,23 @@ def test_products_do_not_care_how_precise_the_users_products_are():
         torch.set_float32_matmul_precision(previous)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_tf32_reaches_no_product_on_a_gpu():
+    X = matrix_of_kind("power_law", (96, 96)).to("cuda", torch.float32)
+    products = {}
+    previous = torch.get_float32_matmul_precision()
+    try:
+        for precision in ("highest", "high"):
+            torch.set_float32_matmul_precision(precision)
+            products[precision] = schatten_power(X, 0.5, "products"), X @ X.mT
+    finally:
+        torch.set_float32_matmul_precision(previous)
+    (ours, plain), (same, rounded) = products["highest"], products["high"]
+    assert torch.equal(ours, same)
+    # What would have reached it, on cards that have TF32.
+    assert torch.equal(plain, rounded) == (torch.cuda.get_device_capability() < (8, 0))
+
+
 def test_full_float32_puts_the_users_settings_back_after_an_error_too():
     backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul
     before = [each.fp32_precision for each in backends]
