@@ -169,16 +169,16 @@ def test_rows_of_zeros_stay_and_a_nan_stays_in_its_matrix(random, dtype):
         assert result[2].isnan().any()
 
 
-def test_rows_whose_scales_would_over_and_underflow_together(random):
-    X = random(4, 9).to(DEVICE, torch.float32)
-    X[0] *= 1e-18
-    X[1] *= 1e15
+def test_rows_whose_scales_overflow_when_multiplied(random):
+    X = (3e-21 * random(4, 9)).to(DEVICE, torch.float32)
     D = X.double()
     G = D @ D.mT
     scale = G.abs().sum(-1, keepdim=True).rsqrt()
+    assert (scale.float() * scale.float().mT).isinf().all()
     scaled, A = kernels.gram_of_scaled_rows(X, 1.0)
-    torch.testing.assert_close(scaled.double(), scale * D, rtol=1e-5, atol=0)
-    torch.testing.assert_close(A.double(), scale * G * scale.mT, rtol=1e-4, atol=1e-6)
+    # Products of such entries have few digits left.
+    torch.testing.assert_close(scaled.double(), scale * D, rtol=1e-3, atol=0)
+    torch.testing.assert_close(A.double(), scale * G * scale.mT, rtol=0, atol=1e-3)
 
 
 TABLE = [each for each in vars(blocks).values() if isinstance(each, blocks.Blocks) and each != blocks.SCALING]

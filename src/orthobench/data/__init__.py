@@ -7,6 +7,7 @@ from orthobench.data.download import Source, fetch
 from orthobench.data.embedded import digits, python_manual
 from orthobench.data.fineweb import fineweb, shards_for
 from orthobench.data.images import cifar10, cifar100, digits_parts, fashion_mnist, mnist
+from orthobench.data.layer_shapes import layer_shapes
 from orthobench.data.markov_chains import Markov, markov
 from orthobench.data.momenta import record_momenta
 from orthobench.data.parts import Examples, Parts, Windows, check_disjoint, digest, remove_overlap, split_by_hash
@@ -36,6 +37,7 @@ __all__ = [
     "flip_and_shift",
     "gaussian",
     "imagenette",
+    "layer_shapes",
     "map_tokens",
     "markov",
     "mnist",

@@ -63,9 +63,9 @@ def with_spectrum(kind, shape, count, generator):
     TypeError, ValueError
         If an argument is not one of those allowed.
     """
-    if kind not in tuple(_KINDS):
-        raise ValueError(f"kind is {kind!r}: give one of {', '.join(_KINDS)}")
-    return _make(_KINDS[kind], shape, count, generator)
+    if kind not in tuple(KINDS):
+        raise ValueError(f"kind is {kind!r}: give one of {', '.join(KINDS)}")
+    return _make(KINDS[kind], shape, count, generator)
 
 
 def _make(make_one, shape, count, generator):
@@ -134,7 +134,7 @@ def _row_scaled(rows, columns, generator):
     return torch.exp(1.5 * _normal(rows, 1, generator)) * _normal(rows, columns, generator)
 
 
-_KINDS = {
+KINDS = {
     "log_uniform": _log_uniform,
     "power_law": _power_law,
     "levy": _levy,
