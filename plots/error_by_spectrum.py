@@ -4,7 +4,7 @@ from benchopt import BasePlot
 
 from orthobench.report.benchmarks import METRICS as LABELS
 from orthobench.report.page import draw, options, remember, safe
-from orthobench.report.profiles import protocol, traces_by_spectrum
+from orthobench.report.profiles import numbered, protocol, traces_by_spectrum
 
 METRICS = ("relative_error", "orthogonality_error", "lmo_gap")
 
@@ -26,6 +26,7 @@ class Plot(BasePlot):
             "xlabel": "data set: its number in the legend",
             "ylabel": f"{LABELS[metric].label} (lower is better)",
             "scale": "semilog-y",
+            "places": numbered(_traces(df, objective, metric)),
         }
 
 

@@ -2,6 +2,7 @@
 
 from benchopt import BasePlot
 
+from orthobench.report.benchmarks import METRICS as LABELS
 from orthobench.report.page import draw, metric_menu, options, remember, safe
 from orthobench.report.privacy import REFERENCE, SIZES, cost_traces, protocol
 
@@ -26,7 +27,7 @@ class Plot(BasePlot):
         return {
             "title": f"{safe(objective)}\n{safe(dataset)}\n{told}",
             "xlabel": SIZES[along],
-            "ylabel": f"{metric} / that of {REFERENCE} (lower is better)",
+            "ylabel": f"{LABELS[metric].label} / that of {REFERENCE} (lower is better)",
             "scale": "loglog",
         }
 

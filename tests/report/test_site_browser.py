@@ -254,7 +254,7 @@ def test_methods_are_toggled_and_choices_change_the_figure(site, page):
     figure.get_by_role("button", name="All").click()
     page.wait_for_timeout(300)
     before = figure.get_attribute("data-drawn")
-    figure.get_by_label("metric").select_option(label="held out accuracy")
+    figure.get_by_label("metric").select_option(label="held-out accuracy")
     page.wait_for_function("b => document.querySelector('#plot-learning_curve').dataset.drawn !== b", arg=before)
     title = page.evaluate("document.querySelector('#plot-learning_curve .chart').layout.yaxis.title.text")
     assert title.startswith("held-out accuracy")

@@ -145,7 +145,7 @@ def coverage_traces(frame, dataset, objective):
             x, y = zip(*points.values(), strict=True)
             traces.append(Trace(solver, names[solver], "line", list(x), list(y), len(own)))
         for kind, (x, y) in points.items():
-            traces.append(Trace(solver, f"{names[solver]}: {kind}", kind, [x], [y], len(own)))
+            traces.append(Trace(solver, names[solver], kind, [x], [y], len(own)))  # the symbol says which
             sizes.append(x)
     return _target(rows, sizes) + traces
 

@@ -178,7 +178,8 @@ def format_row(row):
         difference = "n/a"
     else:
         bounds = format_interval(test.low, test.high)
-        difference = f"{format_number(test.difference)} {bounds}, p = {format_number(test.p)}"
+        interval_and_p = f"{bounds}, p = {format_number(test.p)}" if test.n > 1 else "on one seed"
+        difference = f"{format_number(test.difference)} {interval_and_p}"
     return [
         row.rank,
         row.solver,

@@ -79,6 +79,20 @@ def short_solvers(names):
     return _unless_ambiguous({name: _distinctive(name, names) for name in names})
 
 
+def short_objectives(names):
+    """Map each objective to those of its parameters in which they differ, in words: ``epsilon=1, tuning part``."""
+    given = {name: parameters(name) for name in names}
+    differing = {
+        name: [(key, value) for key, value in own.items() if any(other.get(key) != value for other in given.values())]
+        for name, own in given.items()
+    }
+    told = {
+        name: ", ".join(f"{value.replace('_', '-')} part" if key == "part" else f"{key}={value}" for key, value in own)
+        for name, own in differing.items()
+    }
+    return _unless_ambiguous(told)
+
+
 def shortest_selector(name, names, *always):
     """Return the shortest text that selects a solver among names: its family and what tells it from others of it.
 

@@ -120,12 +120,19 @@ def cost_traces(frame, dataset, objective, metric, along):
 
 def epsilon_table(frame, dataset, objective):
     """Return the cells and the metadata of the table of `epsilon_rows`."""
-    return table([objective, dataset, table_protocol()], EPSILON_COLUMNS, epsilon_rows(frame, dataset, objective))
+    told = (
+        "claimed: by the solver; PLD, PRV, RDP: computed from the transcript by three accountants, RDP the loosest; "
+        f"audited: a lower bound from canaries, where the objective asks for it; {table_protocol()}"
+    )
+    return table([objective, dataset, told], EPSILON_COLUMNS, epsilon_rows(frame, dataset, objective))
 
 
 def layer_table(frame, dataset, objective):
     """Return the cells and the metadata of the table of `layer_rows`."""
-    return table([objective, dataset, table_protocol()], LAYER_COLUMNS, layer_rows(frame, dataset, objective))
+    told = (
+        f"bound: what one example can add to a layer's gradient; largest, mean: what examples added; {table_protocol()}"
+    )
+    return table([objective, dataset, told], LAYER_COLUMNS, layer_rows(frame, dataset, objective))
 
 
 def epsilon_rows(frame, dataset, objective):

@@ -8,6 +8,7 @@ from orthobench.report.cells import cells, check_frame
 from orthobench.report.curves import Trace
 from orthobench.report.leaderboard import format_failures, format_seeds
 from orthobench.report.names import family, in_order, shape_class, short_names, size
+from orthobench.report.page import safe
 from orthobench.report.statistics import LEVEL, median_interval
 
 _SPREAD = 0.5  # of the unit between two data sets: the room their solvers share
@@ -33,6 +34,11 @@ def traces_by_spectrum(frame, objective, metric):
         Trace(None, f"{number}: {names[name]}", "line", [float(number)], [bottom], 0)
         for number, name in enumerate(datasets, start=1)
     ]
+
+
+def numbered(traces):
+    """Map the numbers of data sets, as text, to their names, from the traces that Benchopt's legend shows them by."""
+    return dict(safe(trace.label).split(": ", 1) for trace in traces if trace.solver is None)
 
 
 def traces_by_size(frame, objective, shape, metric="time_per_matrix_s"):

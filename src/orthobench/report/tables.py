@@ -30,8 +30,12 @@ def claims_menu(path):
 
 def claims_table(frame, path, chosen):
     """Return the cells and the metadata of the verdicts of a file's claims, or of the checks of one claim."""
-    listed, verdicts, error = _verdicts(frame, path)
-    verdicts = [each for each in verdicts if chosen in (ALL, each.claim.id)]
+    listed, error = _load(path)
+    # Each by itself: a page asks for all of them, then for one after the other.
+    verdicts = [_verdict(frame, path, claim.id) for claim in listed if chosen in (ALL, claim.id)]
+    errors = [each for each in verdicts if isinstance(each, str)]
+    if errors:
+        verdicts, error = [], errors[0]
     if chosen == ALL or not verdicts:
         title = [error or f"Published claims, {claims.summary(verdicts)}", claims.protocol(listed)]
         return table(title, claims.COLUMNS, map(claims.format_verdict, verdicts))
@@ -43,13 +47,12 @@ def claims_table(frame, path, chosen):
 
 
 @remember
-def _verdicts(frame, path):
-    """Return a file's claims, the verdict on each, and what is wrong: a page asks for each claim by itself."""
-    listed, error = _load(path)
+def _verdict(frame, path, name):
+    """Return the verdict on one claim of a file, or the reason why there is none."""
     try:
-        return listed, claims.check_claims(frame, listed), error
+        return claims.check_claims(frame, [claim for claim in _load(path)[0] if claim.id == name])[0]
     except ValueError as reason:
-        return listed, [], f"error: {reason}"
+        return f"error: {reason}"
 
 
 def _load(path):

@@ -7,7 +7,7 @@ import numpy as np
 
 from orthobench.report import leaderboard as boards
 from orthobench.report.benchmarks import HIGHER, METRICS
-from orthobench.report.names import parameters, short_names, short_solvers
+from orthobench.report.names import parameters, short_names, short_objectives, short_solvers
 from orthobench.report.site.results import Result
 from orthobench.report.site.tables import Table, Td, number
 from orthobench.report.tables import leaderboard_rows
@@ -112,8 +112,8 @@ def overview_table(result, own_boards, key, solver_href, board_href):
                                                            for own, each in zip(ranks, group, strict=True)))
             for solver in solvers
         )  # fmt: skip
-        several = len({each.setting.objective for each in group}) > 1
-        columns = ("solver", *(_column(each, datasets, several) for each in group))
+        objectives = short_objectives(dict.fromkeys(each.setting.objective for each in group))
+        columns = ("solver", *(_column(each, datasets, objectives) for each in group))
         label = METRICS[metric]
         caption = (
             f"Rank by {label.label} ({label.better} is better) on each data set. A range is a tie: seeds can't tell "
@@ -123,25 +123,26 @@ def overview_table(result, own_boards, key, solver_href, board_href):
     return tables
 
 
-def _column(board, datasets, several):
+def _column(board, datasets, objectives):
     name = datasets[board.setting.dataset]
-    return f"{name} | {board.setting.objective}" if several else name
+    return f"{name}, {objectives[board.setting.objective]}" if len(objectives) > 1 else name
 
 
 def _rank(row, board, board_href):
     if row is None:
         return Td("–")  # noqa: RUF001
-    return Td(row.rank, _best(row), href=board_href(board), mark="failed" if row.failures else None)
+    return Td(row.rank, _middle(row), href=board_href(board), mark="failed" if row.failures else None)
 
 
-def _best(row):
-    digits = row.rank.partition("-")[0].rstrip("†")
-    return float(digits) if digits.isdecimal() else None
+def _middle(row):
+    """Return the middle of a row's ranks; None without any."""
+    ends = row.rank.rstrip("†").split("-")
+    return float(np.mean(list(map(int, ends)))) if ends[0].isdecimal() else None
 
 
 def _middle_rank(ranks, solver):
     """Order solvers by their middle rank; those that were run on fewer settings come after those with as good ones."""
-    found = [_best(own[solver]) for own in ranks if solver in own]
+    found = [_middle(own[solver]) for own in ranks if solver in own]
     good = [each for each in found if each is not None]
     return (float(np.median(good)) if good else np.inf, -len(good), solver)
 

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from orthobench.report.names import short_names
 from orthobench.report.site import cards, pages, vendor
-from orthobench.report.site.documents import REPOSITORY, Documents, find_root
+from orthobench.report.site.documents import REPOSITORY, Documents, find_root, prose
 from orthobench.report.site.results import Problem, read_results
 from orthobench.report.site.verdicts import judge
 
@@ -107,6 +107,7 @@ def _environment():
         lstrip_blocks=True,
     )
     environment.filters["short_names"] = short_names
+    environment.filters["prose"] = prose
     return environment
 
 

@@ -87,8 +87,9 @@ def picture(site, machines):
     metric = METRICS[board.first]
     style = {"svg.hashsalt": "orthobench", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 8}
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(3.6, 1.9), layout="constrained")
+        figure = Figure(figsize=(3.6, 1.9), layout="constrained", facecolor="none")
         axes = figure.subplots()
+        axes.set_facecolor("none")
         for place, row in enumerate(rows):
             look = colour(site.get_style(row.solver)["marker"])
             if np.isfinite(row.low):
@@ -96,7 +97,7 @@ def picture(site, machines):
             axes.plot([row.mean], [-place], "o", color=look, markersize=4)
         axes.set_yticks([-place for place in range(len(rows))], [_cut(names[row.solver]) for row in rows])
         axes.tick_params(colors=_INK, length=0)
-        axes.set_xlabel(f"{metric.label}, {metric.better} is better", color=_INK)
+        figure.supxlabel(f"{metric.label}, {metric.better} is better", color=_INK, fontsize=8)
         axes.set_title(_cut(short_names([board.setting.dataset])[board.setting.dataset], 48), color=_INK, fontsize=8)
         for side, spine in axes.spines.items():
             spine.set(visible=side == "bottom", color=_INK)

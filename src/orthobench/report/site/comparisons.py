@@ -5,7 +5,7 @@ import numpy as np
 from orthobench.report import performance, survival
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import find_baseline, format_failures
-from orthobench.report.names import short_names, short_solvers
+from orthobench.report.names import short_names, short_objectives, short_solvers
 from orthobench.report.page import safe
 from orthobench.report.site import boards
 from orthobench.report.site.figures import Figure, Plot, number, rgb
@@ -38,7 +38,7 @@ def _plot(name, title, options, figures):
 def _labels(own_boards):
     """Map the names of data sets and of objectives to what menus show."""
     datasets = short_names(dict.fromkeys(each.setting.dataset for each in own_boards))
-    objectives = short_solvers(list(dict.fromkeys(each.setting.objective for each in own_boards)))
+    objectives = short_objectives(dict.fromkeys(each.setting.objective for each in own_boards))
     return {
         "data set": {name: safe(short) for name, short in datasets.items()},
         "objective": {name: safe(short) for name, short in objectives.items()},

@@ -9,7 +9,7 @@ from urllib.parse import urljoin
 
 from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 REPOSITORY = "https://github.com/orthobench/orthobench"
 BRANCH = "main"
@@ -103,6 +103,11 @@ class Documents:
         return f"{self.address}/commit/{commit}"
 
 
+def prose(text):
+    """Return a text of the rows as HTML: all of it as text, but for what it marks as code."""
+    return Markup(re.sub(r"(`+)([^`]+)\1", r"<code>\2</code>", str(escape(text))))
+
+
 def find_root(results):
     """Return the folder above the results, or else the current one, that holds a repository of this suite.
 
@@ -114,5 +119,14 @@ def find_root(results):
 
 def formulas(folder, metrics):
     """Map those of a benchmark's metrics that have one to their formula, as MathML."""
-    told = tomllib.loads((resources.files(__package__) / "formulas.toml").read_text(encoding="utf-8")).get(folder, {})
+    told = _told(folder)
     return {metric: Markup(convert(told[metric], display="block")) for metric in metrics if metric in told}
+
+
+def reading(folder):
+    """Return what a reader of a benchmark's leaderboards must know; empty if there is nothing."""
+    return _told(folder).get("reading", "")
+
+
+def _told(folder):
+    return tomllib.loads((resources.files(__package__) / "formulas.toml").read_text(encoding="utf-8")).get(folder, {})

@@ -50,7 +50,14 @@ def number(value):
 
 
 def scatter(traces, metadata):
-    """Return a `Figure` from what a scatter plot of Benchopt's kind hands out: its traces and its metadata."""
+    """Return a `Figure` from what a scatter plot of Benchopt's kind hands out: its traces and its metadata.
+
+    Metadata may have ``places``, names by number of what is side by side: no lines then join what is of different ones,
+    and the axis has their names, for which Benchopt's page needs entries of its legend.
+    """
+    places = metadata.get("places", {})
+    named = {f"{number}: {name}" for number, name in places.items()}
+    traces = [trace for trace in traces if trace["label"] not in named]
     drawn, last = [], {}
     for place, trace in enumerate(traces):
         last[trace["label"]] = place
@@ -79,7 +86,7 @@ def scatter(traces, metadata):
                 **common,
                 "x": x,
                 "y": y,
-                "mode": "lines" if line else "lines+markers" if len(x) > 1 else "markers",
+                "mode": "lines" if line else "lines+markers" if len(x) > 1 and not places else "markers",
                 "line": {"color": f"rgb({colour})", "width": 1.5},
                 "marker": {"color": f"rgb({colour})", "symbol": int(trace["marker"]), "size": 8},
                 "showlegend": last[trace["label"]] == place,
@@ -87,8 +94,12 @@ def scatter(traces, metadata):
             }
         )
     across, up = _AXES.get(metadata.get("scale"), ("linear", "linear"))
+    xaxis = {"title": {"text": safe(metadata.get("xlabel", ""))}, "type": across}
+    if places:
+        shown = {"tickvals": list(map(float, places)), "ticktext": list(places.values()), "tickangle": -45}
+        xaxis |= {"title": {"text": ""}, **shown}
     layout = {
-        "xaxis": {"title": {"text": safe(metadata.get("xlabel", ""))}, "type": across},
+        "xaxis": xaxis,
         "yaxis": {"title": {"text": safe(metadata.get("ylabel", ""))}, "type": up},
     }
     return Figure(tuple(metadata.get("title", "").splitlines()), drawn, layout)

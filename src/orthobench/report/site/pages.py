@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from orthobench.report import claims
 from orthobench.report.benchmarks import METRICS
-from orthobench.report.names import family, short_names, short_solvers
+from orthobench.report.names import family, short_names, short_objectives, short_solvers
 from orthobench.report.site import benchopt_pages, cards, palette, rows
 from orthobench.report.site.boards import board_table, boards_of, overview_table
 from orthobench.report.site.comparisons import comparison_plots
-from orthobench.report.site.documents import formulas
+from orthobench.report.site.documents import formulas, reading
 from orthobench.report.site.plots import benchmark_plots, configuration, draw_all
 from orthobench.report.site.results import title_of
 from orthobench.report.site.solvers import solver_pages
@@ -56,11 +56,11 @@ class Machine:
         self.slug = slug(self.result.machine)
         self.solvers = list(self.result.frame["solver_name"].unique())
         datasets = short_names(dict.fromkeys(each.setting.dataset for each in self.boards))
-        objectives = short_solvers(list(dict.fromkeys(each.setting.objective for each in self.boards)))
+        objectives = short_objectives(dict.fromkeys(each.setting.objective for each in self.boards))
         several = len(objectives) > 1
         self.labels = {
             each.setting: datasets[each.setting.dataset]
-            + (f" | {objectives[each.setting.objective]}" if several else "")
+            + (f", {objectives[each.setting.objective]}" if several else "")
             for each in self.boards
         }
         self.groups = {each.setting: _groups(self.result.rows(each.setting)) for each in self.boards}
@@ -211,6 +211,7 @@ def _benchmark(site, name, machines):
         "name": name,
         "heading": first.result.title,
         "question": site.documents.question(folder),
+        "reading": reading(folder),
         "description": _description(first.result.frame),
         "sections": site.documents.sections(folder),
         "formulas": formulas(folder, metrics),

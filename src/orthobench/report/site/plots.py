@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import yaml
 
-from orthobench.report.names import short_names, short_solvers
+from orthobench.report.benchmarks import METRICS
+from orthobench.report.names import short_names, short_objectives, short_solvers
 from orthobench.report.page import safe
 from orthobench.report.site.figures import Figure, Plot, scatter
 from orthobench.report.site.tables import Table, slug, texts
@@ -127,17 +128,30 @@ def _shown(key):
 
 
 def _menu(key, values):
-    shorten = {"dataset": short_names, "solver": short_solvers, "objective": short_solvers}.get(key)
-    return shorten(values) if shorten else {value: str(value).replace("_", " ") for value in values}
+    shorten = {"dataset": short_names, "solver": short_solvers, "objective": short_objectives}.get(key)
+    if shorten:
+        return shorten(values)
+    return {value: METRICS[value].label if value in METRICS else str(value).replace("_", " ") for value in values}
 
 
 def _figure(drawn, choice, data, metadata):
     if drawn.type == "scatter":
-        return scatter(data, metadata)
+        places = {x for trace in data for x in trace["x"]}  # one alone shows less than the leaderboard of its metric
+        return scatter(data if len(places) > 1 else [], metadata)
     title = tuple(metadata.get("title", "").splitlines())
     columns = tuple(header.rstrip("\u00a0") for header in metadata["columns"])
     key = "-".join([drawn.name, *(slug(str(value)) for value in choice)])
-    return Figure(title, table=Table(key, " ".join(title), columns, texts([map(plain, row) for row in data])))
+    rows = _shortened(columns, [list(map(plain, row)) for row in data])
+    return Figure(title, table=Table(key, " ".join(title), columns, texts(rows)))
+
+
+def _shortened(columns, rows):
+    """Return rows with the names of solvers as short as the other solvers among them allow."""
+    if "solver" in columns:
+        place = columns.index("solver")
+        names = short_solvers(list(dict.fromkeys(row[place] for row in rows)))
+        rows = [[*row[:place], names[row[place]], *row[place + 1 :]] for row in rows]
+    return rows
 
 
 def plain(cell):

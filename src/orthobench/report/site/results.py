@@ -9,6 +9,7 @@ import pandas as pd
 from orthobench.report.benchmarks import Benchmark, recognise
 from orthobench.report.names import family, parameters
 from orthobench.report.page import one_line
+from orthobench.report.statistics import MIN_SEEDS
 from orthobench.report.text import read_frame
 
 CELL = ["dataset_name", "objective_name", "solver_name", "idx_rep"]
@@ -70,9 +71,9 @@ class Result:
 
     @functools.cached_property
     def settings(self):
-        """The data sets and objectives: those that claims are about first."""
-        pairs = list(self.frame[["dataset_name", "objective_name"]].drop_duplicates().itertuples(index=False))
-        pairs.sort(key=lambda pair: not self.is_evidence(pair[1]))
+        """The data sets and objectives: those that claims are about first, and of these the ones with enough seeds."""
+        seeds = self.frame.groupby(["dataset_name", "objective_name"], sort=False)["idx_rep"].nunique()
+        pairs = sorted(seeds.index, key=lambda pair: (not self.is_evidence(pair[1]), seeds[pair] < MIN_SEEDS))
         return [Setting(number, *pair) for number, pair in enumerate(pairs, start=1)]
 
     def is_evidence(self, objective):

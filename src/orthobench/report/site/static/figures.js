@@ -13,14 +13,34 @@
     return { tickvals: names, ticktext: names.map(lines), tickfont: { size: 9 } };
   }
 
+  /* A long text in lines. */
+  function wrapped(text, length) {
+    const lines = [""];
+    text.split(" ").forEach((word) => {
+      if ((lines.at(-1) + word).length > length && lines.at(-1)) lines.push("");
+      lines[lines.length - 1] += (lines.at(-1) && " ") + word;
+    });
+    return lines.join("<br>");
+  }
+
+  /* How many decades the figures along an axis span. */
+  function decades(data, axis) {
+    const own = data.flatMap((trace) => trace[axis]).filter((each) => each > 0);
+    return own.length ? Math.log10(own.reduce((a, b) => Math.max(a, b)) / own.reduce((a, b) => Math.min(a, b))) : 0;
+  }
+
+  /* A logarithmic axis has 1, 2 and 5 on it where all digits would touch. */
+  const labelled = (count) => (count > 0.9 && count < 4 ? "D2" : undefined);
+
   /* The layout of a figure with what depends on the page. */
   function dressed(layout, width, count) {
     const ink = variable("--ink"), line = variable("--line");
     const axis = (own) => ({
       ...own, gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true,
-      exponentformat: "power", ...(own.type === "log" ? { dtick: own.dtick } : {}),
+      exponentformat: "power", ...(own.type === "log" ? { minexponent: 4, dtick: labelled(own.decades) } : {}),
     });
     const narrow = width < NARROW;
+    const titled = (own) => ({ ...own.title, text: wrapped((own.title && own.title.text) || "", narrow ? 30 : 45) });
     const names = layout.yaxis.type === "category" && narrow ? layout.names : null;
     const rows = Math.ceil(count / Math.max(1, Math.floor(width / 190)));
     return {
@@ -32,7 +52,7 @@
       font: { color: ink, size: 12, family: "system-ui, sans-serif" },
       margin: { l: 60, r: 15, t: 15, b: 50 },
       xaxis: axis(layout.xaxis),
-      yaxis: { ...axis(layout.yaxis), ...(names ? broken(names) : {}) },
+      yaxis: { ...axis(layout.yaxis), title: titled(layout.yaxis), ...(names ? broken(names) : {}) },
       shapes: (layout.shapes || []).map((each) => ({ ...each, line: { ...each.line, color: ink } })),
       hoverlabel: { namelength: -1 },
       legend: narrow
@@ -124,10 +144,18 @@
       }));
       const count = data.filter((trace) => trace.showlegend !== false).length;
       const names = [...new Set(this.figure.data.flatMap((trace) => trace.y))];
-      const layout = dressed({ ...this.figure.layout, names }, this.chart.clientWidth, count);
+      const layout = dressed({ ...this.spanned(), names }, this.chart.clientWidth, count);
       await Plotly.react(this.chart, data, layout, { displaylogo: false, displayModeBar: false, responsive: false });
+      this.chart.style.minHeight = "0"; // the room for it before it was drawn
       this.chart.setAttribute("role", "img");
       this.chart.setAttribute("aria-label", `${this.node.querySelector("h3").textContent}. ${this.figure.title.join(". ")}`);
+    }
+
+    /* The figure's layout with what its axes span. */
+    spanned() {
+      const { data, layout } = this.figure;
+      const axis = (name) => ({ ...layout[`${name}axis`], decades: decades(data, name) });
+      return { ...layout, xaxis: axis("x"), yaxis: axis("y") };
     }
 
     /* One box a method, for those who have no mouse; and the downloads. */
@@ -178,7 +206,7 @@
 
     /* The figure as it is saved: black on white, with its title. */
     printed() {
-      const layout = dressed(this.figure.layout, 1000, 0);
+      const layout = dressed(this.spanned(), 1000, 0);
       const text = this.figure.title.slice(0, 2).join("<br>");
       Object.assign(layout, { paper_bgcolor: "#ffffff", plot_bgcolor: "#ffffff", margin: { l: 60, r: 15, t: 60, b: 50 } });
       Object.assign(layout, { font: { ...layout.font, color: "#1b1f24" }, title: { text, font: { size: 12 } } });
