@@ -11,6 +11,7 @@ from benchopt import parallel_backends
 from conftest import ROOT
 from toys import toy
 
+from orthobench import cli
 from orthobench.harness import dispatch
 
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "configs" / "parallel").glob("*.yml")}
@@ -110,3 +111,14 @@ def test_another_benchopt_is_named(monkeypatch):
     monkeypatch.delattr(parallel_backends, "_dispatch")
     with pytest.raises(RuntimeError, match=r"needs Benchopt 1\.10"), dispatch.contained_jobs():
         pass
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_the_command_hands_its_options_and_its_exit_code_on(monkeypatch, code):
+    def benchopt(options, prog_name):
+        assert parallel_backends._dispatch is dispatch.dispatch
+        assert options == ["run", "benchmark_muon", "-d", "digits", "--collect"]
+        raise SystemExit(code)
+
+    monkeypatch.setattr("benchopt.cli.benchopt", benchopt)
+    assert cli.main(["run", "benchmark_muon", "-d", "digits", "--collect"]) == code
