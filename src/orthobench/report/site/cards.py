@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.names import short_names, short_solvers
+from orthobench.report.site.documents import caution
 from orthobench.report.site.palette import colour
 from orthobench.report.site.results import title_of
 
@@ -29,6 +30,7 @@ class Card:
     alternative: str = ""
     newest: str = ""
     machines: tuple = ()  # of text, one a machine
+    caution: str = ""
 
 
 def cards(site):
@@ -53,6 +55,7 @@ def _card(site, name, machines):
         f"{label.label} on {newest.labels[board.setting]}: {_told(board)}",
         newest.last_run[:10],
         tuple(_machine(each) for each in machines),
+        caution(folder),
     )
 
 

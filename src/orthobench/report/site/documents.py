@@ -128,5 +128,10 @@ def reading(folder):
     return _told(folder).get("reading", "")
 
 
+def caution(folder):
+    """Return what the picture of a benchmark on the home page does not show; empty if there is nothing."""
+    return _told(folder).get("caution", "")
+
+
 def _told(folder):
     return tomllib.loads((resources.files(__package__) / "formulas.toml").read_text(encoding="utf-8")).get(folder, {})
