@@ -60,8 +60,7 @@ def content(drawn, configuration):
 
 
 def _plots(drawn):
-    key = lambda choice: "_".join([drawn.name, *map(str, choice)])  # noqa: E731
-    return {key(choice): _plot(drawn, *made) for choice, made in drawn.made.items()}
+    return {"_".join([drawn.name, *map(str, choice)]): _plot(drawn, *made) for choice, made in drawn.made.items()}
 
 
 def _plot(drawn, data, metadata):
