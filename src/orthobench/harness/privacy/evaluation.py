@@ -136,7 +136,7 @@ def outputs_of(model, inputs, device):
         If one isn't finite.
     """
     with evaluation_mode(model):
-        outputs = torch.cat([model(some.to(device)) for some in inputs.split(EXAMPLES_AT_ONCE)])
+        outputs = torch.cat([model(some.to(device)) for some in inputs.split(EXAMPLES_AT_ONCE[device.type])])
     if not outputs.isfinite().all():
         raise Diverged("the model's outputs hold NaN or infinity: try a lower learning rate")
     return outputs

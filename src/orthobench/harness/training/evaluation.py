@@ -4,7 +4,8 @@ import contextlib
 
 import torch
 
-EXAMPLES_AT_ONCE = 1024
+# A processor's cache holds what so many give on their way; a GPU wants more to do at a time.
+EXAMPLES_AT_ONCE = {"cpu": 128, "cuda": 1024}
 
 
 @contextlib.contextmanager
@@ -44,7 +45,7 @@ def rebuild(make_model, seed, trained, device):
     return fresh.train()
 
 
-def evaluate_model(model, part, loss, device, examples_at_once=EXAMPLES_AT_ONCE):
+def evaluate_model(model, part, loss, device, examples_at_once=None):
     """Compute the mean loss of a model and the share of targets that its largest output names.
 
     Parameters
@@ -56,7 +57,8 @@ def evaluate_model(model, part, loss, device, examples_at_once=EXAMPLES_AT_ONCE)
         Of outputs and targets; a mean over the targets.
     device : torch.device
         Of the model.
-    examples_at_once : int
+    examples_at_once : int, optional
+        By default, as many as `EXAMPLES_AT_ONCE` has for the device.
 
     Returns
     -------
@@ -67,7 +69,7 @@ def evaluate_model(model, part, loss, device, examples_at_once=EXAMPLES_AT_ONCE)
     correct = torch.zeros((), dtype=torch.int64, device=device)
     count = 0
     with evaluation_mode(model):
-        for indices in torch.arange(len(part)).split(examples_at_once):
+        for indices in torch.arange(len(part)).split(examples_at_once or EXAMPLES_AT_ONCE[device.type]):
             inputs, targets = (each.to(device) for each in part[indices])
             outputs = model(inputs).float()
             total += loss(outputs, targets).double() * targets.numel()

@@ -10,7 +10,7 @@ from ..objective import Objective
 from ..stand_in import StandIn
 from ..status import InvalidResult
 from ..unsaved import Unsaved
-from .evaluation import EXAMPLES_AT_ONCE, evaluate_model, rebuild
+from .evaluation import evaluate_model, rebuild
 from .phases import PHASES
 
 
@@ -66,8 +66,7 @@ class TrainingObjective(Objective):
         if digest not in (None, self._digest):
             raise InvalidResult("the solver changed the training data: they belong to the harness")
         model = rebuild(self.task.make_model, 0, model, resolve_device())
-        at_once = self.task.micro_batch_size or EXAMPLES_AT_ONCE
-        loss, accuracy = evaluate_model(model, part, self.task.loss, resolve_device(), at_once)
+        loss, accuracy = evaluate_model(model, part, self.task.loss, resolve_device(), self.task.micro_batch_size)
         # A cell starts at step 0, so that nothing stays of the one before.
         self._curve = [point for point in self._curve if point[0] < steps] + [(steps, elapsed_s, loss)]
         index = reached([each[-1] for each in self._curve], self.task.target)
