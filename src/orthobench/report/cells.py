@@ -57,32 +57,35 @@ def cells(frame, dataset, objective, metric):
         raise ValueError(f"no metric {metric!r} in this result; it has {', '.join(known)}.")
     needed = list(dict.fromkeys([*REQUIRED, column]))  # rows have many more columns, and copies of these take time
     selected = frame.loc[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective), needed]
+    solvers, seeds = selected["solver_name"].to_numpy(dtype=object), selected["idx_rep"].to_numpy()
+    stop_val, failed = selected["stop_val"].to_numpy(), (selected["objective_status"] != "ok").to_numpy(dtype=bool)
+    number, names = pd.factorize(solvers, sort=True)
     # A failure may carry the stop_val of the last good point: it comes after it.
-    points = selected.assign(_failed=selected["objective_status"] != "ok").sort_values(
-        ["solver_name", "idx_rep", "stop_val", "_failed"], kind="stable"
-    )
-    repeated = points[points.duplicated(["solver_name", "idx_rep", "stop_val", "_failed"])]
+    keys = number, seeds, stop_val, failed
+    order = np.lexsort(keys[::-1])
+    changes = [each[order][1:] != each[order][:-1] for each in keys]
+    repeated = np.flatnonzero(~np.any(changes, axis=0))
     if len(repeated):
-        solver, seed = repeated[["solver_name", "idx_rep"]].iloc[0]
+        first = order[repeated[0]]
         raise ValueError(
-            f"{solver}, repetition {seed}, on {dataset} has the same point twice: this looks like several runs in one "
-            "file; report on one file at a time."
+            f"{solvers[first]}, repetition {seeds[first]}, on {dataset} has the same point twice: this looks like "
+            "several runs in one file; report on one file at a time."
         )
-    value = pd.to_numeric(points[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    value = pd.to_numeric(selected[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     value = np.where(np.isfinite(value), value, np.nan)
-    time = points["time"].to_numpy(dtype=float, na_value=np.nan)
-    stop_val, failed = points["stop_val"].to_numpy(), points["_failed"].to_numpy()
-    status = points["objective_status"].fillna("error").to_numpy()
-    message = points["objective_message"].fillna("").to_numpy()
+    time = selected["time"].to_numpy(dtype=float, na_value=np.nan)
+    status = selected["objective_status"].fillna("error").to_numpy(dtype=object)
+    message = selected["objective_message"].fillna("").to_numpy(dtype=object)
 
     found = []
-    for (solver, seed), rows in points.groupby(["solver_name", "idx_rep"], sort=True).indices.items():
+    ends = np.flatnonzero(changes[0] | changes[1]) + 1
+    for rows in np.split(order, ends) if len(order) else ():
         # The first failure is how the cell ended.
         end = rows[np.argmax(failed[rows])] if failed[rows].any() else rows[-1]
         found.append(
             Cell(
-                solver=str(solver),
-                seed=int(seed),
+                solver=str(names[number[end]]),
+                seed=int(seeds[end]),
                 status=str(status[end]),
                 message=str(message[end]),
                 stop_val=stop_val[rows],

@@ -181,27 +181,32 @@ def paired_comparison(a, b, level=LEVEL, counted=False):
     for series in (a, b):
         if not series.index.is_unique:
             raise ValueError(f"Seeds occur twice: {sorted(set(series.index[series.index.duplicated()]))}.")
-    if a.index.equals(b.index):  # by far the most frequent case
-        a, b = a.to_numpy(), b.to_numpy()
-    else:
+    if not a.index.equals(b.index):
         seeds = a.index.intersection(b.index).sort_values()
-        a, b = a.loc[seeds].to_numpy(), b.loc[seeds].to_numpy()
-    n = len(a)
-    if n == 0:
-        return Comparison(np.nan, np.nan, np.nan, np.nan, 0)
+        a, b = a.loc[seeds], b.loc[seeds]
+    return _compare(a.to_numpy()[None], b.to_numpy()[None], level, counted)[0]
 
+
+def _compare(a, b, level, counted):
+    """Return the comparison of each row of two arrays (comparisons, common seeds) of finite values."""
+    count, n = a.shape
+    if n == 0:
+        return [Comparison(np.nan, np.nan, np.nan, np.nan, 0)] * count
     rounding = _ROUNDING * np.maximum(np.abs(a), np.abs(b))
     d = np.where(np.abs(a - b) <= rounding, 0.0, a - b)
-    if np.ptp(d) <= rounding.max():
-        d = np.full(n, d[0])
-    mean = interval(d, level)
+    same = np.ptp(d, axis=1) <= rounding.max(axis=1)
+    d[same] = d[same, :1]
+    same = np.ptp(d, axis=1) == 0
+    mean = np.where(same, d[:, 0], d.mean(axis=1))  # exact: the mean of equal values may differ in the last bit
     if n == 1:
-        p = np.nan
-    elif np.ptp(d) == 0:
-        p = 1.0 if d[0] == 0 else 0.0 if counted else 2.0 ** (1 - n)
+        half, p = np.full((2, count), np.nan)
     else:
-        p = float(2 * special.stdtr(n - 1, -abs(mean.estimate) / (d.std(ddof=1) / np.sqrt(n))))
-    return Comparison(mean.estimate, mean.low, mean.high, p, n)
+        error = np.where(same, 0.0, d.std(axis=1, ddof=1) / np.sqrt(n))
+        half = _quantile(level, n - 1) * error
+        p = 2 * special.stdtr(n - 1, -np.abs(mean) / np.where(same, 1.0, error))
+        p = np.where(same, np.where(mean == 0, 1.0, 0.0 if counted else 2.0 ** (1 - n)), p)
+    columns = (mean, mean - half, mean + half, p)
+    return [Comparison(*values, n) for values in zip(*(each.tolist() for each in columns), strict=True)]
 
 
 def gaps(table, alpha=0.05, counted=False):
@@ -222,9 +227,20 @@ def gaps(table, alpha=0.05, counted=False):
     list of Gap
         Of the solvers that have values.
     """
-    values = {solver: table[solver].dropna() for solver in table}
-    pairs = list(combinations([solver for solver in table if len(values[solver])], 2))
-    tests = [paired_comparison(values[one], values[other], counted=counted) for one, other in pairs]
+    values = {solver: table[solver].to_numpy(dtype=float) for solver in table}
+    there = {solver: ~np.isnan(own) for solver, own in values.items()}
+    for solver in table:
+        _finite(table[solver].dropna())
+    pairs = list(combinations([solver for solver in table if there[solver].any()], 2))
+    alike = {}  # pairs by the seeds that they share
+    for pair in pairs:
+        alike.setdefault((there[pair[0]] & there[pair[1]]).tobytes(), []).append(pair)
+    found = {}
+    for shared, group in alike.items():
+        seeds = np.frombuffer(shared, dtype=bool)
+        one, other = (np.stack([values[pair[side]][seeds] for pair in group]) for side in (0, 1))
+        found |= zip(group, _compare(one, other, LEVEL, counted), strict=True)
+    tests = [found[pair] for pair in pairs]
     adjusted = holm([test.p if test.n >= MIN_SEEDS else 1.0 for test in tests])
     return [
         Gap(one, other, test.difference, float(p), test.n, bool(p <= alpha and test.difference != 0))
@@ -263,7 +279,7 @@ def rank_with_ties(table, alpha=0.05, counted=False):
     """
     if not (table.index.is_unique and table.columns.is_unique):
         raise ValueError("A table to rank has each seed and each solver once.")
-    found = {solver: int(table[solver].notna().sum()) for solver in table}
+    found = table.notna().sum().astype(int).to_dict()
     ranked = [solver for solver, n in found.items() if n]
     above, below = dict.fromkeys(ranked, 0), dict.fromkeys(ranked, 0)
     # Fewer seeds separate nothing; an infinite value is an error all the same.

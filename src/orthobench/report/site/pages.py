@@ -155,7 +155,7 @@ class Site:
             found.setdefault(self.slug(machine.result), []).append(machine)
         return found
 
-    @property
+    @functools.cached_property
     def last_run(self):
         """The day of the newest row."""
         return max((each.last_run for each in self.machines), default="")[:10]
@@ -308,8 +308,10 @@ def _rows(site, machine, board):
     columns = rows.metric_columns(frame)
     names = short_solvers(list(frame["solver_name"].unique()))
     up = "../../"
+    own = dict(iter(frame.groupby("solver_name", sort=False)))
+    tables = rows.rows_tables(frame, columns, {solver: f"rows-{machine.anchors[solver]}" for solver in own})
+    environments = rows.environments(frame, own)
     for number, group in enumerate(machine.groups[setting], start=1):
-        own = {solver: frame[frame["solver_name"] == solver] for solver in group}
         context = {
             "name": site.slug(result),
             "heading": result.title,
@@ -321,9 +323,9 @@ def _rows(site, machine, board):
             "metrics": METRICS,
             "solvers": group,
             "names": names,
-            "tables": {s: rows.rows_table(r, columns, f"rows-{machine.anchors[s]}") for s, r in own.items()},
-            "commands": {s: rows.command(result.benchmark, setting, s, r) for s, r in own.items()},
-            "environments": rows.environments(frame, own),
+            "tables": tables,
+            "commands": {solver: rows.command(result.benchmark, setting, solver, own[solver]) for solver in group},
+            "environments": environments,
             "solver_href": solver_href(site, machine, up),
         }
         path = machine.rows_path(setting, group[0]).partition("#")[0]

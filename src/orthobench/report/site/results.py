@@ -40,7 +40,7 @@ class File:
         """The file's name without its suffix: that of the configuration which it holds, if it has one."""
         return self.path.stem
 
-    @property
+    @functools.cached_property
     def last_run(self):
         """When the newest of its rows was computed, as text; empty if the rows do not tell."""
         return max(self.frame["run_date"].dropna().astype(str), default="") if "run_date" in self.frame else ""

@@ -18,9 +18,10 @@ _LONG = 100  # characters: a text above is in the download alone
 
 
 def last_rows(rows):
-    """Return the last row of each repetition of one solver; a failure comes after the good rows before it."""
+    """Return the last row of each repetition of each solver; a failure comes after the good rows before it."""
+    cell = ["solver_name", "idx_rep"]
     order = rows.assign(_failed=rows["objective_status"] != "ok")
-    return order.sort_values(["idx_rep", "_failed", "stop_val"], kind="stable").groupby("idx_rep").tail(1)
+    return order.sort_values([*cell, "_failed", "stop_val"], kind="stable").groupby(cell).tail(1)
 
 
 def metric_columns(rows):
@@ -42,14 +43,14 @@ def is_long(column):
     return not pd.api.types.is_numeric_dtype(column) and bool((column.dropna().astype(str).str.len() > _LONG).any())
 
 
-def rows_table(rows, columns, key):
-    """Return the last row of each repetition of one solver as a `Table`."""
+def rows_tables(rows, columns, keys):
+    """Return the last row of each repetition, a `Table` for each solver; ``keys`` are their keys by solver."""
     header = (*_FIRST, *(name.removeprefix("objective_") for name in columns), "message")
-    cells = []
-    needed = list(dict.fromkeys(["idx_rep", "objective_status", "stop_val", "time", "objective_message", *columns]))
-    for row in last_rows(rows[needed]).to_dict("records"):
+    cells = {solver: [] for solver in keys}
+    needed = ["solver_name", "idx_rep", "objective_status", "stop_val", "time", "objective_message", *columns]
+    for row in last_rows(rows[list(dict.fromkeys(needed))]).to_dict("records"):
         failed = "failed" if row["objective_status"] != "ok" else None
-        cells.append(
+        cells[row["solver_name"]].append(
             (
                 Td(str(row["idx_rep"]), float(row["idx_rep"])),
                 Td(one_line(row["objective_status"]), mark=failed),
@@ -60,7 +61,7 @@ def rows_table(rows, columns, key):
             )
         )
     caption = "The last row of each repetition; rows before it are in the download."
-    return Table(key, caption, header, tuple(cells))
+    return {solver: Table(keys[solver], caption, header, tuple(own)) for solver, own in cells.items()}
 
 
 def _message(value):
