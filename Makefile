@@ -29,7 +29,10 @@ run: $(STAMP)
 
 test: $(STAMP)
 	$(IN_VENV) python -m pytest --numprocesses auto --dist worksteal
-	@$(IN_VENV) for benchmark in $(BENCHMARKS); do benchopt test $$benchmark --skip-install || exit 1; done
+	@$(MAKE) --jobs=2 --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync) $(BENCHMARKS:%=benchopt-test/%)
+
+benchopt-test/%: $(STAMP)
+	@$(IN_VENV) benchopt test $* --skip-install
 
 lint: $(STAMP)
 	$(IN_VENV) ruff check .

@@ -6,14 +6,14 @@ import pandas as pd
 
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import format_row
-from orthobench.report.names import family, short_solvers
+from orthobench.report.names import family, parameters, short_solvers
 from orthobench.report.page import one_line
 from orthobench.report.site import rows
 from orthobench.report.site.tables import Table, Td, number, slug
 from orthobench.report.site.verdicts import address
 
-COLUMNS = ("machine", "solver", "data set", "metric", "rank", "n", "mean", "95 % interval", "difference, interval, p",
-           "failures")  # fmt: skip
+COLUMNS = ("variant", "data set", "metric", "rank", "mean", "95 % interval", "n", "failures", "difference, interval, p",
+           "machine")  # fmt: skip
 FILTERS = ("machine", "data set", "metric")
 _PARAMETER = "p_solver_"
 
@@ -107,14 +107,19 @@ def _row(machine, board, metric, place, row, names):
     rank, _, n, failures, mean, interval, difference, _, _ = format_row(row)
     failed = "failed" if row.failures else None
     return (
-        Td(machine.result.machine),
-        Td(names[row.solver]),
+        Td(_variant(names[row.solver])),
         Td(machine.labels[board.setting], href="../../" + machine.rows_path(board.setting, row.solver)),
         Td(METRICS[metric].label),
         Td(rank, float(place), mark=failed),
-        Td(n, float(row.n)),
         number(mean, row.mean),
         number(interval, row.low),
-        Td(difference),
+        Td(n, float(row.n)),
         Td(failures or "none", float(row.failures.total()), mark=failed),
+        Td(difference),
+        Td(machine.result.machine),
     )
+
+
+def _variant(name):
+    """Return the parameters in a solver's name; the name itself if it has none."""
+    return ", ".join(f"{key}={value}" for key, value in parameters(name).items()) or name
