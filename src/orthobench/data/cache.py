@@ -66,6 +66,11 @@ def cached(function):
     return from_cache
 
 
+def cache_folder():
+    """Return the folder of the cache, not necessarily existing."""
+    return os.path.expanduser(_location())
+
+
 def _location():
     return os.environ.get(LOCATION_VARIABLE) or DEFAULT_LOCATION
 
@@ -73,7 +78,7 @@ def _location():
 def _open_store():
     try:
         # Compression is for its checksum, which finds damage that unpickling would not.
-        return joblib.Memory(os.path.expanduser(_location()), verbose=0, compress=1).store_backend
+        return joblib.Memory(cache_folder(), verbose=0, compress=1).store_backend
     except OSError as error:
         _warn_unwritable(error)
         return None

@@ -54,6 +54,11 @@ class Exactly:
     path: str | os.PathLike
 
 
+def downloads_folder():
+    """Return the folder of all data sets where none is named: $ORTHOBENCH_DATA, or else ~/.cache/orthobench/data."""
+    return Path(os.environ.get(LOCATION_VARIABLE) or DEFAULT_LOCATION).expanduser()
+
+
 def data_folder(source, folder=None):
     """Return where the files of a source are kept: in a folder of its name, not necessarily existing.
 
@@ -72,7 +77,7 @@ def data_folder(source, folder=None):
     """
     if isinstance(folder, Exactly):
         return Path(folder.path).expanduser()
-    return Path(folder or os.environ.get(LOCATION_VARIABLE) or DEFAULT_LOCATION).expanduser() / source.name
+    return (Path(folder).expanduser() if folder else downloads_folder()) / source.name
 
 
 def fetch(source, name, folder=None):

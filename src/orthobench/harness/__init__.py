@@ -13,9 +13,12 @@ from .orthogonalisation import (
 from .seeds import set_threads
 from .solver import CallbackSolver, IterationSolver, RunOnceSolver, Solver
 from .status import STATUSES, Diverged, InvalidResult, Refuted
+from .stand import thin
 from .strict import raise_failures
 from .unsaved import Unsaved
 
+# Benchopt imports the objective first, in every process: from then on, solvers' files are read and not run.
+thin.install()
 # At import, before any work: sums depend on the number of threads, also in the workers of `-j 2`.
 set_threads()
 

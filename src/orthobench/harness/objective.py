@@ -43,7 +43,7 @@ class Objective(BaseObjective):
         """
         raise NotImplementedError
 
-    def evaluate_result(self, status=OK, message="", peak_memory_bytes=math.nan, **result):
+    def evaluate_result(self, status=OK, message="", peak_memory_bytes=math.nan, stand="none", **result):
         """Return one row, whatever happened: see the class."""
         figures = {}
         if status == OK:
@@ -62,6 +62,7 @@ class Objective(BaseObjective):
             "status": status,
             "message": message,
             **environment(str(self._benchmark_dir)),
+            "env_stand": stand,
         }
 
     def set_budget(self, seconds):

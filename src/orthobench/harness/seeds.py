@@ -38,6 +38,21 @@ def seed_everything(seed):
     torch.manual_seed(seed)
 
 
+def seed_again(seed, device):
+    """Do what :func:`seed_everything` does, for one device and in a tenth of the time: it is near a clock.
+
+    Parameters
+    ----------
+    seed : int
+    device : torch.device
+    """
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed_all(seed)
+
+
 def random_states(device):
     """Return the states of the global generators of Python, NumPy and torch, as plain numbers and tensors.
 

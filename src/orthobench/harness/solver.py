@@ -21,26 +21,19 @@ OWNED = ("set_objective", "warm_up", "pre_run_hook", "run", "get_result")
 GUARDED = ("skip", *OWNED)
 
 
-class Solver(BaseSolver):
-    """What all solvers share. A benchmark's base solver implements :meth:`receive`, :meth:`prepare` and
-    :meth:`result` on top of one of the three strategies below; a solver implements its method alone.
+class Contained(BaseSolver):
+    """What Benchopt calls of a cell never raises: the first failure becomes the cell's last row.
 
     Attributes
     ----------
-    device : torch.device
-    stopwatch : Stopwatch
-        Time of the method since the last ``pre_run_hook``.
     budget_s : float or None
         Seconds the method may take in one cell, all its points together.
     evaluation_points : sequence of int
         Where the curve is sampled, fixed before the run.
-    owned : tuple of str
-        The methods that a solver must not override.
+    failure : tuple of (str, str) or None
+        Status and message, once something failed.
     """
 
-    owned = OWNED
-    device = None
-    stopwatch = None
     budget_s = None
     evaluation_points = (1,)
     failure = None
@@ -48,8 +41,71 @@ class Solver(BaseSolver):
 
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
-        self._guard()
+        # On the instance, so that what a subclass overrides is guarded too.
+        for name in GUARDED:
+            object.__setattr__(self, name, functools.partial(self._contained, name))
         return self
+
+    def set_budget(self, seconds):
+        """Start a cell with a time budget of ``seconds`` (None: no limit)."""
+        self.budget_s = seconds
+        self._spent_s = 0.0
+        self._objective.set_budget(seconds)
+
+    def planned_points(self):
+        """Return the evaluation points as a list; a plan that can't be followed is a failure like any other."""
+        return self._contained("_plan") or [1]
+
+    def _plan(self):
+        points = list(self.evaluation_points)
+        if not points or points != sorted(set(points)) or points[0] < 0:
+            raise InvalidResult(f"evaluation_points {points} must be increasing, not negative, and not empty")
+        return points
+
+    def _contained(self, name, *args, **kwargs):
+        """Call the method ``name``; an exception becomes ``self.failure``, and the cell goes on to its failure row."""
+        if name == "skip":  # Benchopt's first call in each cell
+            self.failure = None
+        if self.failure is None:
+            try:
+                if name == "skip":
+                    self._check_rules()
+                return getattr(type(self), name)(self, *args, **kwargs)
+            except BaseException as error:
+                self.failure = contain(error)
+                self._failed()
+        if name == "skip":
+            return False, None
+        if name == "run" and args and callable(args[0]):
+            while args[0]():  # on to the next evaluation, which writes the failure row
+                pass
+        if name == "get_result":
+            return dict(zip(("status", "message"), self.failure, strict=True))
+        return None
+
+    def _check_rules(self):
+        """Raise what is wrong with the solver by itself."""
+
+    def _failed(self):
+        """Free what the cell held."""
+
+
+class Solver(Contained):
+    """What the solvers share that run in the bench. A benchmark's base solver implements :meth:`receive`,
+    :meth:`prepare` and :meth:`result` on top of one of the three strategies below; a solver implements its method alone.
+
+    Attributes
+    ----------
+    device : torch.device
+    stopwatch : Stopwatch
+        Time of the method since the last ``pre_run_hook``.
+    owned : tuple of str
+        The methods that a solver must not override.
+    """
+
+    owned = OWNED
+    device = None
+    stopwatch = None
 
     # --- what a benchmark's base solver implements -------------------------------------------------------------------
 
@@ -89,12 +145,6 @@ class Solver(BaseSolver):
 
     # --- time --------------------------------------------------------------------------------------------------------
 
-    def set_budget(self, seconds):
-        """Start a cell with a time budget of ``seconds`` (None: no limit)."""
-        self.budget_s = seconds
-        self._spent_s = 0.0
-        self._objective.set_budget(seconds)
-
     def remaining_s(self):
         """Return what is left of the budget, None if there is no limit.
 
@@ -124,46 +174,13 @@ class Solver(BaseSolver):
 
     # --- failures ----------------------------------------------------------------------------------------------------
 
-    def _guard(self):
-        # On the instance, so that what a subclass overrides is guarded too.
-        for name in GUARDED:
-            object.__setattr__(self, name, functools.partial(self._contained, name))
-
     def __setattr__(self, name, value):
         if name in GUARDED:
             raise InvalidResult(f"{self.name} replaces `{name}`, which the harness owns")
         super().__setattr__(name, value)
 
-    def planned_points(self):
-        """Return the evaluation points as a list; a plan that can't be followed is a failure like any other."""
-        return self._contained("_plan") or [1]
-
-    def _plan(self):
-        points = list(self.evaluation_points)
-        if not points or points != sorted(set(points)) or points[0] < 0:
-            raise InvalidResult(f"evaluation_points {points} must be increasing, not negative, and not empty")
-        return points
-
-    def _contained(self, name, *args, **kwargs):
-        """Call the method ``name``; an exception becomes ``self.failure``, and the cell goes on to its failure row."""
-        if name == "skip":  # Benchopt's first call in each cell
-            self.failure = None
-        if self.failure is None:
-            try:
-                if name == "skip":
-                    self._check_rules()
-                return getattr(type(self), name)(self, *args, **kwargs)
-            except BaseException as error:
-                self.failure = contain(error)
-                _free_device_memory()
-        if name == "skip":
-            return False, None
-        if name == "run" and args and callable(args[0]):
-            while args[0]():  # on to the next evaluation, which writes the failure row
-                pass
-        if name == "get_result":
-            return dict(zip(("status", "message"), self.failure, strict=True))
-        return None
+    def _failed(self):
+        _free_device_memory()
 
     def _check_rules(self):
         for owned in self.owned:

@@ -8,7 +8,8 @@ TIMEOUT = "timeout"
 OUT_OF_MEMORY = "out_of_memory"
 ERROR = "error"
 REFUTED = "refuted"
-STATUSES = (OK, DIVERGED, TIMEOUT, OUT_OF_MEMORY, ERROR, REFUTED)
+FAILURES = (DIVERGED, TIMEOUT, OUT_OF_MEMORY, ERROR, REFUTED)
+STATUSES = (OK, *FAILURES)
 
 MESSAGE_LENGTH = 400
 
@@ -23,6 +24,19 @@ class Diverged(ArithmeticError):
 
 class Refuted(ArithmeticError):
     """The harness disproved what a solver claims."""
+
+
+class StandFailed(Exception):
+    """The stand could not answer, or is gone. It has a status of its own.
+
+    Parameters
+    ----------
+    status, message : str
+    """
+
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status if status in FAILURES else ERROR
 
 
 class BudgetExceeded(BaseException):
@@ -46,7 +60,9 @@ def status_of(error):
         One of ``STATUSES`` and the text of the error, cut to ``MESSAGE_LENGTH`` characters.
     """
     text = " ".join(str(error).split())
-    if isinstance(error, BudgetExceeded):
+    if isinstance(error, StandFailed):
+        status = error.status
+    elif isinstance(error, BudgetExceeded):
         status = TIMEOUT
     elif isinstance(error, Diverged):
         status = DIVERGED
@@ -58,7 +74,7 @@ def status_of(error):
     else:
         status = ERROR
     # The harness's own errors say it all; a foreign one needs its type to be understood.
-    if not isinstance(error, InvalidResult | Diverged | Refuted | BudgetExceeded):
+    if not isinstance(error, InvalidResult | Diverged | Refuted | BudgetExceeded | StandFailed):
         text = f"{type(error).__name__}: {text}"
     return status, text if len(text) <= MESSAGE_LENGTH else text[: MESSAGE_LENGTH - 3] + "..."
 

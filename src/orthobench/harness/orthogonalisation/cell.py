@@ -1,0 +1,253 @@
+"""The bench's half of a cell of the root benchmark: it times, audits and counts a method that it can't see."""
+
+import secrets
+
+import torch
+
+from ..products import plain_product_rate
+from ..stand import clocks
+from ..stand.cells import IterationCell, RunOnceCell
+from ..stand.wire import expected_bytes
+from ..status import InvalidResult, Refuted
+from ..unsaved import Unsaved
+
+# The audit repeats a point often enough to be seen by the clocks outside, within so many bytes.
+AUDITED_S, AUDITED_BYTES, CALLS = 0.02, 4 * 2**20, (4, 8, 16, 32)
+# A timed call that took less than half of the least of the audit's did less than they.
+LEAST_SHARE, LEAST_SLACK_S = 0.5, 5e-5
+# Two runs of one function on the same inputs and seed: rounding, and on a GPU the order of sums.
+SAME = 0.05
+# Counted, products of symmetric matrices are whole ones, and rounding is another.
+COUNTED_SAME = 0.5
+
+
+class MatricesCell:
+    """What both kinds of method share.
+
+    One stand computes all points, each on inputs that it hasn't seen with that number of steps. Another, the audit,
+    first repeats one of them, drawn here, on the same inputs and on others with the same singular values: what the
+    first remembered from point to point, the audit can't. Then it counts the products of each point.
+    """
+
+    role = "orthobench.harness.orthogonalisation.role:MatricesRole"
+    evaluation_points = (1,)
+
+    def hand_out(self, matrices, dtype, exponent):
+        self._matrices = [matrix.to(getattr(torch, dtype)) for matrix in matrices]
+        self._exponent = exponent
+        return {"dtype": dtype, "exponent": exponent}
+
+    def known(self, exponent, **_):
+        return {"exponent": exponent}
+
+    def applies(self, answer):
+        steps, preconditioner = answer.fields.get("steps"), answer.fields.get("preconditioner")
+        self._preconditioner = preconditioner if isinstance(preconditioner, str) else None
+        self._steps = steps if type(steps) is int else 1
+        self.evaluation_points = self.points()
+
+    def compute_points(self):
+        """Time all points, then have them audited; a point's error ends the cell there."""
+        rate = plain_product_rate(*self._problem_kind())
+        outcomes = {}
+        for attempt in range(clocks.ATTEMPTS):
+            timed = self._time_points()
+            good = [point for point, each in timed.items() if not isinstance(each, BaseException)]
+            if not good:
+                return timed
+            outcomes, doubt = self._audit(timed, good)
+            if not doubt:
+                break
+            if attempt + 1 == clocks.ATTEMPTS:
+                outcomes = dict.fromkeys(timed, Refuted(doubt))
+            self.close()
+            self.stand, _ = self.open()
+        final = max(self.evaluation_points)
+        return {
+            point: each | {"final": point == final, "product_rate": rate} if isinstance(each, dict) else each
+            for point, each in outcomes.items()
+        }
+
+    # --- the timed stand ---------------------------------------------------------------------------------------------
+
+    def _time_points(self):
+        """Return for each point what it took and gave, up to the first error."""
+        self._spent_s, timed = 0.0, {}
+        try:
+            self._prepare(self.stand)
+        except Exception as error:
+            return {self.evaluation_points[0]: error}
+        for point in self.evaluation_points:
+            try:
+                timed[point] = self._time(point)
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                timed[point] = error
+                break
+        try:
+            if self.stand.kind != "in process" and self.stand.pid is not None:
+                self.check_settings(self.stand)
+            if self.close():
+                raise Refuted(f"{self.name} started processes that went on when it was done: no clock sees their work")
+        except Exception as error:
+            return {self.evaluation_points[0]: error}
+        return timed
+
+    def _time(self, point):
+        for attempt in range(clocks.ATTEMPTS):
+            self.stand.reset_peak_memory()
+            seconds, outputs, doubt = self._measure(self.stand, point, [self._matrices], 0, self.limited)
+            if not doubt:
+                break
+            if attempt + 1 == clocks.ATTEMPTS:
+                raise Refuted(f"{doubt}, in {clocks.ATTEMPTS} fresh processes")
+            self.close()
+            self.stand, _ = self.open()
+            self._prepare(self.stand)
+        peak = self._peak if self._peak is not None else self.stand.peak_memory_bytes()
+        return {"outputs": outputs, "elapsed_s": seconds[0], "peak_memory_bytes": peak}
+
+    def _prepare(self, stand):
+        scales = [float(matrix.abs().max()) for matrix in self._matrices]
+        shapes = [list(matrix.shape) for matrix in self._matrices]
+        arguments = self.arguments(self.evaluation_points[-1])
+        self.in_time(stand, "prepare", shapes=shapes, scales=scales, arguments=arguments)
+
+    def _measure(self, stand, point, sets, index, ask):
+        """Run the method on sets of matrices; return the seconds of each call, the outputs of one, and a doubt."""
+        sent = [matrix for each in sets for matrix in each]
+        largest = expected_bytes([matrix.shape for matrix in self._matrices]) + 2**16
+        ran = ask(stand, "run", *sent, calls=len(sets), arguments=self.arguments(point))
+        shown = ask(stand, "outputs", index=index, largest=largest)
+        seconds, peak = ran.fields.get("seconds"), ran.fields.get("peak_memory_bytes")
+        self._peak = float(peak) if isinstance(peak, int | float) else None
+        if not isinstance(seconds, list) or len(seconds) != len(sets) or not all(type(s) is float for s in seconds):
+            raise InvalidResult(f"the stand answered {str(seconds)[:80]} for the seconds of {len(sets)} calls")
+        total = sum(seconds) if min(seconds) >= 0 else -1.0
+        doubt = self.hidden(total, ran.cost + shown.cost, sent, self._matrices, len(sets))
+        return seconds, shown.tensors, doubt
+
+    # --- the audit ---------------------------------------------------------------------------------------------------
+
+    def _audit(self, timed, good):
+        """Return the outcomes with the products of each point, and why the times can't be believed, "" if they can."""
+        stand, _ = self.open()
+        try:
+            self._prepare(stand)
+            drawn = secrets.choice(good)
+            doubt = self._repeat(stand, drawn, timed[drawn]) if self._finite(timed[drawn]["outputs"]) else ""
+            if doubt:
+                return timed, doubt
+            outcomes = {point: self._counted(stand, point, each) if point in good else each
+                        for point, each in timed.items()}
+        except Exception as error:
+            return {min(good): error}, ""
+        finally:
+            stand.end()
+        return outcomes, ""
+
+    def _repeat(self, stand, point, timed):
+        """Repeat a point; return what speaks against its time or its outputs."""
+        size = sum(matrix.numel() * matrix.element_size() for matrix in self._matrices)
+        wanted = AUDITED_S / max(timed["elapsed_s"], 1e-6)
+        # Few different numbers, for the cost of each question is measured once.
+        calls = max(CALLS[0], *(each for each in CALLS if each <= wanted and each * size <= AUDITED_BYTES), 0)
+        signs = [self._signs() for _ in range(calls - 1)]
+        sets = [self._matrices, *([flip(*each) for each in zip(self._matrices, turned, strict=True)] for turned in signs)]
+        index = secrets.randbelow(calls)
+        seconds, outputs, doubt = self._measure(stand, point, sets, index, self.in_time)
+        if doubt:
+            return f"repeated {calls} times, {doubt}"
+        if timed["elapsed_s"] < LEAST_SHARE * min(seconds) - LEAST_SLACK_S:
+            return (
+                f"at {point} it took {1e3 * timed['elapsed_s']:.3g} ms, and a fresh process needs at least "
+                f"{1e3 * min(seconds):.3g} ms for the same: it makes use of what it has seen before"
+            )
+        if index:
+            outputs = [flip(*each) for each in zip(outputs, signs[index - 1], strict=True)]
+            return self._another_quality(outputs, timed["outputs"])
+        if difference(outputs, timed["outputs"]) > SAME:
+            return f"at {point} a fresh process returns other matrices for the same inputs and seed"
+        return ""
+
+    def _another_quality(self, outputs, timed):
+        """Say if matrices that were turned back are much further from the exact factors than the timed ones, or nearer."""
+        exact = [each.power(self._exponent) for each in self._objective.factors]
+        again, before = difference(outputs, exact), difference(timed, exact)
+        if abs(again - before) > 0.1 + 0.5 * before:
+            return f"on matrices with the same singular values its error is {again:.2g}, and {before:.2g} on those timed"
+        return ""
+
+    def _counted(self, stand, point, timed):
+        """Return what the objective takes of a point."""
+        largest = expected_bytes([matrix.shape for matrix in self._matrices]) + 2**16
+        answer = self.in_time(stand, "count", *self._matrices, arguments=self.arguments(point), largest=largest)
+        if self._finite(timed["outputs"]) and difference(answer.tensors, timed["outputs"]) > COUNTED_SAME:
+            return Refuted(f"at {point} it returns other matrices while its products are counted")
+        return {
+            "outputs": Unsaved(timed["outputs"]),
+            "preconditioner": self._preconditioner,
+            "elapsed_s": timed["elapsed_s"],
+            "products": answer.number("products"),
+            "flops": answer.number("flops"),
+            "peak_memory_bytes": timed["peak_memory_bytes"],
+        }
+
+    def _finite(self, outputs):
+        """Whether the objective will find the outputs well formed; if not, that is what their row says."""
+        shapes = [matrix.shape for matrix in self._matrices]
+        return [each.shape for each in outputs] == shapes and all(bool(each.isfinite().all()) for each in outputs)
+
+    def _signs(self):
+        return [
+            tuple(2.0 * torch.randint(2, (size,), generator=_generator).double() - 1 for size in matrix.shape)
+            for matrix in self._matrices
+        ]
+
+    def _problem_kind(self):
+        shapes = tuple(tuple(matrix.shape) for matrix in self._matrices)
+        return shapes, self._matrices[0].dtype, self.device
+
+
+# Not the one of the figures, and none that a seed would give away.
+_generator = torch.Generator().manual_seed(secrets.randbits(62))
+
+
+def flip(matrix, signs):
+    """Return a matrix with the signs of some rows and columns changed: its singular values stay."""
+    rows, columns = signs
+    return matrix * rows.to(matrix.dtype)[:, None] * columns.to(matrix.dtype)
+
+
+def difference(ones, others):
+    """Return the distance of two lists of matrices in the Frobenius norm, divided by the norm of the second."""
+    if [each.shape for each in ones] != [each.shape for each in others]:
+        return float("inf")
+    apart = sum(float((one.double() - other.double()).square().sum()) for one, other in zip(ones, others, strict=True))
+    size = sum(float(other.double().square().sum()) for other in others)
+    return (apart / size) ** 0.5 if size else apart**0.5
+
+
+class DirectCell(MatricesCell, RunOnceCell):
+    """Of a direct method."""
+
+    def points(self):
+        """The only point."""
+        return (1,)
+
+    def arguments(self, point):
+        """None."""
+        return []
+
+
+class IterativeCell(MatricesCell, IterationCell):
+    """Of an iterative method."""
+
+    def points(self):
+        """Every number of steps."""
+        return tuple(range(1, self._steps + 1))
+
+    def arguments(self, point):
+        """The number of steps."""
+        return [point]

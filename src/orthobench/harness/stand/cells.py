@@ -1,0 +1,271 @@
+"""The bench's half of a cell: what Benchopt sees in a solver's place. It opens stands, asks, and judges the answers."""
+
+import functools
+import os
+import statistics
+
+import torch
+from benchopt.benchmark import get_running_benchmark
+
+from ...data.cache import cache_folder
+from ...data.download import downloads_folder
+from ..clock import budget_exceeded
+from ..device import resolve_device
+from ..solver import Contained
+from ..status import BudgetExceeded, InvalidResult, Refuted
+from ..stopping import RunToEnd
+from . import clocks
+from .bench import LOAD_LIMIT_S, memory_budget, new_stand
+from .roles import pack
+from .wire import expected_bytes
+
+ECHOES = 5
+
+
+class Cell(Contained):
+    """A cell whose solver runs in a stand. A benchmark's cell is a subclass with one of the strategies below.
+
+    Attributes
+    ----------
+    problem : str
+        Why the solver's file is refused; empty if it isn't.
+    file : str
+        The solver's file, which stands alone run.
+    imports : tuple of str
+        Libraries that it names.
+    role : str
+        Where the stand's half is: ``package.module:Class``.
+    stand : Stand
+        The one in use.
+    """
+
+    problem, file, imports = "", "", ()
+    role = None
+    stand = None
+    device = None
+    _kind = "none"
+    _before = None
+
+    # --- what a benchmark's cell implements --------------------------------------------------------------------------
+
+    def hand_out(self, **problem):
+        """Return what a stand gets of the problem, as a dict; all of it is plain data or factories of the harness's."""
+        raise NotImplementedError
+
+    def known(self, **problem):
+        """Return what a solver is told before it says whether it applies: fields, no tensor that counts."""
+        return {}
+
+    def applies(self, answer):
+        """Take what else the answer to ``skip`` says."""
+
+    # --- what Benchopt calls -----------------------------------------------------------------------------------------
+
+    def skip(self, **problem):
+        """Open a stand, and ask the solver whether it applies."""
+        self.close()
+        self.device = resolve_device()
+        self.seed = self.get_seed(use_repetition=True)
+        self._handed_out = pack(**self.hand_out(**problem))
+        self._known = self.known(**problem)
+        self.stand, answer = self.open()
+        if answer.fields.get("skip"):
+            self.close()
+            return True, answer.text("reason") if answer.fields.get("reason") else None
+        self.applies(answer)
+        return False, None
+
+    def set_objective(self, **problem):
+        """Do nothing: the stand has what it gets."""
+
+    # --- stands ------------------------------------------------------------------------------------------------------
+
+    def open(self):
+        """Return a fresh stand with the solver, and its answer to ``skip``."""
+        stand = new_stand(self.role, self.imports, memory_budget(self.device))
+        self._kind = stand.kind
+        stand.ask("problem", self._handed_out, seed=self.seed, budget_s=LOAD_LIMIT_S)
+        self._before = stand.ask("settings").fields
+        stand.ask("confine", folders=closed_folders(), budget_s=LOAD_LIMIT_S)
+        stand.ask("load", file=self.file, parameters=self._parameters, budget_s=LOAD_LIMIT_S)
+        return stand, stand.ask("skip", budget_s=LOAD_LIMIT_S, **self._known)
+
+    def close(self):
+        """End the stand in use; return how many processes it had started that were still there."""
+        stand, self.stand = self.stand, None
+        return stand.end() if stand is not None else 0
+
+    def check_settings(self, stand):
+        """Raise `InvalidResult` if the solver left its process with other settings than it found."""
+        found = stand.ask("settings", budget_s=LOAD_LIMIT_S).fields
+        changed = [
+            f"{name} from {was} to {found.get(name)}" for name, was in self._before.items() if found.get(name) != was
+        ]
+        if changed:
+            raise InvalidResult(f"{self.name} changed {', '.join(changed)}: settings belong to the harness")
+
+    def _failed(self):
+        self.close()
+
+    def _check_rules(self):
+        if self.problem:
+            raise InvalidResult(self.problem)
+
+    def __del__(self):
+        self.close()
+
+    # --- time --------------------------------------------------------------------------------------------------------
+
+    def in_time(self, stand, kind, *tensors, **fields):
+        """Ask what is not billed; it may take as long as the whole cell."""
+        try:
+            return stand.ask(kind, *tensors, budget_s=self.budget_s, **fields)
+        except BudgetExceeded as error:
+            raise budget_exceeded(self.budget_s) from error
+
+    def limited(self, stand, kind, *tensors, **fields):
+        """Ask within what is left of the budget, and take it from there."""
+        if self.budget_s is not None and self._spent_s >= self.budget_s:
+            raise budget_exceeded(self.budget_s)
+        left = None if self.budget_s is None else self.budget_s - self._spent_s
+        try:
+            answer = stand.ask(kind, *tensors, budget_s=left, **fields)
+        except BudgetExceeded as error:
+            raise budget_exceeded(self.budget_s) from error
+        self._spent_s += answer.cost.wall_s
+        return answer
+
+    def hidden(self, said_s, cost, sent, answered, calls=1):
+        """Return why the time that a stand says can't be true, "" if it can: see `clocks.hidden`."""
+        on_cpu = self.device.type == "cpu"
+        return clocks.hidden(said_s, cost, transport(sent, answered), torch.get_num_threads(), on_cpu, calls)
+
+
+class PointsCell(Cell):
+    """A cell whose points are computed at once, before Benchopt asks for the first.
+
+    Then another stand can look at any of them before it has seen the others. A subclass implements
+    :meth:`compute_points`.
+    """
+
+    _outcomes = None
+
+    def compute_points(self):
+        """Return for each evaluation point what `Objective.evaluate` takes, or the error that ended the cell there."""
+        raise NotImplementedError
+
+    def skip(self, **problem):
+        """Begin a cell."""
+        self._outcomes = None
+        return super().skip(**problem)
+
+    def run(self, stop_val):
+        """Compute the points if they aren't yet, and choose one."""
+        if self._outcomes is None:
+            try:
+                self._outcomes = self.compute_points()
+            finally:
+                self.close()
+        points = list(self.evaluation_points)
+        self._chosen = self._outcomes[stop_val if stop_val in points else points[-1]]
+
+    def get_result(self):
+        """Return the chosen point's result, or raise what ended it."""
+        if isinstance(self._chosen, BaseException):
+            raise self._chosen
+        return {**self._chosen, "stand": self._kind}
+
+
+class IterationCell(PointsCell):
+    """Of a method that is run from scratch for 1, 2, ... steps."""
+
+    stopping_criterion = RunToEnd(strategy="iteration")
+
+
+class RunOnceCell(PointsCell):
+    """Of a direct method: one point."""
+
+    stopping_criterion = RunToEnd(strategy="run_once")
+
+
+class CallbackCell(Cell):
+    """Of a method that goes on from point to point. A subclass implements :meth:`begin`, :meth:`advance`."""
+
+    stopping_criterion = RunToEnd(strategy="callback")
+
+    def begin(self):
+        """Do what must not be billed."""
+
+    def advance(self, point):
+        """Go on to an evaluation point, and return what `Objective.evaluate` takes there."""
+        raise NotImplementedError
+
+    def pre_run_hook(self, callback):
+        """Begin."""
+        self.begin()
+
+    def run(self, callback):
+        """Go from point to point until Benchopt's callback says stop."""
+        calls = 0
+        try:
+            for point in self.evaluation_points:
+                self._result = self.advance(point)
+                while calls <= point:  # Benchopt counts the steps; it evaluates at the points
+                    if not callback():
+                        return
+                    calls += 1
+        finally:
+            self.close()
+
+    def get_result(self):
+        """Return the result at the last point."""
+        return {**self._result, "stand": self._kind}
+
+
+class RefusedCell(RunOnceCell):
+    """Of a file whose base can't be told: it has a row, which says so."""
+
+    def compute_points(self):
+        """Fail: the file broke a rule, and `_check_rules` has said so."""
+        raise Refuted("unreachable")
+
+
+def closed_folders():
+    """Return the folders that no solver may read: our caches, with the answers, and Benchopt's, with the rows."""
+    folders = [cache_folder(), downloads_folder()]
+    benchmark = get_running_benchmark()
+    if benchmark is not None:
+        folders.append(benchmark.get_cache_location())
+    return [str(folder) for folder in folders if os.path.isdir(folder)]
+
+
+def transport(sent, answered):
+    """Return what a question costs by itself that sends and is answered tensors like these: a `Cost`.
+
+    Measured once by each process, with a stand that has no solver.
+
+    Parameters
+    ----------
+    sent, answered : list of torch.Tensor
+    """
+    kinds = [tuple((tuple(each.shape), each.dtype) for each in tensors) for tensors in (sent, answered)]
+    return _transport(os.getpid(), *kinds)
+
+
+@functools.lru_cache(maxsize=256)
+def _transport(process, sent, answered):
+    stand = new_stand("orthobench.harness.stand.roles:Role")
+    one_way, other_way = ([torch.zeros(shape, dtype=dtype) for shape, dtype in kinds] for kinds in (sent, answered))
+    largest = expected_bytes([shape for shape, _ in answered]) + 64
+    try:
+        costs = []
+        for _ in range(ECHOES):
+            stand.ask("keep", *other_way)
+            costs.append(stand.ask("echo", *one_way).cost + stand.ask("kept", largest=largest).cost)
+    finally:
+        stand.end()
+    known = all(cost.processor_s is not None for cost in costs)
+    return clocks.Cost(
+        statistics.median(cost.wall_s for cost in costs),
+        statistics.median(cost.processor_s for cost in costs) if known else None,
+    )

@@ -1,0 +1,232 @@
+"""What bench and stand say to each other: a kind, plain fields and tensors as raw bytes. Nothing is unpickled here."""
+
+import json
+import math
+import socket
+import struct
+import time
+
+import torch
+
+MAGIC = b"OBS1"
+PREFIX = struct.Struct("<4sIQ")  # magic, bytes of the header, bytes of the payload
+LARGEST_HEADER = 4 * 2**20
+ALIGNMENT = 64
+LARGE = 2**16
+
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (
+        torch.float64,
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.int64,
+        torch.int32,
+        torch.int16,
+        torch.int8,
+        torch.uint8,
+        torch.bool,
+    )
+}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+class Closed(ConnectionError):
+    """The other side is gone."""
+
+
+class Late(TimeoutError):
+    """The time for a frame is over."""
+
+
+class Malformed(ValueError):
+    """What came is no frame, or a larger one than was asked for."""
+
+
+def send(channel, kind, fields=None, tensors=(), deadline=None):
+    """Send one frame.
+
+    Parameters
+    ----------
+    channel : socket.socket
+        A stream.
+    kind : str
+    fields : dict, optional
+        What JSON can hold; NaN and infinity, which it can't, are sent as null.
+    tensors : sequence of torch.Tensor
+        Plain, of one of `DTYPES`. The order of their strides comes along, for sums depend on it.
+    deadline : float, optional
+        By `time.monotonic`.
+
+    Raises
+    ------
+    Closed, Late
+    TypeError
+        If a tensor or a field can't be sent.
+    """
+    packed = [_pack(each) for each in tensors]
+    header = json.dumps([kind, _finite(fields or {}), [entry for entry, _ in packed]], allow_nan=False).encode()
+    if len(header) > LARGEST_HEADER:
+        raise TypeError(f"fields of {len(header)} bytes: at most {LARGEST_HEADER} can be sent")
+    payload = sum(_padded(len(content)) for _, content in packed)
+    waiting = PREFIX.pack(MAGIC, len(header), payload) + header
+    try:
+        for _, content in packed:
+            if len(content) >= LARGE:  # not worth a copy
+                _send_all(channel, waiting, deadline)
+                _send_all(channel, content, deadline)
+                waiting = b""
+            else:
+                waiting += content
+            waiting += bytes(_padded(len(content)) - len(content))
+        _send_all(channel, waiting, deadline)
+    except TimeoutError as error:
+        raise Late("the other side did not take a frame in time") from error
+    except OSError as error:
+        raise Closed("the other side is gone") from error
+
+
+def _send_all(channel, content, deadline):
+    _limit(channel, deadline)
+    channel.sendall(content)
+
+
+def receive(channel, largest, deadline=None, patience=None):
+    """Receive one frame.
+
+    Parameters
+    ----------
+    channel : socket.socket
+    largest : int
+        Bytes of tensors that are expected at most.
+    deadline : float, optional
+        By `time.monotonic`.
+    patience : callable, optional
+        Called about once a second while nothing comes; what it raises ends the waiting.
+
+    Returns
+    -------
+    tuple of (str, dict, list of torch.Tensor)
+
+    Raises
+    ------
+    Closed, Late, Malformed
+        Before anything large is allocated.
+    """
+    magic, header_size, payload = PREFIX.unpack(_exactly(channel, bytearray(PREFIX.size), deadline, patience))
+    if magic != MAGIC or header_size > LARGEST_HEADER:
+        raise Malformed("what came is no frame")
+    if payload > largest:
+        raise Malformed(f"{payload} bytes of tensors came where at most {largest} are expected")
+    kind, fields, entries = _header(_exactly(channel, bytearray(header_size), deadline))
+    sizes = [_size(entry) for entry in entries]
+    if sum(map(_padded, sizes)) != payload:
+        raise Malformed(f"shapes of {sum(map(_padded, sizes))} bytes came with {payload}")
+    content = torch.empty(payload, dtype=torch.uint8)
+    if payload:
+        _exactly(channel, content.numpy(), deadline)
+    tensors, start = [], 0
+    for entry, size in zip(entries, sizes, strict=True):
+        tensors.append(_unpack(entry, content[start : start + size]))
+        start += _padded(size)
+    return kind, fields, tensors
+
+
+def expected_bytes(shapes, itemsize=8):
+    """Return how many bytes tensors of these shapes take in a frame, of whatever type."""
+    return sum(_padded(math.prod(shape) * itemsize) for shape in shapes)
+
+
+def _pack(tensor):
+    """Return a tensor's entry in the header, and its bytes in the order of its strides."""
+    if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout != torch.strided:
+        raise TypeError(f"a {type(tensor).__name__} can't be sent: a plain tensor can")
+    if tensor.dtype not in _NAMES:
+        raise TypeError(f"a tensor of {tensor.dtype} can't be sent: use one of {', '.join(DTYPES)}")
+    # Dimensions by falling stride: of a transposed matrix, the bytes as they lie.
+    order = sorted(range(tensor.dim()), key=lambda index: (-tensor.stride(index), index))
+    flat = tensor.detach().resolve_conj().resolve_neg().permute(order).contiguous().cpu().reshape(-1)
+    return [_NAMES[tensor.dtype], list(tensor.shape), order], memoryview(flat.view(torch.uint8).numpy())
+
+
+def _header(content):
+    try:
+        kind, fields, entries = json.loads(bytes(content), parse_constant=_refuse)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise Malformed("the header of a frame is no JSON of three parts") from error
+    if not isinstance(kind, str) or not isinstance(fields, dict) or not isinstance(entries, list):
+        raise Malformed("the header of a frame has other types than kind, fields and tensors")
+    return kind, fields, entries
+
+
+def _refuse(constant):
+    raise ValueError(f"{constant} is no number")
+
+
+def _size(entry):
+    """Return the bytes of the tensor that an entry describes, once it is known to be one."""
+    match entry:
+        case [str(name), list(shape), list(order)] if name in DTYPES and len(shape) == len(order) <= 16:
+            if all(type(each) is int and 0 <= each < 2**48 for each in shape) and sorted(map(str, order)) == sorted(
+                map(str, range(len(order)))
+            ):
+                return math.prod(shape) * DTYPES[name].itemsize
+    raise Malformed("the header of a frame describes no tensor")
+
+
+def _unpack(entry, content):
+    name, shape, order = entry
+    dtype = DTYPES[name]
+    # Any byte that isn't 0 is true; as the value of a bool it would be none that torch knows.
+    flat = content.ne(0) if dtype == torch.bool else content.view(dtype)
+    inverse = sorted(range(len(order)), key=order.__getitem__)
+    return flat.reshape([shape[index] for index in order]).permute(inverse)
+
+
+def _exactly(channel, buffer, deadline, patience=None):
+    view, done = memoryview(buffer).cast("B"), 0
+    while done < len(view):
+        try:
+            _limit(channel, deadline, 1.0 if patience else None)
+            count = channel.recv_into(view[done:])
+        except TimeoutError as error:
+            if deadline is not None and time.monotonic() >= deadline:
+                raise Late("no answer came in time") from error
+            if patience:
+                patience()
+            continue
+        except OSError as error:
+            raise Closed("the other side is gone") from error
+        if not count:
+            raise Closed("the other side is gone")
+        done, patience = done + count, None
+    return buffer
+
+
+def _limit(channel, deadline, most=None):
+    left = None if deadline is None else deadline - time.monotonic()
+    if left is not None and left <= 0:
+        raise Late("the time for a frame is over")
+    limits = [each for each in (left, most) if each is not None]
+    channel.settimeout(min(limits) if limits else None)
+
+
+def _padded(size):
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {str(name): _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    if isinstance(value, float):
+        value = float(value)  # a subclass may have a text of its own
+        return value if math.isfinite(value) else None
+    return value
+
+
+def pair():
+    """Return the two ends of a channel."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
