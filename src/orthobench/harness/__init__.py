@@ -12,8 +12,8 @@ from .orthogonalisation import (
 )
 from .seeds import set_threads
 from .solver import CallbackSolver, IterationSolver, RunOnceSolver, Solver
-from .status import STATUSES, Diverged, InvalidResult, Refuted
 from .stand import thin
+from .status import STATUSES, Diverged, InvalidResult, Refuted
 from .strict import raise_failures
 from .unsaved import Unsaved
 

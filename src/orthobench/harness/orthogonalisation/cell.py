@@ -118,8 +118,8 @@ class MatricesCell:
         """Run the method on sets of matrices; return the seconds of each call, the outputs of one, and a doubt."""
         sent = [matrix for each in sets for matrix in each]
         largest = expected_bytes([matrix.shape for matrix in self._matrices]) + 2**16
-        ran = ask(stand, "run", *sent, calls=len(sets), arguments=self.arguments(point))
-        shown = ask(stand, "outputs", index=index, largest=largest)
+        ran = ask(stand, "run", *sent, calls=len(sets), arguments=self.arguments(point), measured=True)
+        shown = ask(stand, "outputs", index=index, largest=largest, measured=True)
         seconds, peak = ran.fields.get("seconds"), ran.fields.get("peak_memory_bytes")
         self._peak = float(peak) if isinstance(peak, int | float) else None
         if not isinstance(seconds, list) or len(seconds) != len(sets) or not all(type(s) is float for s in seconds):
@@ -139,8 +139,10 @@ class MatricesCell:
             doubt = self._repeat(stand, drawn, timed[drawn]) if self._finite(timed[drawn]["outputs"]) else ""
             if doubt:
                 return timed, doubt
-            outcomes = {point: self._counted(stand, point, each) if point in good else each
-                        for point, each in timed.items()}
+            outcomes = {
+                point: self._counted(stand, point, each, again=point == drawn) if point in good else each
+                for point, each in timed.items()
+            }
         except Exception as error:
             return {min(good): error}, ""
         finally:
@@ -154,7 +156,10 @@ class MatricesCell:
         # Few different numbers, for the cost of each question is measured once.
         calls = max(CALLS[0], *(each for each in CALLS if each <= wanted and each * size <= AUDITED_BYTES), 0)
         signs = [self._signs() for _ in range(calls - 1)]
-        sets = [self._matrices, *([flip(*each) for each in zip(self._matrices, turned, strict=True)] for turned in signs)]
+        sets = [
+            self._matrices,
+            *([flip(*each) for each in zip(self._matrices, turned, strict=True)] for turned in signs),
+        ]
         index = secrets.randbelow(calls)
         seconds, outputs, doubt = self._measure(stand, point, sets, index, self.in_time)
         if doubt:
@@ -176,21 +181,36 @@ class MatricesCell:
         exact = [each.power(self._exponent) for each in self._objective.factors]
         again, before = difference(outputs, exact), difference(timed, exact)
         if abs(again - before) > 0.1 + 0.5 * before:
-            return f"on matrices with the same singular values its error is {again:.2g}, and {before:.2g} on those timed"
+            return (
+                f"on matrices with the same singular values its error is {again:.2g}, and {before:.2g} on those timed"
+            )
         return ""
 
-    def _counted(self, stand, point, timed):
-        """Return what the objective takes of a point."""
-        largest = expected_bytes([matrix.shape for matrix in self._matrices]) + 2**16
-        answer = self.in_time(stand, "count", *self._matrices, arguments=self.arguments(point), largest=largest)
-        if self._finite(timed["outputs"]) and difference(answer.tensors, timed["outputs"]) > COUNTED_SAME:
-            return Refuted(f"at {point} it returns other matrices while its products are counted")
+    def _counted(self, stand, point, timed, again):
+        """Return what the objective takes of a point.
+
+        Its products are counted once for all repetitions, whose matrices differ in their values alone, and once more
+        at the point that the audit draws.
+        """
+        counts = vars(self).setdefault("_counts", {})
+        key = *self._problem_kind(), self._exponent, point
+        if again or key not in counts:
+            largest = expected_bytes([matrix.shape for matrix in self._matrices]) + 2**16
+            answer = self.in_time(stand, "count", *self._matrices, arguments=self.arguments(point), largest=largest)
+            if self._finite(timed["outputs"]) and difference(answer.tensors, timed["outputs"]) > COUNTED_SAME:
+                return Refuted(f"at {point} it returns other matrices while its products are counted")
+            counted = answer.number("products"), answer.number("flops")
+            if repr(counts.setdefault(key, counted)) != repr(counted):
+                return Refuted(
+                    f"at {point} it took {counts[key][0]:g} products in another repetition, now {counted[0]:g}"
+                )
+        products, flops = counts[key]
         return {
             "outputs": Unsaved(timed["outputs"]),
             "preconditioner": self._preconditioner,
             "elapsed_s": timed["elapsed_s"],
-            "products": answer.number("products"),
-            "flops": answer.number("flops"),
+            "products": products,
+            "flops": flops,
             "peak_memory_bytes": timed["peak_memory_bytes"],
         }
 

@@ -179,12 +179,12 @@ class Stand:
         with _lock:
             self._server = server()
             try:
-                self.pid = self._server.start(theirs, imports, memory)
+                self.pid = self._server.start(theirs, [role.partition(":")[0], *imports], memory)
             finally:
                 theirs.close()
         self.ask("role", path=role, budget_s=LOAD_LIMIT_S)
 
-    def ask(self, kind, *tensors, budget_s=None, largest=SMALL, patience=None, **fields):
+    def ask(self, kind, *tensors, budget_s=None, largest=SMALL, patience=None, measured=False, **fields):
         """Ask one question.
 
         Parameters
@@ -198,6 +198,8 @@ class Stand:
             Bytes of tensors that the answer may have.
         patience : callable, optional
             Called about once a second while the answer is waited for; what it raises ends the stand.
+        measured : bool
+            Whether the stand's processor time is read before and after.
         **fields
             What JSON can hold.
 
@@ -212,7 +214,7 @@ class Stand:
         StandFailed
             If the role raised, or the stand died or said what can't be understood; in these cases it is gone.
         """
-        before, started = self.processor_s(), time.monotonic()
+        before, started = self.processor_s() if measured else None, time.monotonic()
         deadline = None if budget_s is None else started + max(budget_s, 0.0)
         try:
             wire.send(self._channel, kind, fields, tensors, deadline)
@@ -228,9 +230,9 @@ class Stand:
         except BaseException:
             self.end()
             raise
-        after = self.processor_s()
-        known = before is not None and after is not None
-        cost = Cost(time.monotonic() - started, after - before if known else None)
+        wall_s = time.monotonic() - started
+        after = self.processor_s() if measured else None
+        cost = Cost(wall_s, None if before is None or after is None else after - before)
         if said == "failed":
             status, message = answered.get("status"), answered.get("message")
             raise StandFailed(status, str(message)[:1000])
@@ -302,7 +304,7 @@ class LocalStand:
     def __init__(self, role, imports=(), memory=None):
         self._role = roles.resolve(role)()
 
-    def ask(self, kind, *tensors, budget_s=None, largest=SMALL, patience=None, **fields):
+    def ask(self, kind, *tensors, budget_s=None, largest=SMALL, patience=None, measured=False, **fields):
         """Ask one question: see `Stand.ask`."""
         if kind == "confine":
             return Answer({}, [])

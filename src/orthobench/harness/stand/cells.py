@@ -261,7 +261,8 @@ def _transport(process, sent, answered):
         costs = []
         for _ in range(ECHOES):
             stand.ask("keep", *other_way)
-            costs.append(stand.ask("echo", *one_way).cost + stand.ask("kept", largest=largest).cost)
+            there = stand.ask("echo", *one_way, measured=True).cost
+            costs.append(there + stand.ask("kept", largest=largest, measured=True).cost)
     finally:
         stand.end()
     known = all(cost.processor_s is not None for cost in costs)

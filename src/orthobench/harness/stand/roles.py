@@ -165,7 +165,9 @@ def settings():
         "torch's threads": torch.get_num_threads(),
         "float32 matmul precision": torch.get_float32_matmul_precision(),
         "TF32 in cuDNN": bool(torch.backends.cudnn.allow_tf32),
-        "reduced precision in bfloat16 products": str(torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction),
+        "reduced precision in bfloat16 products": str(
+            torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
+        ),
         "default type": str(torch.get_default_dtype()),
         "default device": str(torch.get_default_device()),
         "subnormal numbers": sys.float_info.min / 2 > 0,
