@@ -91,8 +91,10 @@ class Contained(BaseSolver):
 
 
 class Solver(Contained):
-    """What the solvers share that run in the bench. A benchmark's base solver implements :meth:`receive`,
-    :meth:`prepare` and :meth:`result` on top of one of the three strategies below; a solver implements its method alone.
+    """What the solvers share that run in the bench.
+
+    A benchmark's base solver implements :meth:`receive`, :meth:`prepare` and :meth:`result` on top of one of the three
+    strategies below; a solver implements its method alone.
 
     Attributes
     ----------

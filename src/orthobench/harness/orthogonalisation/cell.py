@@ -177,7 +177,7 @@ class MatricesCell:
         return ""
 
     def _another_quality(self, outputs, timed):
-        """Say if matrices that were turned back are much further from the exact factors than the timed ones, or nearer."""
+        """Say if matrices that were turned back have another distance from the exact factors than the timed ones."""
         exact = [each.power(self._exponent) for each in self._objective.factors]
         again, before = difference(outputs, exact), difference(timed, exact)
         if abs(again - before) > 0.1 + 0.5 * before:

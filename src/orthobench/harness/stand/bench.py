@@ -289,10 +289,8 @@ class Stand:
         return ERROR, f"the solver's process left with exit code {code} when it was asked to {kind}"
 
     def __del__(self):
-        try:
+        with contextlib.suppress(BaseException):  # at the interpreter's end nothing is left to end it with
             self.end()
-        except BaseException:  # at the interpreter's end nothing is left to end it with, and it ends by itself
-            pass
 
 
 class LocalStand:
