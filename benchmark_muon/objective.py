@@ -23,7 +23,7 @@ class Objective(TrainingObjective):
     test_dataset_name = "digits"
 
     def get_objective(self):
-        return {"task": self.handed_out(), "autocast": self.autocast, "compile": self.compile}
+        return {"task": self.task, "autocast": self.autocast, "compile": self.compile}
 
     def evaluate(self, **result):
         if self.part not in ("held_out", "tuning"):

@@ -1,33 +1,42 @@
 """A toy benchmark in each sampling strategy, with places to plant faults.
 
-The problem: return a vector of ones. The method has four steps, and ``plant`` runs at each of them.
+The problem: return a vector of ones. The method has four steps, and ``plant`` runs at each of them: in a stand (see
+`toy_halves`), or in the bench, where the solvers of some benchmarks still run.
 """
 
 import textwrap
+from pathlib import Path
+
+from toy_halves import STEPS
 
 STRATEGIES = ("iteration", "callback", "run_once")
-STEPS = 4
+BASES = {"iteration": "Iteration", "callback": "Callback", "run_once": "RunOnce"}
 
-OBJECTIVE = """
+OBJECTIVE = f"""
+import sys
 import torch
 from orthobench.harness import Objective as Base, Unsaved, check_tensors
+from orthobench.harness.stand import thin
+
+sys.path.append({str(Path(__file__).parent)!r})  # also in a worker
+thin.packages.add("toy_halves")
 
 class Objective(Base):
     name = "toy"
-    parameters = {"size": [8]}
+    parameters = {{"size": [8]}}
 
     def set_data(self, scale):
         self.scale = scale
 
     def get_objective(self):
-        return {"size": self.size}
+        return {{"size": self.size}}
 
-    def evaluate(self, x, drawn=0.0):
+    def evaluate(self, x, drawn=0.0, seconds=0.0):
         check_tensors([x], [(self.size,)], torch.float32, torch.device("cpu"))
-        return {"value": float((x - 1).abs().sum()), "drawn": float(drawn)}
+        return {{"value": float((x - 1).abs().sum()), "drawn": float(drawn), "seconds": seconds}}
 
     def get_one_result(self):
-        return {"x": Unsaved(torch.ones(self.size))}
+        return {{"x": Unsaved(torch.ones(self.size))}}
 """
 
 DATASET = """
@@ -40,22 +49,30 @@ class Dataset(BaseDataset):
         return {"scale": 1.0}
 """
 
-SOLVER = """
+IMPORTS = """
+import ctypes
+import os
+import signal
 import sys
+import threading
 import time
 
 import torch
-from orthobench.harness import CallbackSolver, IterationSolver, RunOnceSolver, Unsaved
+"""
 
-STRATEGY = {strategy!r}
-Base = {{"iteration": IterationSolver, "callback": CallbackSolver, "run_once": RunOnceSolver}}[STRATEGY]
+SOLVER = """
+from toy_halves import {base}Toy
 
-class Solver(Base):
+class Solver({base}Toy):
     name = {name!r}
-    if STRATEGY == "iteration":
-        steps = {steps}
-    elif STRATEGY == "callback":
-        evaluation_points = range({steps} + 1)
+"""
+
+IN_BENCH = """
+from orthobench.harness import {base}Solver, Unsaved
+
+class Solver({base}Solver):
+    name = {name!r}
+    {points}
 
     def receive(self, size):
         self.size = size
@@ -77,23 +94,25 @@ class Solver(Base):
 
     def plant(self, step):
         pass
-
-{extra}
 """
+IN_BENCH_POINTS = {"iteration": f"steps = {STEPS}", "callback": f"evaluation_points = range({STEPS} + 1)"}
 
 
-def solver(name, strategy, plant=None, extra=""):
+def solver(name, strategy, plant=None, extra="", in_bench=False):
     """Return the source of a toy solver; ``plant`` is the body of its method ``plant(self, step)``."""
     if plant is not None:
         extra = f"def plant(self, step):\n{textwrap.indent(textwrap.dedent(plant), '    ')}\n" + extra
-    return SOLVER.format(name=name, strategy=strategy, steps=STEPS, extra=textwrap.indent(extra, "    "))
+    text = (IN_BENCH if in_bench else SOLVER).format(
+        name=name, base=BASES[strategy], steps=STEPS, points=IN_BENCH_POINTS.get(strategy, "")
+    )
+    return f"{IMPORTS}{text}\n{textwrap.indent(extra, '    ')}"
 
 
-def toy(strategy, solvers):
+def toy(strategy, solvers, in_bench=False):
     """Return the files of a toy benchmark with ``solvers``, a dict of name to ``(plant, extra)``."""
     files = {"objective.py": OBJECTIVE, "datasets/simulated.py": DATASET}
     for name, (plant, extra) in solvers.items():
-        files[f"solvers/{name}.py"] = solver(name, strategy, plant, extra)
+        files[f"solvers/{name}.py"] = solver(name, strategy, plant, extra, in_bench)
     return files
 
 

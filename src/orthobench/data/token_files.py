@@ -1,6 +1,7 @@
 """Long texts as files of tokens, in the format of llm.c: never loaded; their windows are read when asked for."""
 
 import hashlib
+import mmap
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -120,6 +121,10 @@ class MappedWindows:
             )
         return excerpts
 
+    def __reduce__(self):
+        # Another process maps the files itself: they may be larger than what two can hold.
+        return _map_again, (tuple(map(_place, self.stretches)), self.context, self.vocabulary)
+
     def __deepcopy__(self, memo):
         return MappedWindows(tuple(tokens[:] for tokens in self.stretches), self.context, self.vocabulary)
 
@@ -134,3 +139,15 @@ class MappedWindows:
             state.update(f" {len(tokens)} ".encode())
             state.update(tokens[:: -(-len(tokens) // SAMPLE)].tobytes())
         return state.hexdigest()
+
+
+def _place(tokens):
+    """Return where the tokens of a memory map, or of a slice of one, are: path, first byte, number."""
+    whole = np.frombuffer(tokens._mmap, np.uint8)  # the map begins at a page, the file's offset is within it
+    begin = tokens.__array_interface__["data"][0] - whole.__array_interface__["data"][0]
+    return str(tokens.filename), begin + tokens.offset - tokens.offset % mmap.ALLOCATIONGRANULARITY, len(tokens)
+
+
+def _map_again(places, context, vocabulary):
+    stretches = tuple(np.memmap(path, "<u2", "r", begin, (count,)) for path, begin, count in places)
+    return MappedWindows(stretches, context, vocabulary)

@@ -5,6 +5,7 @@ import shlex
 
 from benchopt import BaseObjective
 
+from .processes import shared
 from .provenance import cache_identity, environment
 from .status import OK, Diverged
 from .strict import contain
@@ -47,12 +48,7 @@ class Objective(BaseObjective):
         """Return one row, whatever happened: see the class."""
         figures = {}
         if status == OK:
-            try:
-                figures = checked_figures(self.evaluate(**{name: unwrap(value) for name, value in result.items()}))
-                status, message = figures.pop("status", OK), figures.pop("message", "")
-            except BaseException as error:
-                status, message = contain(error)
-                figures = {}
+            status, message, figures = shared(lambda: self._evaluated(result))
         if status != OK:
             message = f"{message} | retry: {self.retry_command()}"
         return {
@@ -64,6 +60,13 @@ class Objective(BaseObjective):
             **environment(str(self._benchmark_dir)),
             "env_stand": stand,
         }
+
+    def _evaluated(self, result):
+        try:
+            figures = checked_figures(self.evaluate(**{name: unwrap(value) for name, value in result.items()}))
+        except BaseException as error:
+            return *contain(error), {}
+        return figures.pop("status", OK), figures.pop("message", ""), figures
 
     def set_budget(self, seconds):
         """Note the time budget of this cell: with another one, its points must be computed again."""

@@ -126,7 +126,7 @@ def test_a_network_of_each_kind_trains_and_a_fresh_one_with_its_weights_computes
     for _ in range(2):
         trainer.step()
     trainer.check()
-    fresh = rebuild(task.make_model, 0, trainer.model, CPU)
+    fresh = rebuild(task.make_model, 0, trainer.model.state_dict(), CPU)
     inputs = task.parts.held_out.inputs
     outputs = [outputs_of(model, inputs, CPU) for model in (trainer.model, fresh, frozen_copy(trainer.model))]
     torch.testing.assert_close(outputs[1], outputs[0], rtol=0, atol=1e-6)

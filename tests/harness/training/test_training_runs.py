@@ -16,7 +16,7 @@ from training_toys import make_parts
 
 from orthobench.data import digest
 from orthobench.harness.training import TrainingSolver
-from orthobench.harness.training.solver import parameters_by_optimizer
+from orthobench.harness.training.description import parameters_by_optimizer
 
 
 class Norm(IntEnum):

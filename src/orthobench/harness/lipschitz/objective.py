@@ -97,7 +97,7 @@ class LipschitzObjective(Objective):
         if not (isinstance(claimed, int | float) and math.isfinite(claimed) and claimed > 0):
             raise InvalidResult(f"the claimed Lipschitz constant is {claimed!r}: expected a positive finite number")
         device = resolve_device()
-        model = rebuild(self._task.model_factory(layer, self._outputs), 0, model, device)
+        model = rebuild(self._task.model_factory(layer, self._outputs), 0, model.state_dict(), device)
         part = getattr(self._task.parts, self.part)
         outputs = outputs_of(model, part.inputs, device).cpu()
         figures = self._certify(outputs, part.targets, claimed)

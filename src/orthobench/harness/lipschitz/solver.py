@@ -5,10 +5,15 @@ import math
 
 import torch
 
+from ...data.parts import digest
 from ...lipschitz.losses import LOSSES, make_loss
+from ..processes import join_processes
+from ..solver import OWNED
 from ..status import InvalidResult
-from ..training import Trainer, TrainingSolver
+from ..training import Trainer
 from ..training.evaluation import evaluation_mode
+from ..training.stepping import SteppingSolver
+from ..unsaved import Unsaved
 from .evaluation import stating_layers
 from .networks import kind_of
 from .one_class import OneClassTrainer, one_class_loss
@@ -20,7 +25,7 @@ MOMENTUM = 0.9
 LOSS = {"loss": ["cross_entropy"], "temperature": [0.25], "margin": [0.399], "alpha": [0.98]}
 
 
-class LipschitzSolver(TrainingSolver):
+class LipschitzSolver(SteppingSolver):
     """Trains the task's network with one kind of layer, by SGD with Nesterov's momentum.
 
     A solver sets :attr:`layer` and has the parameters ``learning_rate`` and `LOSS`, those of the loss. The network
@@ -36,7 +41,7 @@ class LipschitzSolver(TrainingSolver):
 
     layer = None
     convolutional = False
-    owned = (*TrainingSolver.owned, "optimizers", "_loss", "_trainer", "_claimed")
+    owned = (*OWNED, "receive", "prepare", "step", "result", "optimizers", "_loss", "_trainer", "_claimed")
 
     def lipschitz_constant(self, model, input_shape):
         """Return the Lipschitz constant that is claimed for a model: by default what its layers state, multiplied.
@@ -66,16 +71,28 @@ class LipschitzSolver(TrainingSolver):
     def receive(self, task, one_class):
         self._kind, self._shape, self._one_class = self.layer, task.shape, one_class
         outputs, loss = (1, one_class_loss()) if one_class else (task.classes, self._loss())
-        super().receive(task.training_task(self._kind, outputs, loss), autocast=False, compile=False)
+        join_processes()
+        self._task = task.training_task(self._kind, outputs, loss)
+        self.evaluation_points = self._task.evaluation_steps
 
     def optimizers(self, model):
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         return [torch.optim.SGD(trained, lr=self.learning_rate, momentum=MOMENTUM, nesterov=True)]
 
     def result(self):
-        figures = super().result()
-        kept = ("model", "digest", "steps", "train_loss", "elapsed_s")
-        return {**{name: figures[name] for name in kept}, "layer": self._kind, "claimed": self._claimed()}
+        trainer = self.trainer
+        train_loss = trainer.take_losses()
+        trainer.check()
+        trainer.foretell()
+        return {
+            "model": Unsaved(trainer.model),
+            "digest": digest(trainer.part) if trainer.done == self._task.steps else None,
+            "steps": trainer.done,
+            "train_loss": train_loss,
+            "elapsed_s": self.stopwatch.elapsed_s,
+            "layer": self._kind,
+            "claimed": self._claimed(),
+        }
 
     def _claimed(self):
         """Return the claim, of a model that it leaves as it is."""

@@ -50,7 +50,7 @@ class Examination:
 
     def make(self, optimizer, generator):
         """Return a fresh mechanism, as `orthobench.privacy.mechanism_tests` asks for it."""
-        model = rebuild(self._make_model, 0, self._trained, self._device)
+        model = rebuild(self._make_model, 0, self._trained.state_dict(), self._device)
         plan = replace(self._plan, transcript=Transcript(), generator=generator)
         return self._mechanism(optimizer(model.parameters()), model, plan)
 
@@ -110,7 +110,7 @@ class Examination:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(5)
             # On a network without the hooks of a mechanism.
-            model = rebuild(self._make_model, 0, self._trained, self._device)
+            model = rebuild(self._make_model, 0, self._trained.state_dict(), self._device)
             return mechanism_tests.adversarial_examples(
                 model, mechanism.loss, *some, self._task.input_norm, count=TRIED
             )

@@ -105,7 +105,7 @@ class PrivacyObjective(Objective):
         if not (isinstance(claimed, int | float) and claimed > 0):
             raise InvalidResult(f"the claimed epsilon is {claimed!r}: expected a positive number")
         device, task = resolve_device(), self._task
-        model = rebuild(task.model_factory(kind), 0, model, device)
+        model = rebuild(task.model_factory(kind), 0, model.state_dict(), device)
         part = getattr(task.parts, self.part)
         outputs = outputs_of(model, part.inputs, device).cpu()
         accuracy = float((outputs.argmax(1) == part.targets).double().mean())

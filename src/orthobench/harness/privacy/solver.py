@@ -6,8 +6,8 @@ import torch
 
 from ...data.parts import digest
 from ...privacy.accounting import noise_multiplier
+from .. import namespaces
 from ..solver import OWNED
-from ..training import namespaces
 from ..training.stepping import SteppingSolver
 from ..unsaved import Unsaved
 from .loop import PrivateTrainer

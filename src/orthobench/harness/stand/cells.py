@@ -98,6 +98,10 @@ class Cell(Contained):
     def check_settings(self, stand):
         """Raise `InvalidResult` if the solver left its process with other settings than it found."""
         found = stand.ask("settings", budget_s=LOAD_LIMIT_S).fields
+        if found.get("replaced"):
+            raise InvalidResult(
+                f"{self.name} replaced {found['replaced']}, which the harness uses too: change no function of others"
+            )
         changed = [
             f"{name} from {was} to {found.get(name)}" for name, was in self._before.items() if found.get(name) != was
         ]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from .. import namespaces
 from ..device import resolve_device, synchronize
 from ..seeds import seed_everything, set_threads
 from ..status import ERROR, InvalidResult, status_of
@@ -175,6 +176,7 @@ def settings():
         "gradients": torch.is_grad_enabled(),
         "inference mode": torch.is_inference_mode_enabled(),
         "working directory": os.getcwd(),
+        "replaced": ", ".join(namespaces.restore()),
     }
 
 

@@ -29,9 +29,10 @@ def main(descriptor):
         signal.signal(ignored, signal.SIG_IGN)
     import torch
 
-    from .. import stand  # the harness, which sets the threads  # noqa: F401
+    from .. import namespaces  # after the harness, which sets the threads
     from . import roles
 
+    namespaces.watch_shared()
     with contextlib.suppress(OSError):
         confine.close_memory()
     serve_stand = roles.serve
@@ -48,7 +49,9 @@ def main(descriptor):
             os._exit(0)
         request = json.loads(line)
         if request["do"] == "start":
-            _import(request["imports"])
+            if _import(request["imports"]):
+                namespaces.watch_shared()
+                gc.freeze()
             _answer(control, {"pid": _start(control, descriptors[0], request, serve_stand, stands)})
         else:
             _answer(control, _end(request["pid"], stands, request["gone"]))
@@ -75,11 +78,11 @@ def _answer(control, fields):
 
 def _import(names):
     """Import libraries once for all stands; one that can't be imported fails in the stand that needs it."""
-    for name in names:
-        if name not in sys.modules:
-            with contextlib.suppress(BaseException):
-                importlib.import_module(name)
-    gc.freeze()
+    missing = [name for name in names if name not in sys.modules]
+    for name in missing:
+        with contextlib.suppress(BaseException):
+            importlib.import_module(name)
+    return bool(missing)
 
 
 def _start(control, channel, request, serve_stand, stands):

@@ -27,6 +27,10 @@ REFUSED = "orthobench.harness.stand.cells:RefusedCell"
 IN_BENCH = "orthobench.harness.solver:Solver"  # of the benchmarks whose solvers still run in the bench
 LOADER = ["module_filename", "benchmark_dir", "subpkg"]
 
+# Those whose modules the bench imports where a solver's file does. A benchmark with halves of its own, outside of this
+# package, adds its own in its objective.py, which Benchopt loads first in every process.
+packages = {"orthobench"}
+
 # What Benchopt asks of a class, and of which types it may be.
 METADATA = {
     "name": str,
@@ -73,7 +77,7 @@ BINARY = {
 
 
 class Imported(NamedTuple):
-    """What an import binds: where that is from, and the object itself if it is below ``orthobench``."""
+    """What an import binds: where that is from, and the object itself if it is in one of `packages`."""
 
     origin: str
     value: object = NotImplemented  # neither plain data nor a class
@@ -245,15 +249,15 @@ class SolverFile:
                 what = "all names of a module" if alias.name == "*" else "a neighbour"
                 text = f"it imports {what}: import from `orthobench` or a library, name by name (see CONTRIBUTING.md)"
                 self._report(_position(statement), text)
-            elif module.partition(".")[0] == "orthobench":
+            elif _is_ours(module):
                 try:
                     value = _from_package(module, None if whole else alias.name)
                 except Exception as error:  # whatever it is, the file's rows say it
-                    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("orthobench"):
+                    if isinstance(error, ModuleNotFoundError) and not _is_ours(error.name or ""):
                         raise  # a library that our module needs
                     self._report(_position(statement), f"it imports what OrthoBench doesn't have: {error}")
                 else:
-                    value = sys.modules["orthobench"] if whole and not alias.asname else value
+                    value = sys.modules[name] if whole and not alias.asname else value
                     found[name] = Imported(module, value)
             else:
                 self._libraries.append(module)
@@ -268,7 +272,7 @@ class SolverFile:
             return self._resolve(what, position) if isinstance(what, ast.expr) else what
         if isinstance(expression, ast.Attribute):
             module = getattr(self._resolve(expression.value, before), "value", None)
-            if isinstance(module, ModuleType) and module.__name__.partition(".")[0] == "orthobench":
+            if isinstance(module, ModuleType) and _is_ours(module.__name__):
                 return Imported(module.__name__, getattr(module, expression.attr, NotImplemented))
         return None
 
@@ -510,6 +514,10 @@ def _from_package(module, name):
     if name is None:
         return found
     return getattr(found, name) if hasattr(found, name) else importlib.import_module(f"{module}.{name}")
+
+
+def _is_ours(module):
+    return module.partition(".")[0] in packages
 
 
 def _has_cell(base):

@@ -4,7 +4,7 @@ import sys
 
 from torch.nn import functional
 
-from . import namespaces
+from .. import namespaces
 from .evaluation import evaluate_model, rebuild
 from .loop import Trainer
 from .objective import TrainingObjective

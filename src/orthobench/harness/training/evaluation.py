@@ -22,7 +22,7 @@ def evaluation_mode(model):
             module.training = mode
 
 
-def rebuild(make_model, seed, trained, device):
+def rebuild(make_model, seed, state, device):
     """Make a fresh model with the weights and buffers of a trained one.
 
     Nothing else that was done to that one comes along: no hook, no other method or attribute, no mode.
@@ -32,7 +32,8 @@ def rebuild(make_model, seed, trained, device):
     make_model : callable
         Takes a seed, returns a model like the trained one.
     seed : int
-    trained : torch.nn.Module
+    state : dict of str to torch.Tensor
+        The trained one's ``state_dict()``.
     device : torch.device
 
     Returns
@@ -41,7 +42,7 @@ def rebuild(make_model, seed, trained, device):
         On ``device``, in training mode.
     """
     fresh = make_model(seed).to(device)
-    fresh.load_state_dict(trained.state_dict())
+    fresh.load_state_dict(state)
     return fresh.train()
 
 

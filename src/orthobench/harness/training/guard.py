@@ -2,8 +2,8 @@
 
 import torch
 
+from .. import namespaces
 from ..status import InvalidResult
-from . import namespaces
 from .batches import BatchOrder
 
 

@@ -6,10 +6,11 @@ import torch
 import torch.distributed
 
 from ...data.parts import send
+from .. import namespaces
 from ..processes import rank, world_size
 from ..seeds import random_states, set_random_states
 from ..status import Diverged, InvalidResult
-from . import guard, namespaces
+from . import guard
 from .batches import BatchOrder
 from .evaluation import rebuild
 from .phases import PhaseClock
@@ -247,7 +248,7 @@ class Trainer:
         if self._counted is None or world_size() > 1 or self.done == self.task.steps:
             return
         self._hide_weights()
-        fresh = rebuild(self.task.make_model, self.seed, self.model, self.device)
+        fresh = rebuild(self.task.make_model, self.seed, self.model.state_dict(), self.device)
         states, order = random_states(self.device), self._order.state_dict()
         augmentation, buffers = self._augmentation.get_state(), [each.clone() for each in self.model.buffers()]
         guard.draw_global()  # as a step does

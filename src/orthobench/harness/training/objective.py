@@ -1,10 +1,8 @@
 """The base of the objectives whose solvers train networks: held-out loss, accuracy, and when the target is reached."""
 
-import copy
 import math
-from dataclasses import replace
 
-from ...data.parts import Parts, digest
+from ...data.parts import digest
 from ..device import resolve_device
 from ..objective import Objective
 from ..stand_in import StandIn
@@ -29,27 +27,15 @@ class TrainingObjective(Objective):
         self.task = task
         self._digest = "" if isinstance(task, StandIn) else digest(task.parts.train)
 
-    def handed_out(self):
-        """Return the task with copies of the training data and of the factory, and without the other parts.
-
-        What a solver does to them reaches nobody else. A task that can't be had is handed out as it is: its error
-        becomes the row of each cell.
-        """
-        if isinstance(self.task, StandIn):
-            return self.task
-        withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
-        parts = Parts(copy.deepcopy(self.task.parts.train), tuning=withheld, held_out=withheld)
-        return replace(self.task, parts=parts, make_model=copy.deepcopy(self.task.make_model))
-
-    def measure(self, part, model, digest, steps, elapsed_s, phases, **as_they_are):
+    def measure(self, part, state, digest, steps, elapsed_s, phases, **as_they_are):
         """Return the metrics of a model after ``steps`` steps of training: of a fresh one with its weights.
 
         Parameters
         ----------
         part : Examples or Windows
             What it is evaluated on.
-        model, digest, steps, elapsed_s, phases
-            As `TrainingSolver.result` returns them.
+        state, digest, steps, elapsed_s, phases
+            As `TrainingCell.advance` returns them.
         **as_they_are
             The figures among them that need nothing added.
 
@@ -61,11 +47,11 @@ class TrainingObjective(Objective):
         Raises
         ------
         InvalidResult
-            If the training examples are no longer those that were handed out.
+            If the stand's training examples are no longer those that were handed out.
         """
         if digest not in (None, self._digest):
             raise InvalidResult("the solver changed the training data: they belong to the harness")
-        model = rebuild(self.task.make_model, 0, model, resolve_device())
+        model = rebuild(self.task.make_model, 0, state, resolve_device())
         loss, accuracy = evaluate_model(model, part, self.task.loss, resolve_device(), self.task.micro_batch_size)
         # A cell starts at step 0, so that nothing stays of the one before.
         self._curve = [point for point in self._curve if point[0] < steps] + [(steps, elapsed_s, loss)]
@@ -91,7 +77,7 @@ class TrainingObjective(Objective):
 
     def get_one_result(self):
         return {
-            "model": Unsaved(self.task.make_model(0).to(resolve_device())),
+            "state": Unsaved(self.task.make_model(0).state_dict()),
             "digest": None,
             "steps": 0,
             "train_loss": math.nan,

@@ -1,19 +1,12 @@
-"""The base of every solver that trains: it brings optimizers, and the harness trains with them."""
-
-import json
-from enum import Enum
+"""The bases of the solvers that train: they bring optimizers, and the harness trains with them, in a stand."""
 
 import torch
 
-from ...data.parts import digest
 from ...optim import route_parameters
-from ..processes import join_processes, process_group
-from ..solver import OWNED
-from ..unsaved import Unsaved
-from .loop import Trainer
-from .memory import state_bytes
-from .stepping import SteppingSolver
+from ..processes import process_group
 
+# On a throw-away copy, before the clock: the first steps of a process, of an optimizer or of a compiled model are slow.
+WARM_UP_STEPS = 3
 # Of a method that does something for the first time in its tenth step, or in the one after.
 LONG_WARM_UP_STEPS = 11
 
@@ -21,17 +14,27 @@ LONG_WARM_UP_STEPS = 11
 ADAMW_BETAS = (0.9, 0.95)
 
 
-class TrainingSolver(SteppingSolver):
+class TrainingSolver:
     """Trains the task's model with the solver's optimizers. A solver implements :meth:`optimizers`.
 
     Attributes
     ----------
     decays : bool
         Whether the learning rate falls at the end; not for a method that averages its weights instead.
+    warm_up_steps : int
+        Steps on the throw-away copy: more than the few for a method with work that comes first in a later step, which
+        would otherwise have its first-use costs on the clock.
+    device : torch.device
+        Where the model is.
     """
 
+    cell = "orthobench.harness.training.cell:TrainingCell"
+    yours = ("optimizers", "decays", "warm_up_steps", "skip")
+    name = ""
     decays = True
-    owned = (*OWNED, "receive", "prepare", "step", "result")
+    warm_up_steps = WARM_UP_STEPS
+    device = None
+    _task = None
 
     def optimizers(self, model):
         """Return the optimizers for a fresh model, which together train each of its parameters once.
@@ -48,38 +51,14 @@ class TrainingSolver(SteppingSolver):
         """
         raise NotImplementedError
 
+    def skip(self, task, **how):
+        """Skip a task for which the method does not apply: none, by default."""
+        return False, None
+
     @property
     def steps(self):
         """Number of steps of the run, for methods that plan ahead."""
         return self._task.steps
-
-    def receive(self, task, autocast, compile):
-        join_processes()
-        self.evaluation_points = task.evaluation_steps
-        self._task, self._how = task, {"autocast": autocast, "compile": compile}
-
-    def result(self):
-        trainer = self.trainer
-        last = trainer.done == self._task.steps
-        train_loss = trainer.take_losses()
-        trainer.check()
-        trainer.foretell()
-        trainer.show_weights()
-        return {
-            "model": Unsaved(trainer.model),
-            "digest": digest(trainer.part) if last else None,
-            "steps": trainer.done,
-            "train_loss": train_loss,
-            "elapsed_s": self.stopwatch.elapsed_s,
-            "phases": trainer.phases.seconds(),
-            "optimizer_state_bytes": state_bytes(trainer.optimizers),
-            "exponents": exponents(trainer.optimizers),
-            "parameters_by_route": json.dumps(parameters_by_optimizer(trainer.optimizers)),
-        }
-
-    def _trainer(self, seed):
-        model = self._task.make_model(seed).to(self.device)
-        return Trainer(self._task, model, self.optimizers, seed, self.device, decays=self.decays, **self._how)
 
 
 class MatrixSolver(TrainingSolver):
@@ -93,6 +72,7 @@ class MatrixSolver(TrainingSolver):
         Whether the method takes convolution kernels; if not, AdamW does.
     """
 
+    yours = (*TrainingSolver.yours, "matrix_optimizer", "kernels")
     kernels = True
 
     @property
@@ -115,34 +95,3 @@ class MatrixSolver(TrainingSolver):
         if route_parameters(task.make_model(0), kernels=self.kernels).matrix:
             return False, None
         return True, f"{self.name} takes none of this network's parameters: it would be AdamW alone"
-
-
-def exponents(optimizers):
-    """Return the exponent of each parameter, as JSON, where optimizers have such (`SchattenMuon`); else nothing."""
-    found = {}
-    for optimizer in optimizers:
-        if hasattr(optimizer, "exponents"):
-            found |= {str(name): round(exponent, 4) for name, exponent in optimizer.exponents().items()}
-    return json.dumps(found) if found else ""
-
-
-def parameters_by_optimizer(optimizers):
-    """Return how many parameters each kind of optimizer trains.
-
-    By the name of its class, and by what its groups have different names for (such as the norms of SCION).
-    """
-    counts = {}
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            name = type(optimizer).__name__ + _kind(group, optimizer.param_groups)
-            counts[name] = counts.get(name, 0) + sum(parameter.numel() for parameter in group["params"])
-    return counts
-
-
-def _kind(group, groups):
-    named = [value for name, value in group.items() if isinstance(value, str | Enum) and _differs(name, groups)]
-    return f" ({', '.join(str(getattr(value, 'name', value)).lower() for value in named)})" if named else ""
-
-
-def _differs(name, groups):
-    return any(group.get(name) != groups[0].get(name) for group in groups)

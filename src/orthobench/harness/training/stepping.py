@@ -2,12 +2,10 @@
 
 from tqdm import tqdm
 
+from .. import namespaces
 from ..seeds import seed_everything
 from ..solver import CallbackSolver
-from . import namespaces
-
-# On a throw-away copy, before the clock: the first steps of a process, of an optimizer or of a compiled model are slow.
-WARM_UP_STEPS = 3
+from .solver import WARM_UP_STEPS
 
 
 class SteppingSolver(CallbackSolver):

@@ -1,8 +1,12 @@
 """Classes and modules that all solvers of a process share: who replaces a function in one reaches the others."""
 
+import sys
+import time
 from types import ModuleType
 
+import torch
 from torch import nn
+from torch.nn import functional
 
 _DESCRIPTORS = (staticmethod, classmethod, property)
 
@@ -23,6 +27,15 @@ def watch_networks():
     for kind in kinds:  # the list grows
         kinds += [each for each in kind.__subclasses__() if each not in _watched]
     watch(kinds)
+
+
+def watch_shared():
+    """Watch what a harness and a solver in one process share: the clock, torch's networks and functions, our package."""
+    watch_networks()
+    watch([time, torch.linalg, functional])
+    for module in [each for name, each in sys.modules.items() if name.partition(".")[0] == "orthobench"]:
+        own = [each for each in vars(module).values() if getattr(each, "__module__", None) == module.__name__]
+        watch([module, *(each for each in own if isinstance(each, type))])
 
 
 def restore():

@@ -1,0 +1,151 @@
+"""The bench's half of a cell of training: it hands out the training part, and takes weights back."""
+
+import contextlib
+from dataclasses import replace
+
+import torch
+from tqdm import tqdm
+
+from ...data.parts import Parts
+from ..processes import Together
+from ..stand import clocks
+from ..stand.cells import CallbackCell
+from ..stand.wire import expected_bytes
+from ..stand_in import StandIn
+from ..status import InvalidResult, Refuted
+from ..unsaved import Unsaved
+from .phases import PHASES
+
+
+class TrainingCell(CallbackCell):
+    """Trains in a stand from one evaluation point to the next, and looks at the weights there.
+
+    The stand has neither the other parts of the data nor the network that is evaluated: that is the bench's own, with
+    the weights that came. Where several processes train one model, each has a bench and a stand, and a failure of one
+    is that of all.
+    """
+
+    role = "orthobench.harness.training.role:TrainingRole"
+    _bar = None
+
+    def hand_out(self, task, autocast, compile):
+        self.evaluation_points = task.evaluation_steps
+        self._task, self._compile = task, compile
+        self._initial = task.make_model(self.seed).state_dict()
+        withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
+        own = replace(task, parts=Parts(task.parts.train, tuning=withheld, held_out=withheld))
+        self._together = Together()
+        return {"task": own, "autocast": autocast, "compile": compile, "meeting": self._together.meeting}
+
+    def skip(self, **problem):
+        """Open a stand, and ask the solver whether it applies."""
+        return Together.agreed(lambda: super(TrainingCell, self).skip(**problem))
+
+    def begin(self):
+        """Have the stand warm up and make model and optimizers."""
+        self._done, self._elapsed_s, self._advanced = 0, 0.0, []
+        self._together.run(lambda: self._ask(self.stand, "prepare"))
+        self.stand.reset_peak_memory()
+        # Shown on a terminal only, and removed when done.
+        self._bar = tqdm(total=self._task.steps, desc=str(self), unit="step", leave=False, disable=None)
+
+    def advance(self, point):
+        """Go on to an evaluation point; return what `TrainingObjective.measure` takes."""
+        return self._together.run(lambda: self._advance(point))
+
+    def _advance(self, point):
+        for attempt in range(clocks.ATTEMPTS):
+            seconds, result, doubt = self._go_on(point)
+            if not doubt:
+                break
+            if attempt + 1 == clocks.ATTEMPTS or self._together.meeting is not None:
+                raise Refuted(f"{doubt}, in {attempt + 1} fresh processes" if attempt else doubt)
+            self._begin_again()
+        self._elapsed_s += seconds
+        self._bar.update(point - self._done)
+        self._done = point
+        self._advanced.append(point)
+        result |= {"peak_memory_bytes": self._peak(result.pop("peak")), "elapsed_s": self._elapsed_s, "steps": point}
+        if point == self.evaluation_points[-1]:
+            self.check_settings(self.stand)
+            if self.close() and not self._compile:  # a compiler's helpers stay
+                raise Refuted(f"{self.name} started processes that went on when it was done: no clock sees their work")
+        return result
+
+    def _go_on(self, point):
+        """Return the seconds that the stand says, the result without times, and a doubt."""
+        steps = point - self._done
+        advanced = self.limited(self.stand, "advance", steps=steps, measured=True, patience=self._together.look)
+        checked = self._ask(self.stand, "check")
+        shown = self.limited(self.stand, "state", measured=True, largest=self._largest())
+        seconds = (advanced.number("seconds"), shown.number("seconds"))
+        sent = list(self._initial.values())
+        doubt = self.hidden(seconds[0], advanced.cost, [], []) if steps else ""
+        doubt = doubt or self.hidden(seconds[1], shown.cost, [], sent)
+        result = {
+            "state": Unsaved(self._weights(shown, point)),
+            "digest": checked.fields.get("digest") and checked.text("digest"),
+            "train_loss": checked.number("train_loss"),
+            "phases": self._phases(checked, self._elapsed_s + seconds[0]),
+            "optimizer_state_bytes": int(checked.number("optimizer_state_bytes")),
+            "exponents": shown.text("exponents"),
+            "parameters_by_route": checked.text("parameters_by_route"),
+            "peak": checked.fields.get("peak_memory_bytes"),
+        }
+        return sum(seconds), result, doubt
+
+    def _begin_again(self):
+        """Take a fresh stand to where this one was before its last advance."""
+        self.close()
+        self.stand, _ = self.open()
+        self._ask(self.stand, "prepare")
+        done = 0
+        for point in self._advanced:
+            self._ask(self.stand, "advance", steps=point - done)
+            self._ask(self.stand, "state", largest=self._largest())
+            done = point
+
+    def _ask(self, stand, kind, **fields):
+        return self.in_time(stand, kind, patience=self._together.look, **fields)
+
+    def _largest(self):
+        return expected_bytes([each.shape for each in self._initial.values()]) + 2**16
+
+    def _weights(self, answer, point):
+        """Return the state dict that came, once it is known to be one of this network.
+
+        Raises
+        ------
+        InvalidResult
+            If names, shapes or types are others, or the weights before the first step are not the initial ones.
+        """
+        names, expected = answer.fields.get("names"), self._initial
+        if names != list(expected) or len(answer.tensors) != len(expected):
+            raise InvalidResult(f"{self.name} has other weights than the network: the model belongs to the harness")
+        found = dict(zip(names, answer.tensors, strict=True))
+        for name, tensor in expected.items():
+            got = found[name]
+            if got.shape != tensor.shape or got.dtype != tensor.dtype:
+                raise InvalidResult(
+                    f"{name} is {got.dtype} of shape {tuple(got.shape)}, expected {tensor.dtype} of {tuple(tensor.shape)}"
+                )
+            if point == 0 and not torch.equal(got, tensor):
+                raise InvalidResult(f"{self.name} changed {name} before the first step: initial weights are given")
+        return found
+
+    def _phases(self, answer, elapsed_s):
+        phases = answer.fields.get("phases")
+        if not isinstance(phases, dict) or set(phases) != set(PHASES):
+            raise InvalidResult(f"the stand answered {str(phases)[:80]} for the seconds of {', '.join(PHASES)}")
+        if not all(type(each) is float and each >= 0 for each in phases.values()):
+            raise InvalidResult(f"the stand answered {phases} for the seconds of {', '.join(PHASES)}")
+        return phases
+
+    def _peak(self, told):
+        return float(told) if isinstance(told, int | float) else self.stand.peak_memory_bytes()
+
+    def close(self):
+        """End the stand and the progress bar."""
+        with contextlib.suppress(AttributeError):
+            self._bar.close()
+        return super().close()

@@ -1,0 +1,93 @@
+"""The stand's half of a cell of training: it has the training examples alone, and trains."""
+
+import json
+
+import torch
+
+from ...data.parts import digest
+from ..processes import join_processes
+from ..seeds import seed_everything
+from ..stand.roles import Role, Timer
+from .description import exponents, parameters_by_optimizer
+from .loop import Trainer
+from .memory import state_bytes
+
+
+class TrainingRole(Role):
+    """Answers ``prepare``, ``advance``, ``check`` and ``state``."""
+
+    def receive(self, task, autocast, compile, meeting):
+        """Take the task, of whose parts the training examples are there; meet the other processes."""
+        self._task, self._how = task, {"autocast": autocast, "compile": compile}
+        if meeting is not None:
+            join_processes(meeting)
+
+    def prepare_solver(self):
+        """Show the solver the task."""
+        self.solver._task = self._task
+        self._timer = Timer(self.device)
+
+    def skip(self):
+        """Ask the solver whether it applies."""
+        return super().skip(task=self._task, **self._how)
+
+    def prepare(self):
+        """Warm up on a throw-away copy, then make the model and the optimizers."""
+        seed_everything(self.seed)
+        throw_away = self._trainer()
+        for _ in range(min(self.solver.warm_up_steps, self._task.steps)):
+            throw_away.step()
+        throw_away.take_losses()
+        self._state(throw_away)  # the first costs several milliseconds
+        del throw_away
+        seed_everything(self.seed)
+        self.trainer = self._trainer()
+        seed_everything(self.seed)
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    def advance(self, steps):
+        """Do so many steps, on the clock."""
+        before = self._timer.seconds
+        self._timer.run(self._steps, steps)
+        return {"seconds": self._timer.seconds - before}
+
+    def _steps(self, steps):
+        for _ in range(steps):
+            self.trainer.step()
+
+    def check(self):
+        """Look for what a solver must leave alone. No code of a solver's runs here, and no clock."""
+        trainer = self.trainer
+        train_loss = trainer.take_losses()
+        trainer.check()
+        trainer.foretell()
+        last = trainer.done == self._task.steps
+        return {
+            "train_loss": train_loss,
+            "phases": trainer.phases.seconds(),
+            "optimizer_state_bytes": state_bytes(trainer.optimizers),
+            "parameters_by_route": json.dumps(parameters_by_optimizer(trainer.optimizers)),
+            "digest": digest(trainer.part) if last else None,
+            "peak_memory_bytes": torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None,
+        }
+
+    def state(self):
+        """Return the weights to evaluate; what an optimizer does to show them is on the clock."""
+        before = self._timer.seconds
+        told, state = self._state(self.trainer)
+        return {"names": list(state), "exponents": told, "seconds": self._timer.seconds - before}, list(state.values())
+
+    def _state(self, trainer):
+        told = self._timer.run(self._show, trainer)
+        return told, trainer.model.state_dict()
+
+    @staticmethod
+    def _show(trainer):
+        trainer.show_weights()
+        return exponents(trainer.optimizers)
+
+    def _trainer(self):
+        model = self._task.make_model(self.seed).to(self.device)
+        solver, task = self.solver, self._task
+        return Trainer(task, model, solver.optimizers, self.seed, self.device, decays=solver.decays, **self._how)
