@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from orthobench.harness import speed
+from orthobench.studies import speed
 
 CPU = torch.device("cpu")
 

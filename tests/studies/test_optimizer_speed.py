@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from orthobench.harness import optimizer_speed as speed
+from orthobench.studies import optimizer_speed as speed
 
 CPU = torch.device("cpu")
 

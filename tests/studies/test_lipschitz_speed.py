@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from orthobench.harness import lipschitz_speed as speed
+from orthobench.studies import lipschitz_speed as speed
 
 pytest.importorskip("orthogonium")
 CPU = torch.device("cpu")

@@ -5,7 +5,7 @@ from time import sleep
 
 import torch
 
-from orthobench.harness import conformal_speed
+from orthobench.studies import conformal_speed
 
 CPU = torch.device("cpu")
 
