@@ -30,7 +30,7 @@ def checkout(tmp_path):
         output.unlink(missing_ok=True)
         command = [sys.executable, "-m", "benchopt", "run", ".", *CELLS, "--no-plot", "--output", str(output), *options]
         env = os.environ | {"PYTHONPATH": str(tmp_path / "src"), "BENCHOPT_WARN_NONUNIQUE_FILES": "0"} | environment
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return pd.read_parquet(output).sort_values(["solver_name", "stop_val"]), done.stdout.count("(cached)")
 
