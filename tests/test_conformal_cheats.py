@@ -32,7 +32,7 @@ def rows(tmp_path_factory):
     shutil.copy(ROOT / "benchmark_rcp" / "objective.py", folder)
     shutil.copy(ROOT / "benchmark_rcp" / "datasets" / "digits.py", folder / "datasets")
     options = {"dataset_names": [DATA], "objective_filters": ["Coverage[alpha=0.1]"]}
-    rows = SmallBenchmark(folder).run(timeout=60, **options)
+    rows = SmallBenchmark(folder).run(**options)
     return rows.assign(solver_name=rows["solver_name"].str.partition("[")[0]).set_index("solver_name")
 
 

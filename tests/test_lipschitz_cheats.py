@@ -39,7 +39,7 @@ def rows(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lipschitz_cheats")
     shutil.copytree(ROOT / "tests" / "cheats" / "lipschitz", folder / "solvers")
     options = {"dataset_names": [DATA], "objective_filters": ["Robustness[task=classification]"]}
-    rows = benchmark(folder).run(timeout=60, **options)
+    rows = benchmark(folder).run(**options)
     return rows.assign(solver_name=rows["solver_name"].str.partition("[")[0])
 
 

@@ -32,7 +32,7 @@ def run(folder, **options):
     (folder / "datasets").mkdir()
     shutil.copy(ROOT / "benchmark_dp" / "objective.py", folder)
     shutil.copy(ROOT / "benchmark_dp" / "datasets" / "digits.py", folder / "datasets")
-    rows = SmallBenchmark(folder).run(timeout=60, dataset_names=[DATA], **options)
+    rows = SmallBenchmark(folder).run(dataset_names=[DATA], **options)
     return rows.assign(solver_name=rows["solver_name"].str.partition("[")[0])
 
 

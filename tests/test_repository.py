@@ -273,14 +273,18 @@ def test_every_name_selects_itself_and_nothing_else(folder):
             assert {each.name for each in check([name], class_only=True)} == {name}
 
 
+def import_statements(path):
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
 def imports(path):
     """Return the modules a file imports, relative ones resolved."""
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in import_statements(path):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = parts[: len(parts) - node.level] if node.level else ()
             found.add(".".join([*base, *([node.module] if node.module else [])]))
     return found
@@ -297,6 +301,7 @@ LAYERS = {
     "privacy": {"privacy", "lipschitz", "linalg", "models"},
     "report": {"report"},
     "harness": {"harness", "linalg", "optim", "lipschitz", "conformal", "privacy", "data", "models"},
+    "studies": {"studies", "harness", "linalg", "optim", "lipschitz", "conformal", "privacy", "data", "models"},
 }
 
 
@@ -314,6 +319,18 @@ def test_layers_point_down_only(layer):
 
 def test_every_package_has_its_layer():
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(LAYERS)
+
+
+def test_nothing_but_a_study_imports_studies():
+    """Running a cell needs none of them, so that the cache's hash of the package leaves them out."""
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] != "studies":
+            assert "studies" not in {part for module in imports(path) for part in module.split(".")}, path
+            named = {alias.name for node in import_statements(path) for alias in node.names}
+            assert "studies" not in named, path  # from orthobench import studies
+    for name in ("objective.py", "datasets/*.py", "solvers/*.py", "plots/*.py", "test_config.py"):
+        for path in [*ROOT.glob(name), *ROOT.glob(f"benchmark_*/{name}")]:
+            assert "orthobench.studies" not in path.read_text(), path
 
 
 def test_the_methods_work_without_benchopt():

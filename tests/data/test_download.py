@@ -245,7 +245,7 @@ def test_two_processes_download_a_file_once(place, tmp_path, server):
         assert all(process.poll() is None for process in processes)
         time.sleep(0.01)
     (tmp_path / "go").touch()
-    assert [process.wait(60) for process in processes] == [0, 0]
+    assert [process.wait(600) for process in processes] == [0, 0]
     assert place.read_bytes() == CONTENT
     assert len(server.asked) == 1
     assert not left_over(place)

@@ -216,7 +216,7 @@ for seed in list(range(40)) * 2:
 """
     workers = [run(code, PYTHONPATH=str(tmp_path)) for _ in range(3)]
     for worker in workers:
-        output, errors = worker.communicate(timeout=60)
+        output, errors = worker.communicate(timeout=600)
         assert (worker.returncode, errors) == (0, b"")
         assert output.count(b"computed") <= 40
     assert len(entries(folder)) == 40
@@ -231,7 +231,7 @@ def test_an_edit_of_the_package_computes_again(tmp_path):
 
     def computed():
         worker = run("from probe import probe; probe(0)", PYTHONPATH=str(tmp_path))
-        output, errors = worker.communicate(timeout=60)
+        output, errors = worker.communicate(timeout=600)
         assert (worker.returncode, errors) == (0, b"")
         return b"computed" in output
 

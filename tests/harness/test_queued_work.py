@@ -1,14 +1,14 @@
 """Work that a solver leaves in the device's queue is billed to its own cell, and to no other."""
 
-import time
-
 import pytest
 import torch
+from made_up_clock import made_up_clock
 
 from orthobench.harness import clock
 
 DATA = ["gaussian[rows=16,columns=24,count=1]"]
-QUEUED_S = 0.3
+QUEUED_S = 0.25
+TICK_S = 2.0**-10
 CYCLES = 500_000_000  # of a kernel that does nothing: a quarter of a second, or more
 SOLVER = '''
 import torch
@@ -41,18 +41,19 @@ def rows_of(root_copy, queue):
 
 
 def test_queued_work_is_billed_to_the_cell_that_queued_it(root_copy, monkeypatch):
-    """With a queue of our own, which waits for nothing until somebody synchronises."""
-    queue = []
+    """With a queue of our own, which waits for nothing until somebody synchronises; nothing else takes time."""
+    made, queue = made_up_clock(monkeypatch, TICK_S), []
 
     def drain(device):
         while queue:
-            time.sleep(queue.pop())
+            made.advance(queue.pop())
 
     monkeypatch.setattr(clock, "synchronize", drain)
     monkeypatch.setattr(clock, "QUEUE", queue, raising=False)
     times = rows_of(root_copy, f"clock.QUEUE.append({QUEUED_S})")
-    assert times["B slow"].min() >= QUEUED_S
-    assert max(times["A honest"].min(), times["C honest"].min()) < QUEUED_S
+    assert times["B slow"].eq(QUEUED_S + TICK_S).all()
+    assert times["A honest"].eq(TICK_S).all()
+    assert times["C honest"].eq(TICK_S).all()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -64,7 +65,8 @@ def test_a_slow_kernel_is_billed_to_the_cell_that_queued_it(root_copy, monkeypat
     torch.cuda._sleep(CYCLES)
     queued_s = stopwatch.reading_s()
     stopwatch.stop()
-    assert queued_s < 0.1 * stopwatch.elapsed_s
+    assert queued_s < 0.5 * stopwatch.elapsed_s
     times = rows_of(root_copy, f"torch.cuda._sleep({CYCLES})")
-    assert times["B slow"].median() == pytest.approx(stopwatch.elapsed_s, rel=0.05)
-    assert max(times["A honest"].max(), times["C honest"].max()) < 0.2 * stopwatch.elapsed_s
+    # Once, not twice or never; a kernel that were billed to another cell would take it as long.
+    assert times["B slow"].between(0.7 * stopwatch.elapsed_s, 1.5 * stopwatch.elapsed_s).all()
+    assert max(times["A honest"].max(), times["C honest"].max()) < 0.5 * stopwatch.elapsed_s

@@ -374,7 +374,7 @@ def test_a_copy_of_model_and_statistics_goes_on_by_itself():
 def collect_in_process(rank, world, folder):
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     store = f"file://{folder}/store"
-    limit = datetime.timedelta(seconds=60)
+    limit = datetime.timedelta(minutes=10)
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world, timeout=limit)
     torch.save(collect_share(rank, world), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()

@@ -40,7 +40,7 @@ def join(rank, world, folder):
     if world == 1:
         return None
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    limit = datetime.timedelta(seconds=60)
+    limit = datetime.timedelta(minutes=10)
     store = f"file://{folder}/store"
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world, timeout=limit)
     return torch.distributed.group.WORLD

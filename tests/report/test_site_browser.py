@@ -123,8 +123,7 @@ def test_every_plot_has_drawn_its_traces(site, page, name):
     for plot, traces, rows in shown:
         assert traces or rows, plot
     page.set_viewport_size(PHONE)
-    page.wait_for_timeout(500)
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.wait_for_function("most => document.documentElement.scrollWidth <= most", arg=PHONE["width"])
     page.set_viewport_size({"width": 1200, "height": 900})
 
 
@@ -231,10 +230,11 @@ def test_a_table_is_drawn_although_a_step_joins_while_it_is_computed(site, page)
     assert rows == 2
 
 
+VISIBLE = "document.querySelector(`#plot-${p} .chart`).data.filter(t => t.visible === true).map(t => t.name)"
+
+
 def visible(page, plot):
-    return page.evaluate(
-        "p => document.querySelector(`#plot-${p} .chart`).data.filter(t => t.visible === true).map(t => t.name)", plot
-    )
+    return page.evaluate(f"p => {VISIBLE}", plot)
 
 
 def test_methods_are_toggled_and_choices_change_the_figure(site, page):
@@ -244,20 +244,17 @@ def test_methods_are_toggled_and_choices_change_the_figure(site, page):
     figure.locator("summary").click()
     assert any(name.startswith("AdamW") for name in visible(page, "learning_curve"))
     figure.get_by_label("AdamW", exact=False).first.uncheck()
-    page.wait_for_timeout(300)
-    left = visible(page, "learning_curve")
-    assert left
-    assert not any(name == "AdamW" for name in left)
+    page.wait_for_function(f"p => !{VISIBLE}.includes('AdamW')", arg="learning_curve")
+    assert visible(page, "learning_curve")
     figure.get_by_role("button", name="None").click()
-    page.wait_for_timeout(300)
-    assert visible(page, "learning_curve") == []
+    page.wait_for_function(f"p => {VISIBLE}.length === 0", arg="learning_curve")
     figure.get_by_role("button", name="All").click()
-    page.wait_for_timeout(300)
+    page.wait_for_function(f"p => {VISIBLE}.includes('AdamW')", arg="learning_curve")
     before = figure.get_attribute("data-drawn")
     figure.get_by_label("metric").select_option(label="held-out accuracy")
     page.wait_for_function("b => document.querySelector('#plot-learning_curve').dataset.drawn !== b", arg=before)
-    title = page.evaluate("document.querySelector('#plot-learning_curve .chart').layout.yaxis.title.text")
-    assert title.startswith("held-out accuracy")
+    title = "document.querySelector('#plot-learning_curve .chart').layout.yaxis.title.text"
+    page.wait_for_function(f"{title}.startsWith('held-out accuracy')")
 
 
 def test_figures_and_rows_are_downloaded(site, page):

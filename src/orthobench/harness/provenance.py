@@ -14,15 +14,17 @@ from .processes import world_size
 
 PACKAGE = Path(__file__).resolve().parent.parent
 UNKNOWN = "unknown"
+# What changes no figure of a cell: who edits it finds every cell in the cache again.
+NOT_HASHED = ("report", "studies")
 
 
 @functools.cache
 def package_hash():
-    """Return a hash of the source of ``orthobench``, ``report`` aside, which changes no figure."""
+    """Return a hash of the source of ``orthobench``, without `NOT_HASHED`."""
     digest = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*.py")):
         name = path.relative_to(PACKAGE)
-        if name.parts[0] != "report":
+        if name.parts[0] not in NOT_HASHED:
             digest.update(f"{name.as_posix()}\0{path.stat().st_size}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

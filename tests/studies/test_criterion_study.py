@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from orthobench.harness import criterion_study as study
+from orthobench.studies import criterion_study as study
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
-from orthobench.harness import gpu_goals
-from orthobench.harness.goals import Figure, ratios
 from orthobench.harness.products import ProductCounter, symmetric_flops
 from orthobench.linalg import newton_schulz, newton_schulz_flops
+from orthobench.studies import gpu_goals
+from orthobench.studies.goals import Figure, ratios
 
 CPU = torch.device("cpu")
 
@@ -168,6 +168,7 @@ def test_the_command_prints_and_keeps_every_figure(monkeypatch, capsys, tmp_path
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_events_agree_with_the_synchronised_clock_and_queued_work_is_billed():
     device = torch.device("cuda", torch.cuda.current_device())
-    distance, queued = gpu_goals.clock(device, 5, 4096)
-    assert distance.value <= 0.01
-    assert queued.value < 0.5
+    distance, queued = gpu_goals.clock(device, 9, 4096)
+    # Their lower quartiles: what else runs on the machine delays some readings, and a clock that is wrong is so in all.
+    assert distance.low <= 0.01
+    assert queued.low < 0.5

@@ -1,6 +1,6 @@
 """How fast the orthogonalisers are against others, as ratios of times measured in one run.
 
-``python -m orthobench.harness.speed`` prints them. Nothing else should run meanwhile.
+``python -m orthobench.studies.speed`` prints them. Nothing else should run meanwhile.
 """
 
 import argparse
@@ -10,11 +10,11 @@ import statistics
 import torch
 from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
 
+from ..harness.clock import Stopwatch
+from ..harness.device import resolve_device
+from ..harness.orthogonalisation import IterativeOrthogonaliser
+from ..harness.products import count_products, plain_product_rate
 from ..linalg import newton_schulz, newton_schulz_flops
-from .clock import Stopwatch
-from .device import resolve_device
-from .orthogonalisation import IterativeOrthogonaliser
-from .products import count_products, plain_product_rate
 
 MUON = (3.4445, -4.7750, 2.0315)
 SHAPES = ((1, 1024, 1024), (1, 2048, 2048), (24, 256, 256), (1, 512, 2048))
@@ -188,7 +188,7 @@ def choices(device, repetitions, shapes=CHOICES):
 
 def main(argv=None):
     """Print the report."""
-    parser = argparse.ArgumentParser(prog="python -m orthobench.harness.speed", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m orthobench.studies.speed", description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=9, help="alternating repetitions (default 9)")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")
     parser.add_argument(

@@ -1,6 +1,6 @@
 """What orthogonal layers cost, as ratios of times measured in one run: ours against Orthogonium's, AOC against plain.
 
-``python -m orthobench.harness.lipschitz_speed`` prints them. Nothing else should run meanwhile.
+``python -m orthobench.studies.lipschitz_speed`` prints them. Nothing else should run meanwhile.
 """
 
 import argparse
@@ -10,8 +10,8 @@ from functools import partial
 import torch
 from torch import nn
 
+from ..harness.device import resolve_device
 from ..lipschitz.layers.newton_schulz_linear import NewtonSchulzLinear
-from .device import resolve_device
 from .speed import medians
 
 WIDTHS = (256, 512, 1024)
@@ -206,7 +206,7 @@ def convolutional(device, repetitions, batches=BATCHES, channels=CHANNELS, image
 def main(argv=None):
     """Print the report."""
     parser = argparse.ArgumentParser(
-        prog="python -m orthobench.harness.lipschitz_speed", description=__doc__.splitlines()[0]
+        prog="python -m orthobench.studies.lipschitz_speed", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--repetitions", type=int, default=9, help="alternating repetitions (default 9)")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")

@@ -1,6 +1,6 @@
 """What running cells costs beside their work: processor time and files a cell, for each way to run them.
 
-``python -m orthobench.harness.scheduling`` runs a benchmark whose solver does nothing, fits a line to the processor
+``python -m orthobench.studies.scheduling`` runs a benchmark whose solver does nothing, fits a line to the processor
 time that all its processes take, and prints it in units of what a cell adds to the sequential run, with what the line
 gives for more cells than were run. Waiting (in SLURM's queue, for a file to appear) is not in it.
 """
@@ -267,7 +267,7 @@ def result_line(rows, count, unit):
 def main(argv=None):
     """Print the report."""
     parser = argparse.ArgumentParser(
-        prog="python -m orthobench.harness.scheduling", description=__doc__.splitlines()[0]
+        prog="python -m orthobench.studies.scheduling", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--cells", nargs="+", type=_positive, default=CELLS, help="runs to make (default 10 100 300)")
     parser.add_argument(

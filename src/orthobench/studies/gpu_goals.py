@@ -1,6 +1,6 @@
 """Whether the goals for a GPU are reached: ratios within one run, each beside its goal, which is meant for one H200.
 
-``python -m orthobench.harness.gpu_goals`` prints them, and says what DOES NOT HOLD. Nothing else should run meanwhile.
+``python -m orthobench.studies.gpu_goals`` prints them, and says what DOES NOT HOLD. Nothing else should run meanwhile.
 """
 
 import argparse
@@ -13,17 +13,17 @@ import torch
 from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
 
 from ..data import python_docs
+from ..harness.clock import Stopwatch, peak_memory_bytes, reset_peak_memory
+from ..harness.device import resolve_device
+from ..harness.products import symmetric_flops
+from ..harness.provenance import PACKAGE, environment
+from ..harness.training import Trainer, TrainingTask
 from ..linalg import RECIPES, newton_schulz
 from ..models import gpt2, hidden_weights
 from ..optim import CapturedStep, TurboMuon, route_parameters
-from .clock import Stopwatch, peak_memory_bytes, reset_peak_memory
-from .device import resolve_device
 from .goals import Figure, ratios
 from .optimizer_speed import OPTIONS, optimizers
-from .products import symmetric_flops
-from .provenance import PACKAGE, environment
 from .speed import MUON, plain_loop, rivals, times_in_turn
-from .training import Trainer, TrainingTask
 
 HEAD_SIZE = 128
 # As many shapes as a convolutional network may have, and several matrices of each.
@@ -250,7 +250,7 @@ def clock(device, repetitions, size):
 
 def main(argv=None):
     """Print the report, and write its rows if asked to."""
-    parser = argparse.ArgumentParser(prog="python -m orthobench.harness.gpu_goals", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m orthobench.studies.gpu_goals", description=__doc__.splitlines()[0])
     for name, default, meaning in (
         ("repetitions", 15, "alternating repetitions"),
         ("size", 4096, "of the matrix that is orthogonalised"),

@@ -1,6 +1,6 @@
 """What the criteria for the exponent of U S^e V^T are worth, on least squares with exact line search.
 
-``python -m orthobench.harness.criterion_study`` prints, for layers with inputs of seven kinds, how much of the loss the
+``python -m orthobench.studies.criterion_study`` prints, for layers with inputs of seven kinds, how much of the loss the
 direction of each method takes in the first step, and what is left after 10 and 60 steps. The criteria choose the best
 next step; that need not be the best way to the end, and a line for each case and criterion says whether it was.
 
@@ -327,7 +327,7 @@ def _normal(generator, *shape):
 def main(argv=None):
     """Print the report."""
     parser = argparse.ArgumentParser(
-        prog="python -m orthobench.harness.criterion_study", description=__doc__.splitlines()[0]
+        prog="python -m orthobench.studies.criterion_study", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--seed", type=int, default=0, help="of the inputs and targets (default 0)")
     parser.add_argument("--seeds", type=int, default=8, help="over which the claims are counted (default 8, from 0)")

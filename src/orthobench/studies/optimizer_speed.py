@@ -1,6 +1,6 @@
 """How long steps of TurboMuon and of SchattenMuon take against others, as ratios of times measured in one run.
 
-``python -m orthobench.harness.optimizer_speed`` prints them. Nothing else should run meanwhile.
+``python -m orthobench.studies.optimizer_speed`` prints them. Nothing else should run meanwhile.
 """
 
 import argparse
@@ -8,10 +8,10 @@ from functools import partial
 
 import torch
 
+from ..harness.device import resolve_device
 from ..models import byte_transformer, hidden_weights
 from ..optim import ActivationMoments, SchattenMuon, TurboMuon
 from ..optim.schatten_options import METHODS
-from .device import resolve_device
 from .speed import medians
 
 BATCH, CONTEXT = 8, 64
@@ -177,7 +177,7 @@ def schatten_overhead(device, repetitions, width, depth, tokens, method="eigh"):
 def main(argv=None):
     """Print the report."""
     parser = argparse.ArgumentParser(
-        prog="python -m orthobench.harness.optimizer_speed", description=__doc__.splitlines()[0]
+        prog="python -m orthobench.studies.optimizer_speed", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--repetitions", type=int, default=15, help="alternating repetitions (default 15)")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")

@@ -1,6 +1,6 @@
 """What robust conformal prediction costs: Lipschitz sets over vanilla ones, and the time of CAS, in one run.
 
-``python -m orthobench.harness.conformal_speed`` prints it. Nothing else should run meanwhile.
+``python -m orthobench.studies.conformal_speed`` prints it. Nothing else should run meanwhile.
 """
 
 import argparse
@@ -13,9 +13,9 @@ from torch.utils._pytree import tree_leaves
 
 from ..conformal import LAC, LipschitzConformal, Margin, SplitConformal
 from ..conformal.smoothing import CAS
+from ..harness.clock import Stopwatch
+from ..harness.device import resolve_device
 from ..models import lipschitz_mlp
-from .clock import Stopwatch
-from .device import resolve_device
 from .speed import medians
 
 INPUTS, CLASSES = 10_000, 1_000
@@ -135,7 +135,7 @@ def peak_bytes(run):
 def main(argv=None):
     """Print the report."""
     parser = argparse.ArgumentParser(
-        prog="python -m orthobench.harness.conformal_speed", description=__doc__.splitlines()[0]
+        prog="python -m orthobench.studies.conformal_speed", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--repetitions", type=int, default=9, help="alternating repetitions (default 9)")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from orthobench.harness import privacy_speed as speed
+from orthobench.studies import privacy_speed as speed
 
 CPU = torch.device("cpu")
 SMALL = speed.Case(6, (8, 8), 5, 0.9)

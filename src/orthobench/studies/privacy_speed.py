@@ -1,6 +1,6 @@
 """How long a private step without clipping takes, against ghost clipping and plain SGD, as ratios of one run.
 
-``python -m orthobench.harness.privacy_speed`` prints them, and ratios of peak memory. Nothing else should
+``python -m orthobench.studies.privacy_speed`` prints them, and ratios of peak memory. Nothing else should
 run meanwhile.
 """
 
@@ -13,13 +13,13 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
+from ..harness.clock import peak_memory_bytes, reset_peak_memory
+from ..harness.device import resolve_device
 from ..lipschitz.losses import CrossEntropy
 from ..privacy.clip_free import ClipFreeOptimizer
 from ..privacy.losses import loss_constant
 from ..privacy.networks import private_mlp
 from ..privacy.projection import PROJECTIONS
-from .clock import peak_memory_bytes, reset_peak_memory
-from .device import resolve_device
 from .speed import medians
 
 CLASSES = 10
@@ -179,7 +179,7 @@ def peak_memory(method, case):
     """
     arguments = ["--peak", method, *map(str, (case.features, *case.widths, case.batch))]
     threads = ["--threads", str(torch.get_num_threads())]
-    command = [sys.executable, "-m", "orthobench.harness.privacy_speed", *threads, *arguments]
+    command = [sys.executable, "-m", "orthobench.studies.privacy_speed", *threads, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
@@ -217,7 +217,7 @@ def memory(cases):
 def main(argv=None):
     """Print the report."""
     parser = argparse.ArgumentParser(
-        prog="python -m orthobench.harness.privacy_speed", description=__doc__.splitlines()[0]
+        prog="python -m orthobench.studies.privacy_speed", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--repetitions", type=int, default=15, help="alternating repetitions (default 15)")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")

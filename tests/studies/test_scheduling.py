@@ -6,8 +6,8 @@ import re
 import pandas as pd
 import pytest
 
-from orthobench.harness import scheduling
-from orthobench.harness.scheduling import Cost, Line
+from orthobench.studies import scheduling
+from orthobench.studies.scheduling import Cost, Line
 
 
 def test_a_line_is_fitted_by_least_squares():

@@ -1,0 +1,1 @@
+"""Commands that measure and explain, by ``python -m``: no part of running a cell, and imported by nothing else."""
