@@ -40,8 +40,40 @@ FAULTS = {
     ),
 }
 
+# What only a process of its own survives.
+FATAL = {
+    "interrupts": ("error", "KeyboardInterrupt", "if step == 3: raise KeyboardInterrupt"),
+    "crashes": ("error", "was ended by SIGSEGV when it was asked to advance", "if step == 3: ctypes.string_at(0)"),
+    "aborts": ("error", "was ended by SIGABRT", "if step == 3: os.abort()"),
+    "leaves": ("error", "left with exit code 0 when it was asked to advance", "if step == 3: os._exit(0)"),
+    "swallows_all": (
+        "timeout",
+        "--timeout",
+        """
+        while step == 3:
+            try:
+                time.sleep(1)
+            except BaseException:
+                continue
+        """,
+    ),
+}
+
 # Wrong before the first step: a single row.
 BROKEN = {
+    "overrides_run": ("overrides `run`", "def run(self, stop_val): self.x = torch.ones(self.size)"),
+    "overrides_get_result": ("overrides `get_result`", "def get_result(self): return {'x': None}"),
+    "overrides_a_method_of_the_stand": ("overrides `go_on`", "def go_on(self, steps): pass"),
+    "sets_what_the_harness_knows": ("sets `repetition`", "repetition = 7"),
+    "runs_at_import": ("`print()` runs at import", "print()"),
+    "raises_in_skip": ("RuntimeError: no skip", "def skip(self, size): raise RuntimeError('no skip')"),
+    "raises_in_prepare": ("RuntimeError: not ready", "def prepare(self): raise RuntimeError('not ready')"),
+    "exits_in_prepare": ("SystemExit: 0", "def prepare(self): sys.exit(0)"),
+    "leaves_in_skip": ("left with exit code 3 when it was asked to skip", "def skip(self, size): os._exit(3)"),
+    "hides_a_parameter": ("hides the parameter", "parameters = {'lr': [0.5]}\nlr = 0.1"),
+    "unreadable": ("left with exit code", "def prepare(self): os._exit(1)"),
+}
+BROKEN_IN_BENCH = {
     "overrides_run": ("overrides `run`", "def run(self, stop_val): self.x = torch.ones(self.size)"),
     "overrides_run_and_raises": ("overrides `run`", "def run(self, stop_val): raise RuntimeError"),
     "overrides_get_result": ("overrides `get_result`", "def get_result(self): return {'x': None}"),
@@ -53,51 +85,73 @@ BROKEN = {
 }
 
 
-@pytest.fixture(scope="module", params=STRATEGIES)
-def rows(request, tmp_path_factory):
-    """One run of all faulty solvers, an honest one before and after them by name."""
+# A benchmark's solvers run in stands, or in the bench.
+FAULTS_IN, BROKEN_IN = {False: FAULTS | FATAL, True: FAULTS}, {False: BROKEN, True: BROKEN_IN_BENCH}
+PLACES = {"stand": False, "bench": True}
+WITH_FAULTS = [(place, name) for place, in_bench in PLACES.items() for name in FAULTS_IN[in_bench]]
+WITH_BROKEN = [(place, name) for place, in_bench in PLACES.items() for name in BROKEN_IN[in_bench]]
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    """One run for each place and strategy of all faulty solvers, an honest one before and after them by name."""
     from conftest import SmallBenchmark
 
     from orthobench.harness import raise_failures
 
     raise_failures(False)
-    solvers = {name: (code, "") for name, (_, _, code) in FAULTS.items()}
-    solvers |= {name: (None, code) for name, (_, code) in BROKEN.items()}
-    solvers |= {"an_honest_one": (None, ""), "the_honest_one": (None, "")}
-    benchmark = SmallBenchmark(tmp_path_factory.mktemp(request.param))
-    frame = benchmark.write(toy(request.param, solvers)).run(timeout=2)
-    # A name may carry parameters.
-    frame["solver_name"] = frame["solver_name"].str.split("[").str[0]
-    return request.param, frame
+    done = {}
+
+    def run(place, strategy):
+        if (place, strategy) not in done:
+            in_bench = PLACES[place]
+            solvers = {name: (code, "") for name, (_, _, code) in FAULTS_IN[in_bench].items()}
+            solvers |= {name: (None, code) for name, (_, code) in BROKEN_IN[in_bench].items()}
+            solvers |= {"an_honest_one": (None, ""), "the_honest_one": (None, "")}
+            benchmark = SmallBenchmark(tmp_path_factory.mktemp(strategy))
+            frame = benchmark.write(toy(strategy, solvers, in_bench)).run(timeout=2)
+            # A name may carry parameters.
+            frame["solver_name"] = frame["solver_name"].str.split("[").str[0]
+            done[place, strategy] = frame
+        return done[place, strategy]
+
+    return run
 
 
-def cell(rows, name):
-    strategy, frame = rows
-    return strategy, frame[frame["solver_name"] == name]
+@pytest.fixture(params=STRATEGIES)
+def cell(request, frames):
+    """Return a function of place and name that returns the rows of a cell, in each strategy."""
+
+    def cell(place, name):
+        frame = frames(place, request.param)
+        return frame[frame["solver_name"] == name]
+
+    cell.strategy = request.param
+    return cell
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_leaves_its_row_and_the_points_before_it(rows, fault):
-    status, message, _ = FAULTS[fault]
-    strategy, curve = cell(rows, fault)
-    before = [point for point in points(strategy) if point < 3] if strategy != "run_once" else []
+@pytest.mark.parametrize(("place", "fault"), WITH_FAULTS)
+def test_a_fault_leaves_its_row_and_the_points_before_it(cell, place, fault):
+    status, message, _ = FAULTS_IN[PLACES[place]][fault]
+    curve = cell(place, fault)
+    before = [point for point in points(cell.strategy) if point < 3] if cell.strategy != "run_once" else []
     assert curve["objective_status"].tolist() == ["ok"] * len(before) + [status]
-    assert curve["stop_val"].tolist() == [*before, 3 if strategy != "run_once" else 1]
+    assert curve["stop_val"].tolist() == [*before, 3 if cell.strategy != "run_once" else 1]
     assert message in curve["objective_message"].iloc[-1]
     assert curve["objective_value"].iloc[:-1].notna().all()
     assert curve["objective_value"].isna().iloc[-1]
 
 
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_solver_leaves_one_row_with_a_remedy(rows, name):
-    _, curve = cell(rows, name)
+@pytest.mark.parametrize(("place", "name"), WITH_BROKEN)
+def test_a_broken_solver_leaves_one_row_with_a_remedy(cell, place, name):
+    curve = cell(place, name)
     assert curve["objective_status"].tolist() == ["error"]
-    assert BROKEN[name][0] in curve["objective_message"].item()
+    assert BROKEN_IN[PLACES[place]][name][0] in curve["objective_message"].item()
 
 
-def test_a_message_is_one_line_and_says_how_to_retry(rows):
-    _, curve = cell(rows, "raises")
-    message = curve["objective_message"].iloc[-1]
+@pytest.mark.parametrize("place", PLACES)
+def test_a_message_is_one_line_and_says_how_to_retry(cell, place):
+    message = cell(place, "raises")["objective_message"].iloc[-1]
     assert "\n" not in message
     assert message.endswith("retry: benchopt run " + message.split("benchopt run ")[1])
     assert "-f raises" in message
@@ -105,13 +159,20 @@ def test_a_message_is_one_line_and_says_how_to_retry(rows):
     assert "-r 1" in message
 
 
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", ["an_honest_one", "the_honest_one"])
-def test_the_other_solvers_go_on(rows, name):
-    strategy, curve = cell(rows, name)
-    assert curve["objective_status"].tolist() == ["ok"] * len(points(strategy))
-    assert curve["stop_val"].tolist() == points(strategy)
+def test_the_other_solvers_go_on(cell, place, name):
+    curve = cell(place, name)
+    assert curve["objective_status"].tolist() == ["ok"] * len(points(cell.strategy))
+    assert curve["stop_val"].tolist() == points(cell.strategy)
     assert curve["objective_value"].iloc[-1] == 0
     assert (curve["objective_message"] == "").all()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_rows_say_where_the_solver_ran(cell, place):
+    where = {"stand": "process", "bench": "none"}[place]
+    assert cell(place, "an_honest_one")["objective_env_stand"].eq(where).all()
 
 
 def test_a_curve_ends_at_the_solvers_own_last_step_whatever_max_runs_says(small_benchmark):

@@ -30,12 +30,15 @@ def watch_networks():
 
 
 def watch_shared():
-    """Watch what a harness and a solver in one process share: the clock, torch's networks and functions, our package."""
+    """Watch what harness and solver share in one process: the clock, torch's networks and functions, our package."""
     watch_networks()
     watch([time, torch.linalg, functional])
     for module in [each for name, each in sys.modules.items() if name.partition(".")[0] == "orthobench"]:
         own = [each for each in vars(module).values() if getattr(each, "__module__", None) == module.__name__]
-        watch([module, *(each for each in own if isinstance(each, type))])
+        # Torch itself wraps the step of an optimizer's class when it makes the first.
+        watch(
+            [module, *(each for each in own if isinstance(each, type) and not issubclass(each, torch.optim.Optimizer))]
+        )
 
 
 def restore():

@@ -126,9 +126,8 @@ class TrainingCell(CallbackCell):
         for name, tensor in expected.items():
             got = found[name]
             if got.shape != tensor.shape or got.dtype != tensor.dtype:
-                raise InvalidResult(
-                    f"{name} is {got.dtype} of shape {tuple(got.shape)}, expected {tensor.dtype} of {tuple(tensor.shape)}"
-                )
+                found_as, expected_as = (f"{each.dtype} of shape {tuple(each.shape)}" for each in (got, tensor))
+                raise InvalidResult(f"{name} is {found_as}, expected {expected_as}")
             if point == 0 and not torch.equal(got, tensor):
                 raise InvalidResult(f"{self.name} changed {name} before the first step: initial weights are given")
         return found
