@@ -33,7 +33,7 @@ class Objective(Base):
 
     def evaluate(self, x, drawn=0.0, seconds=0.0):
         check_tensors([x], [(self.size,)], torch.float32, torch.device("cpu"))
-        return {{"value": float((x - 1).abs().sum()), "drawn": float(drawn), "seconds": seconds}}
+        return {{"value": float((x - 1).abs().sum()), "seconds": seconds, "drawn": float(drawn)}}
 
     def get_one_result(self):
         return {{"x": Unsaved(torch.ones(self.size))}}

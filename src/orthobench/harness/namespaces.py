@@ -41,26 +41,35 @@ def watch_shared():
         )
 
 
-def restore():
-    """Put back what has been replaced since it is watched.
+def replaced():
+    """Return what has been replaced or added since it is watched, as a list of names such as ``ConvNet.forward``."""
+    return [f"{namespace.__name__}.{name}" for namespace, names in _changes() for name in names]
 
-    Returns
-    -------
-    list of str
-        What it was, such as ``ConvNet.forward``.
-    """
-    found = []
+
+def restore():
+    """Put back what has been replaced since it is watched; return what it was, as :func:`replaced` does."""
+    found = replaced()
+    for namespace, names in _changes():
+        for name in names:
+            if name in _watched[namespace]:
+                setattr(namespace, name, _watched[namespace][name])
+            else:
+                delattr(namespace, name)
+    return found
+
+
+def _changes():
+    """Return each namespace in which something changed, with the names."""
+    changes = []
     for namespace, functions in _watched.items():
         now = _functions(namespace)
-        replaced = [name for name, function in functions.items() if now.get(name) is not function]
+        names = [name for name, function in functions.items() if now.get(name) is not function]
         # A module gets new names as others are imported into it; a method of a class may hide that of its base.
-        added = [] if isinstance(namespace, ModuleType) else [name for name in now if name not in functions]
-        for name in replaced:
-            setattr(namespace, name, functions[name])
-        for name in added:
-            delattr(namespace, name)
-        found += [f"{namespace.__name__}.{name}" for name in (*replaced, *added)]
-    return found
+        if not isinstance(namespace, ModuleType):
+            names += [name for name in now if name not in functions]
+        if names:
+            changes.append((namespace, names))
+    return changes
 
 
 def _functions(namespace):

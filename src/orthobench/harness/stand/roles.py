@@ -176,7 +176,7 @@ def settings():
         "gradients": torch.is_grad_enabled(),
         "inference mode": torch.is_inference_mode_enabled(),
         "working directory": os.getcwd(),
-        "replaced": ", ".join(namespaces.restore()),
+        "replaced": ", ".join(namespaces.replaced()),
     }
 
 

@@ -1,6 +1,5 @@
 """The bench's half of a cell of training: it hands out the training part, and takes weights back."""
 
-import contextlib
 from dataclasses import replace
 
 import torch
@@ -145,6 +144,7 @@ class TrainingCell(CallbackCell):
 
     def close(self):
         """End the stand and the progress bar."""
-        with contextlib.suppress(AttributeError):
-            self._bar.close()
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
         return super().close()
