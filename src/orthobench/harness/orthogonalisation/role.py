@@ -50,20 +50,21 @@ class MatricesRole(Role):
         """Run the method on as many sets of matrices, one after the other; keep what it returns."""
         count = len(matrices) // calls
         sets = [self._own(matrices[start : start + count]) for start in range(0, len(matrices), count)]
-        self._kept, seconds = [], []
+        self._kept, seconds, processor = [], [], []
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
         for inputs in sets:
             seed_again(self.seed, self.device)
-            before = self._timer.seconds
-            self._kept.append(self._timer.run(self._call, inputs, arguments))
-            seconds.append(self._timer.seconds - before)
+            output, wall_s, processor_s = self._timer.run(self._call, inputs, arguments)
+            self._kept.append(output)
+            seconds.append(wall_s)
+            processor.append(processor_s)
         peak = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
-        return {"seconds": seconds, "peak_memory_bytes": peak}
+        return {"seconds": seconds, "processor_s": processor, "peak_memory_bytes": peak}
 
-    def outputs(self, index):
-        """Return what the method returned in one call of ``run``."""
-        return {}, self._kept[index]
+    def outputs(self, indices):
+        """Return what the method returned in some calls of ``run``."""
+        return {}, [output for index in indices for output in self._kept[index]]
 
     def count(self, *matrices, arguments):
         """Run the method once more, and count its products."""

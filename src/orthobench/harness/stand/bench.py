@@ -49,6 +49,13 @@ class Answer:
             raise InvalidResult(f"the stand answered {str(value)[:40]!r} for {name}: expected a number")
         return float(value)
 
+    def numbers(self, name, count):
+        """Return a field that is a list of so many floats; raise InvalidResult if it is missing or something else."""
+        value = self.fields.get(name)
+        if not isinstance(value, list) or len(value) != count or not all(type(each) is float for each in value):
+            raise InvalidResult(f"the stand answered {str(value)[:40]!r} for {name}: expected {count} numbers")
+        return value
+
     def text(self, name):
         """Return a field that is a string; raise InvalidResult if it is missing or something else."""
         value = self.fields.get(name)

@@ -7,6 +7,7 @@ import os
 import pickle
 import resource
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -197,26 +198,20 @@ def check_plain(outputs, device):
 
 
 class Timer:
-    """Seconds of a block on a device, which is idle when they begin and when they end.
+    """The time of calls on a device, which is idle when each begins and when it ends.
 
-    It holds the functions that it needs from before the solver was loaded.
+    It holds the functions that it needs from before the solver is loaded.
     """
 
     def __init__(self, device):
-        import time
-
         self._device, self._now, self._processor = device, time.perf_counter, time.process_time
         self._synchronize = synchronize
-        self.seconds = self.processor_seconds = 0.0
 
     def run(self, method, *arguments):
-        """Return what ``method(*arguments)`` returns, on the clock."""
+        """Return what ``method(*arguments)`` returns, its seconds, and the processor's."""
         self._synchronize(self._device)
         processor, start = self._processor(), self._now()
-        try:
-            output = method(*arguments)
-            self._synchronize(self._device)
-            return output
-        finally:
-            self.seconds += self._now() - start
-            self.processor_seconds += self._processor() - processor
+        output = method(*arguments)
+        self._synchronize(self._device)
+        seconds = self._now() - start
+        return output, seconds, self._processor() - processor

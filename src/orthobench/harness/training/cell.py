@@ -57,18 +57,19 @@ class TrainingCell(CallbackCell):
             seconds, result, doubt = self._go_on(point)
             if not doubt:
                 break
+            self.check_settings(self.stand)  # what a solver changed may have caused it
             if attempt + 1 == clocks.ATTEMPTS or self._together.meeting is not None:
                 raise Refuted(f"{doubt}, in {attempt + 1} fresh processes" if attempt else doubt)
             self._begin_again()
+        self.check_settings(self.stand)
         self._elapsed_s += seconds
         self._bar.update(point - self._done)
         self._done = point
         self._advanced.append(point)
         result |= {"peak_memory_bytes": self._peak(result.pop("peak")), "elapsed_s": self._elapsed_s, "steps": point}
-        if point == self.evaluation_points[-1]:
-            self.check_settings(self.stand)
-            if self.close() and not self._compile:  # a compiler's helpers stay
-                raise Refuted(f"{self.name} started processes that went on when it was done: no clock sees their work")
+        # A compiler's helpers stay.
+        if point == self.evaluation_points[-1] and self.close() and not self._compile:
+            raise Refuted(f"{self.name} started processes that went on when it was done: no clock sees their work")
         return result
 
     def _go_on(self, point):

@@ -48,9 +48,7 @@ class TrainingRole(Role):
 
     def advance(self, steps):
         """Do so many steps, on the clock."""
-        before = self._timer.seconds
-        self._timer.run(self._steps, steps)
-        return {"seconds": self._timer.seconds - before}
+        return {"seconds": self._timer.run(self._steps, steps)[1]}
 
     def _steps(self, steps):
         for _ in range(steps):
@@ -74,13 +72,12 @@ class TrainingRole(Role):
 
     def state(self):
         """Return the weights to evaluate; what an optimizer does to show them is on the clock."""
-        before = self._timer.seconds
-        told, state = self._state(self.trainer)
-        return {"names": list(state), "exponents": told, "seconds": self._timer.seconds - before}, list(state.values())
+        told, seconds, state = self._state(self.trainer)
+        return {"names": list(state), "exponents": told, "seconds": seconds}, list(state.values())
 
     def _state(self, trainer):
-        told = self._timer.run(self._show, trainer)
-        return told, trainer.model.state_dict()
+        told, seconds, _ = self._timer.run(self._show, trainer)
+        return told, seconds, trainer.model.state_dict()
 
     @staticmethod
     def _show(trainer):
