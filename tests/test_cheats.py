@@ -9,8 +9,8 @@ from conftest import ROOT
 CHEATS = {
     "mutates_input": ("error", "modified its input: work on a copy"),
     "computes_before_the_clock": ("error", "overrides `set_objective`"),
-    "patches_the_clock": ("refuted", "time.perf_counter was replaced"),
-    "replaces_get_result": ("error", "replaces `get_result`"),
+    "patches_the_clock": ("error", "replaced time.perf_counter"),
+    "replaces_get_result": ("error", "has no attribute 'get_result'"),  # that is in the bench
     "claims_another_limit": ("error", "preconditioner 'magic'"),
 }
 

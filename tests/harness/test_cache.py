@@ -62,6 +62,16 @@ def test_an_edit_of_the_package_recomputes_and_nothing_else_does(checkout):
     assert checkout()[1] == 2
 
 
+def test_an_edit_of_a_solver_recomputes_its_cells_alone(small_benchmark):
+    files = toy("run_once", {"edited": ("self.drawn = 1.0", ""), "other": ("self.drawn = time.time()", "")})
+    first = small_benchmark.write(files).run().set_index("solver_name")["objective_drawn"]
+    again = small_benchmark.run().set_index("solver_name")["objective_drawn"]
+    assert again.to_dict() == first.to_dict()
+    edited = files["solvers/edited.py"].replace("self.drawn = 1.0", "self.drawn = 2.0")
+    rows = small_benchmark.write({"solvers/edited.py": edited}).run().set_index("solver_name")["objective_drawn"]
+    assert rows.to_dict() == {"edited": 2.0, "other": first["other"]}
+
+
 def test_threads_and_device_are_part_of_the_identity(monkeypatch):
     before = cache_identity()
     monkeypatch.setenv("ORTHOBENCH_DEVICE", "cuda")

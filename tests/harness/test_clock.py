@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from toys import toy
+from toys import STRATEGIES, toy
 
 from orthobench.harness import clock, resolve_device, solver
 from orthobench.harness.clock import Stopwatch, peak_memory_bytes, reset_peak_memory, time_limit
@@ -42,7 +42,7 @@ def test_a_callback_solver_waits_for_the_device_at_evaluations_alone(small_bench
     events = []
     monkeypatch.setattr(clock, "synchronize", lambda device: events.append("wait"))
     monkeypatch.setattr(solver, "resolve_device", lambda: CPU)
-    files = toy("callback", {"honest": (None, "")})
+    files = toy("callback", {"honest": (None, "")}, in_bench=True)
     source = files["solvers/honest.py"].replace("evaluation_points = range(4 + 1)", "evaluation_points = (0, 3, 4)")
     files["solvers/honest.py"] = source
     rows = small_benchmark.write(files).run()
@@ -53,9 +53,17 @@ def test_a_callback_solver_waits_for_the_device_at_evaluations_alone(small_bench
 
 def test_warm_up_and_evaluation_are_not_billed(small_benchmark):
     prepare = "def prepare(self, stop_val):\n    time.sleep(1.5)\n    self.x, self.done, self.drawn = 0, 0, 0"
-    files = toy("run_once", {"warm": ("time.sleep(0.01)", prepare)})
+    files = toy("run_once", {"warm": ("time.sleep(0.01)", prepare)}, in_bench=True)
     rows = small_benchmark.write(files).run()
     assert 0.04 <= rows["time"].item() < 1.5
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_warm_up_and_evaluation_are_not_billed_in_a_stand(small_benchmark, strategy):
+    files = toy(strategy, {"warm": ("time.sleep(0.01)", "def prepare(self): time.sleep(1.5)")})
+    seconds = small_benchmark.write(files).run()["objective_seconds"]
+    steps = {"iteration": [1, 2, 3, 4], "callback": [0, 1, 1, 1, 1], "run_once": [4]}[strategy]
+    assert all(0.01 * count <= each < 1.5 for each, count in zip(seconds, steps, strict=True))
 
 
 @pytest.mark.parametrize("in_main_thread", [True, False])

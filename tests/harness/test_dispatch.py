@@ -17,7 +17,8 @@ from orthobench.harness import dispatch
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "configs" / "parallel").glob("*.yml")}
 SOLVERS = {
     "draws": ("self.drawn = float(torch.rand(()))", ""),
-    "killed": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", ""),
+    "killed": ("os.kill(self.bench, signal.SIGKILL); time.sleep(600)", ""),  # as when memory is short there
+    "crashes": ("ctypes.string_at(0)", ""),
     "slow": ("while step == 2: pass", ""),
 }
 FIGURES = ["objective_value", "objective_drawn", "objective_status", "objective_message", "objective_env_threads"]
@@ -36,12 +37,13 @@ def test_rows_are_those_of_the_sequential_run_and_a_dead_process_costs_its_own(s
     capsys.readouterr()
     collected = small_benchmark.run(collect=True, **options)
     assert "not run yet" in next(line for line in capsys.readouterr().out.splitlines() if "killed" in line)
-    alone = small_benchmark.run(solver_names=["draws", "slow"], no_cache=True, **options)
+    alone = small_benchmark.run(solver_names=["draws", "crashes", "slow"], no_cache=True, **options)
 
     dead = rows["solver_name"] == "killed"
     pd.testing.assert_frame_equal(figures(rows[~dead]), figures(alone), check_exact=True)
     pd.testing.assert_frame_equal(figures(collected), figures(alone), check_exact=True)
-    assert set(alone["objective_status"]) == {"ok", "timeout"}
+    status = alone.set_index("solver_name")["objective_status"].to_dict()
+    assert status == {"draws": "ok", "crashes": "error", "slow": "timeout"}
     lost = rows[dead].squeeze()
     assert lost["objective_status"] == "error"
     assert "the cell's process ended without a result" in lost["objective_message"]
@@ -76,13 +78,11 @@ def test_slurm_gets_one_job_a_cell_and_one_gpu_a_job_in_arrays_that_it_takes(tmp
 
 def test_a_run_that_is_killed_goes_on_where_it_was(small_benchmark):
     plant = """
-    import os, signal
-    repetition = self._run_context.repetition
     if step == 1:
-        with open(f"{__file__}.{repetition}", "a") as file:
+        with open(f"{__file__}.{self.repetition}", "a") as file:
             file.write(".")
-        if repetition == 1 and os.path.getsize(f"{__file__}.1") == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.repetition == 1 and os.path.getsize(f"{__file__}.1") == 1:
+            os.kill(self.bench, signal.SIGKILL)
     """
     small_benchmark.write(toy("run_once", {"mortal": (plant, "")}))
     options = {"repetitions": 3, "timeout": None}

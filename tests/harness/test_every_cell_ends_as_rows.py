@@ -26,6 +26,14 @@ FAULTS = {
     "wrong_device": ("error", "has device meta, expected cpu", "if step >= 3: self.x = self.x.to('meta')"),
     "wrong_type": ("error", "is a list, expected a tensor", "if step >= 3: self.x = self.x.tolist()"),
     "half_a_character": ("error", "RuntimeError: planted ?", "if step == 3: raise RuntimeError('planted \\ud800')"),
+    "has_no_text": (
+        "error",
+        "Speechless",
+        """
+        if step == 3:
+            raise type("Speechless", (Exception,), {"__str__": lambda self: 1 / 0})
+        """,
+    ),
     "hangs": ("timeout", "the time budget of 2 s is spent", "while step == 3: pass"),
     "swallows": (
         "timeout",
@@ -43,14 +51,6 @@ FAULTS = {
 
 # What only a process of its own survives.
 FATAL = {
-    "has_no_text": (
-        "error",
-        "Speechless",
-        """
-        if step == 3:
-            raise type("Speechless", (Exception,), {"__str__": lambda self: 1 / 0})
-        """,
-    ),
     "interrupts": ("error", "KeyboardInterrupt", "if step == 3: raise KeyboardInterrupt"),
     "crashes": ("error", "was ended by SIGSEGV when it was asked to advance", "if step == 3: ctypes.string_at(0)"),
     "aborts": ("error", "was ended by SIGABRT", "if step == 3: os.abort()"),

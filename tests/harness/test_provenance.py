@@ -13,7 +13,7 @@ from orthobench.harness.provenance import environment
 def test_every_row_carries_its_environment_failed_ones_too(small_benchmark):
     small_benchmark.write(toy("iteration", {"honest": (None, ""), "broken": ("raise ValueError", "")}))
     rows = small_benchmark.run()
-    names = "python benchopt torch cuda cudnn driver host device device_name threads commit dirty package lock"
+    names = "python benchopt torch cuda cudnn driver host device device_name threads commit dirty package lock stand"
     for name in names.split():
         column = rows[f"objective_env_{name}"]
         assert column.notna().all()

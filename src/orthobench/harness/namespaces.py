@@ -11,14 +11,14 @@ from torch.nn import functional
 _DESCRIPTORS = (staticmethod, classmethod, property)
 
 # From each class or module that is watched to its functions when that began.
-_watched = {}
+_watched, _sizes = {}, {}
 
 
 def watch(namespaces):
     """Note the functions of classes and modules, the first time each is given."""
     for each in namespaces:
         if each not in _watched:
-            _watched[each] = _functions(each)
+            _watched[each], _sizes[each] = _functions(each), len(vars(each))
 
 
 def watch_networks():
@@ -62,11 +62,11 @@ def _changes():
     """Return each namespace in which something changed, with the names."""
     changes = []
     for namespace, functions in _watched.items():
-        now = _functions(namespace)
+        now = vars(namespace)
         names = [name for name, function in functions.items() if now.get(name) is not function]
         # A module gets new names as others are imported into it; a method of a class may hide that of its base.
-        if not isinstance(namespace, ModuleType):
-            names += [name for name in now if name not in functions]
+        if not isinstance(namespace, ModuleType) and len(now) != _sizes[namespace]:
+            names += [name for name in _functions(namespace) if name not in functions]
         if names:
             changes.append((namespace, names))
     return changes

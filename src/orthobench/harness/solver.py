@@ -37,6 +37,7 @@ class Contained(BaseSolver):
     budget_s = None
     evaluation_points = (1,)
     failure = None
+    _stand_kind = "none"
     _spent_s = 0.0
 
     def __new__(cls, *args, **kwargs):
@@ -80,7 +81,7 @@ class Contained(BaseSolver):
             while args[0]():  # on to the next evaluation, which writes the failure row
                 pass
         if name == "get_result":
-            return dict(zip(("status", "message"), self.failure, strict=True))
+            return {**dict(zip(("status", "message"), self.failure, strict=True)), "stand": self._stand_kind}
         return None
 
     def _check_rules(self):

@@ -59,7 +59,7 @@ def status_of(error):
     tuple of (str, str)
         One of ``STATUSES`` and the text of the error, cut to ``MESSAGE_LENGTH`` characters.
     """
-    text = " ".join(str(error).split())
+    text = " ".join(_text(error).split())
     if isinstance(error, StandFailed):
         status = error.status
     elif isinstance(error, BudgetExceeded):
@@ -77,6 +77,18 @@ def status_of(error):
     if not isinstance(error, InvalidResult | Diverged | Refuted | BudgetExceeded | StandFailed):
         text = f"{type(error).__name__}: {text}"
     return status, text if len(text) <= MESSAGE_LENGTH else text[: MESSAGE_LENGTH - 3] + "..."
+
+
+def printable(text):
+    """Return a text that can be printed and written to a file: halves of a character become question marks."""
+    return text.encode(errors="replace").decode()
+
+
+def _text(error):
+    try:
+        return printable(str(error))
+    except Exception:  # it is a solver's
+        return "its text can't be told"
 
 
 def _is_out_of_memory(error, text):

@@ -145,7 +145,7 @@ class MatricesCell:
 
     def _audit(self, timed, good):
         """Return the outcomes with the products of each point, and why the times can't be believed, "" if they can."""
-        stand, _ = self.open()
+        stand, _ = self.open(audit=True)
         try:
             self._prepare(stand)
             drawn = secrets.choice(good[1:] or good)  # the first had nothing to remember

@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from ..status import ERROR, OUT_OF_MEMORY, BudgetExceeded, InvalidResult, StandFailed
+from ..status import ERROR, OUT_OF_MEMORY, BudgetExceeded, InvalidResult, StandFailed, printable
 from . import confine, roles, wire
 from .clocks import Cost, processor_s
 
@@ -61,7 +61,7 @@ class Answer:
         value = self.fields.get(name)
         if not isinstance(value, str):
             raise InvalidResult(f"the stand answered no text for {name}")
-        return value
+        return printable(value)
 
 
 class Server:

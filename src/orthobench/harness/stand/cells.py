@@ -43,7 +43,6 @@ class Cell(Contained):
     role = None
     stand = None
     device = None
-    _kind = "none"
     _before = None
 
     # --- what a benchmark's cell implements --------------------------------------------------------------------------
@@ -80,12 +79,13 @@ class Cell(Contained):
 
     # --- stands ------------------------------------------------------------------------------------------------------
 
-    def open(self):
-        """Return a fresh stand with the solver, and its answer to ``skip``."""
+    def open(self, audit=False):
+        """Return a fresh stand with the solver, and its answer to ``skip``; an audit needs no settings."""
         stand = new_stand(self.role, self.imports, memory_budget(self.device))
-        self._kind = stand.kind
+        self._stand_kind = stand.kind
         stand.ask("problem", self._handed_out, seed=self.seed, budget_s=LOAD_LIMIT_S)
-        self._before = stand.ask("settings").fields
+        if not audit:
+            self._before = stand.ask("settings").fields
         stand.ask("confine", folders=closed_folders(), budget_s=LOAD_LIMIT_S)
         stand.ask("load", file=self.file, parameters=self._parameters, budget_s=LOAD_LIMIT_S)
         return stand, stand.ask("skip", budget_s=LOAD_LIMIT_S, **self._known)
@@ -177,7 +177,7 @@ class PointsCell(Cell):
         """Return the chosen point's result, or raise what ended it."""
         if isinstance(self._chosen, BaseException):
             raise self._chosen
-        return {**self._chosen, "stand": self._kind}
+        return {**self._chosen, "stand": self._stand_kind}
 
 
 class IterationCell(PointsCell):
@@ -223,7 +223,7 @@ class CallbackCell(Cell):
 
     def get_result(self):
         """Return the result at the last point."""
-        return {**self._result, "stand": self._kind}
+        return {**self._result, "stand": self._stand_kind}
 
 
 class RefusedCell(RunOnceCell):

@@ -168,9 +168,8 @@ def _size(entry):
     """Return the bytes of the tensor that an entry describes, once it is known to be one."""
     match entry:
         case [str(name), list(shape), list(order)] if name in DTYPES and len(shape) == len(order) <= 16:
-            if all(type(each) is int and 0 <= each < 2**48 for each in shape) and sorted(map(str, order)) == sorted(
-                map(str, range(len(order)))
-            ):
+            whole = all(type(each) is int and 0 <= each < 2**48 for each in (*shape, *order))
+            if whole and sorted(order) == list(range(len(order))):
                 return math.prod(shape) * DTYPES[name].itemsize
     raise Malformed("the header of a frame describes no tensor")
 
