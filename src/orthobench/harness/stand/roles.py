@@ -99,7 +99,8 @@ class Role:
         return answered if isinstance(answered, tuple) else (answered or {}, ())
 
     def echo(self, *tensors):
-        """Answer nothing: what a question costs by itself."""
+        """Copy what came, as each role does, and answer nothing: what a question costs by itself."""
+        self._copies = [tensor.to("cpu", copy=True) for tensor in tensors]
 
     def keep(self, *tensors):
         """Keep tensors."""

@@ -27,8 +27,6 @@ def main(descriptor):
     confine.adopt_orphans()  # what a stand leaves behind becomes ours to end
     for ignored in (signal.SIGINT, signal.SIGHUP):  # they are for the front
         signal.signal(ignored, signal.SIG_IGN)
-    import torch
-
     from .. import namespaces  # after the harness, which sets the threads
     from . import roles
 
@@ -36,8 +34,7 @@ def main(descriptor):
     with contextlib.suppress(OSError):
         confine.close_memory()
     serve_stand = roles.serve
-    # A tensor operation would start threads that no fork survives; torch has been imported and not used.
-    del torch
+    # No tensor operation here: it would start threads, and no pool of threads survives a fork.
     gc.collect()
     gc.freeze()
     stands = set()
