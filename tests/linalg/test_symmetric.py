@@ -1,10 +1,14 @@
 """Symmetric products in panels equal whole ones, and save what they promise."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from orthobench.linalg import newton_schulz
+from orthobench.linalg.compiling import assume_constant
 from orthobench.linalg.symmetric import PANELS, gram, quadratic, whole_products
 
 SHAPES = [(3, 5), (512, 2048), (700, 701), (1023, 300), (2, 640, 700)]
@@ -80,3 +84,10 @@ def test_a_batch_in_chunks_equals_its_matrices_one_by_one(dtype):
     apart = torch.stack([newton_schulz(each, "muon") for each in X])
     tolerance = 1e-4 if dtype == torch.float32 else 0.05
     assert torch.linalg.norm((together - apart).double()) <= tolerance * torch.linalg.norm(apart.double())
+
+
+def test_a_function_is_marked_for_the_compiler_as_torch_marks_it_without_an_import_of_the_compiler():
+    ours, torchs = assume_constant(lambda: 1), torch.compiler.assume_constant_result(lambda: 1)
+    assert vars(ours) == vars(torchs)
+    code = "import sys, orthobench.linalg; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

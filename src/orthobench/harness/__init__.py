@@ -1,5 +1,8 @@
 """What every benchmark run shares: device, clock, seeds, budget, status rows, stopping, provenance, cache identity."""
 
+from .stand import front  # noqa: F401 - first, for it watches from its import on
+
+# isort: split
 from .checks import check_tensors
 from .device import resolve_device, synchronize
 from .objective import Objective

@@ -5,6 +5,7 @@ engines (joblib's loky, Dask, submitit) through the functions below instead; the
 """
 
 import contextlib
+import importlib
 import math
 from concurrent.futures import FIRST_COMPLETED, wait
 
@@ -101,7 +102,10 @@ def _on_this_machine(run, cells, n_jobs):
 
 
 def _one_process():
-    return ProcessPoolExecutor(max_workers=1)
+    # It watches the front process from its start, not from its first cell.
+    return ProcessPoolExecutor(
+        max_workers=1, initializer=importlib.import_module, initargs=(f"{__package__}.stand.front",)
+    )
 
 
 def _on_dask(run, cells, config):

@@ -8,6 +8,7 @@ raise small ones: a restart computes R from X again. A segment of one step is a 
 
 import torch
 
+from .compiling import assume_constant
 from .polynomials import image
 
 METHODS = ("auto", "plain", "gram")
@@ -71,7 +72,7 @@ def count_operations(m, n, divided):
     return total
 
 
-@torch.compiler.assume_constant_result
+@assume_constant
 def _products_are_float32(device_type):
     backend = torch.backends.cuda if device_type == "cuda" else torch.backends.mkldnn
     return backend.matmul.fp32_precision in ("none", "ieee")

@@ -4,6 +4,8 @@ from contextlib import contextmanager
 
 import torch
 
+from .compiling import assume_constant
+
 
 @contextmanager
 def full_float32():
@@ -24,7 +26,7 @@ def full_float32():
             each.fp32_precision = setting
 
 
-@torch.compiler.assume_constant_result
+@assume_constant
 def product_dtype(dtype, device_type):
     """Return the type in which to do products of matrices of a type.
 

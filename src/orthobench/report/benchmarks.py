@@ -16,6 +16,7 @@ class Metric:
     better: str = LOWER
     scale: str = "log"  # or "linear"
     counted: bool = False  # a number of things: where repetitions agree on a difference, chance has no part in it
+    timed: bool = False  # a time, or memory in use: compares among solvers in processes of one kind, see `stands`
 
 
 # A name means the same in every benchmark.
@@ -38,14 +39,14 @@ METRICS = {
     "gradient_to_noise": Metric("norm of the mean gradient over that of its noise", HIGHER),
     "sensitivity_ratio": Metric("largest change by one example over its bound", HIGHER, "linear"),
     "noise_ratio": Metric("variance of the noise over the claimed one", HIGHER, "linear"),
-    "time_s": Metric("training time (s)"),
+    "time_s": Metric("training time (s)", timed=True),
     "attacked_accuracy": Metric("accuracy under attack at 36/255", HIGHER, "linear"),
     "certified_auroc_0": Metric("AUROC", HIGHER, "linear"),
     **{f"certified_auroc_{radius}": Metric(f"certified AUROC at {radius}/255", HIGHER, "linear") for radius in RADII},
     "lipschitz_claimed": Metric("claimed Lipschitz constant"),
     "lipschitz_lower": Metric("measured lower bound of the Lipschitz constant"),
     "lipschitz_upper": Metric("certified upper bound of the Lipschitz constant"),
-    "inference_time_ms": Metric("inference time per image (ms)"),
+    "inference_time_ms": Metric("inference time per image (ms)", timed=True),
     "parameters": Metric("trained parameters", counted=True),
     "set_size": Metric("mean size of the sets, clean", scale="linear"),
     "set_size_attacked": Metric("mean size of the sets under attack", scale="linear"),
@@ -59,24 +60,24 @@ METRICS = {
     "singleton_share": Metric("share of sets of one class", HIGHER, "linear"),
     "full_share": Metric("share of full sets", scale="linear"),
     "forward_passes": Metric("forward passes an input", counted=True),
-    "calibration_time_s": Metric("calibration time per example (s)"),
-    "prediction_time_s": Metric("prediction time per input (s)"),
+    "calibration_time_s": Metric("calibration time per example (s)", timed=True),
+    "prediction_time_s": Metric("prediction time per input (s)", timed=True),
     "relative_error": Metric("relative error"),
     "orthogonality_error": Metric("orthogonality error"),
     "lmo_gap": Metric("LMO gap"),
-    "time_per_matrix_s": Metric("time per matrix (s)"),
+    "time_per_matrix_s": Metric("time per matrix (s)", timed=True),
     "flops": Metric("floating-point operations a matrix", counted=True),
     "matmul_count": Metric("matrix products", counted=True),
     "held_out_loss": Metric("held-out loss (nats)"),
     "held_out_accuracy": Metric("held-out accuracy", HIGHER, "linear"),
     "train_loss": Metric("training loss (nats), mean since the evaluation before"),
-    "step_time_ms": Metric("time per step (ms)"),
-    "optimizer_time_ms": Metric("time of the optimizer per step (ms)"),
-    "optimizer_share": Metric("share of the optimizer in the four parts of a step", scale="linear"),
+    "step_time_ms": Metric("time per step (ms)", timed=True),
+    "optimizer_time_ms": Metric("time of the optimizer per step (ms)", timed=True),
+    "optimizer_share": Metric("share of the optimizer in the four parts of a step", scale="linear", timed=True),
     "optimizer_state_bytes": Metric("optimizer state (bytes)", counted=True),
-    "peak_memory_bytes": Metric("peak memory (bytes)", counted=True),
+    "peak_memory_bytes": Metric("peak memory (bytes)", counted=True, timed=True),
     "steps_to_target": Metric("steps to the target", scale="linear"),
-    "time_to_target_s": Metric("training time to the target (s)", scale="linear"),
+    "time_to_target_s": Metric("training time to the target (s)", scale="linear", timed=True),
 }
 
 

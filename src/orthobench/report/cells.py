@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from orthobench.report import stands
+
 REQUIRED = (
     "dataset_name",
     "objective_name",
@@ -26,8 +28,9 @@ class Cell:
     status: str
     message: str
     stop_val: np.ndarray
-    time: np.ndarray  # seconds, cumulative
+    time: np.ndarray  # seconds of the method, cumulative
     value: np.ndarray  # of the metric asked for; NaN where it does not apply or is not finite
+    stand: str = stands.BEFORE  # the kind of its process, see `stands.kinds`
 
     @property
     def ok(self):
@@ -55,7 +58,8 @@ def cells(frame, dataset, objective, metric):
     if column not in frame:
         known = sorted(name.removeprefix("objective_") for name in frame if name.startswith("objective_"))
         raise ValueError(f"no metric {metric!r} in this result; it has {', '.join(known)}.")
-    needed = list(dict.fromkeys([*REQUIRED, column]))  # rows have many more columns, and copies of these take time
+    # Rows have many more columns, and copies of these take time.
+    needed = list(dict.fromkeys([*REQUIRED, *used_of_stands(frame), column]))
     selected = frame.loc[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective), needed]
     solvers, seeds = selected["solver_name"].to_numpy(dtype=object), selected["idx_rep"].to_numpy()
     stop_val, failed = selected["stop_val"].to_numpy(), (selected["objective_status"] != "ok").to_numpy(dtype=bool)
@@ -73,7 +77,7 @@ def cells(frame, dataset, objective, metric):
         )
     value = pd.to_numeric(selected[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     value = np.where(np.isfinite(value), value, np.nan)
-    time = selected["time"].to_numpy(dtype=float, na_value=np.nan)
+    time, kind = stands.method_time(selected), stands.kinds(selected)
     status = selected["objective_status"].fillna("error").to_numpy(dtype=object)
     message = selected["objective_message"].fillna("").to_numpy(dtype=object)
 
@@ -91,6 +95,12 @@ def cells(frame, dataset, objective, metric):
                 stop_val=stop_val[rows],
                 time=time[rows],
                 value=value[rows],
+                stand=str(kind[end]),
             )
         )
     return found
+
+
+def used_of_stands(frame):
+    """List the columns that times depend on, where solvers ran in stands."""
+    return [name for name in stands.USED if name in frame] if stands.COLUMN in frame else []

@@ -7,8 +7,9 @@ from fnmatch import fnmatchcase
 import numpy as np
 import pandas as pd
 
+from orthobench.report import stands
 from orthobench.report.benchmarks import BENCHMARKS, METRICS
-from orthobench.report.cells import REQUIRED, cells, check_frame
+from orthobench.report.cells import REQUIRED, cells, check_frame, used_of_stands
 from orthobench.report.claims_file import DTYPES, LAST, Claim, load_claims
 from orthobench.report.leaderboard import format_number
 from orthobench.report.names import in_order, parameters, selected, shape_class, short_names
@@ -52,13 +53,22 @@ class Verdict:
     reason: str  # where it fails, what the rows can't decide, or what is missing
     checks: tuple
     elsewhere: tuple = ()  # checks on another device than the claim is about: no evidence, but a figure to show
+    stand: str = ""  # the kind of process that it is on, of times and memory where there are several
+
+    @property
+    def shown(self):
+        """The checks, or those on another device."""
+        return self.checks or self.elsewhere
 
 
 # ----- checking -----
 
 
 def check_claims(frame, claims):
-    """Return the `Verdict` of each claim on the rows of a result.
+    """Return the `Verdict` of each claim on the rows of a result, in the order of the claims.
+
+    A claim about times or memory is judged on the rows of each kind of process that solvers ran in by itself, as the
+    rows of each machine are: it has a verdict for each kind that can say something.
 
     A claim is checked on each of its data sets and objectives, on the seeds that both solvers finished well. It says on
     which side of a bound the solver is. The bound is the baseline, or with a factor ``factor`` times it; "not higher"
@@ -89,7 +99,13 @@ def check_claims(frame, claims):
         If the frame is not a result of this suite, or holds a point twice.
     """
     check_frame(frame)
-    return [_verdict(frame, claim) for claim in claims]
+    return [verdict for claim in claims for verdict in _verdicts(frame, claim)]
+
+
+def _verdicts(frame, claim):
+    parts = stands.apart(frame, METRICS[claim.query.metric].timed)
+    found = [replace(_verdict(part, claim), stand=kind) for kind, part in parts.items()]
+    return [each for each in found if each.verdict != NOT_RUN] or found[:1]
 
 
 def _verdict(frame, claim):
@@ -243,7 +259,10 @@ def _ends(rows, dataset, objective, query, solver, place):
         }
     ends = {}
     for cell in cells(
-        rows.loc[rows["solver_name"] == solver, [*REQUIRED, f"objective_{query.metric}"]],
+        rows.loc[
+            rows["solver_name"] == solver,
+            list(dict.fromkeys([*REQUIRED, *used_of_stands(rows), f"objective_{query.metric}"])),
+        ],
         dataset,
         objective,
         query.metric,
@@ -415,7 +434,7 @@ def decisive(verdict):
     """
     query = verdict.claim.query
     giving = {REPRODUCED: HOLDS, NOT_REPRODUCED: FAILS, INCONCLUSIVE: INCONCLUSIVE}.get(verdict.verdict)
-    checks = [c for c in verdict.checks or verdict.elsewhere if np.isfinite(c.estimate)]
+    checks = [c for c in verdict.shown if np.isfinite(c.estimate)]
     sign = -1 if query.wanted == "higher" else 1
     size = (lambda c: abs(c.estimate)) if query.direction == "equal" else (lambda c: sign * c.estimate)
     worst = max if query.scope == "all" else min
@@ -451,7 +470,7 @@ def _count(things, name):
 
 def format_verdict(verdict):
     """Return the cells of a verdict as text, in the order of `COLUMNS`."""
-    claim, check, checks = verdict.claim, decisive(verdict), verdict.checks or verdict.elsewhere
+    claim, check, checks = verdict.claim, decisive(verdict), verdict.shown
     figure = "n/a"
     if check:
         rank = "" if len(checks) == 1 else "worst: " if claim.query.scope == "all" else "best: "
@@ -460,6 +479,7 @@ def format_verdict(verdict):
             figure += f", p = {format_number(check.p)} (Holm-adjusted over the claim's {_count(checks, 'check')})"
     if verdict.elsewhere:
         figure = f"no evidence, on another device: {figure}"
+    figure = stands.marked(figure, verdict.stand)
     note = f" ({claim.note})" if claim.note else ""
     return [
         verdict.verdict,
@@ -471,9 +491,9 @@ def format_verdict(verdict):
     ]
 
 
-def format_check(check, query):
-    """Return the cells of a check as text, in the order of `CHECK_COLUMNS`."""
-    figure, p = format_figure(check, query), format_number(check.p)
+def format_check(check, query, stand=""):
+    """Return the cells of a check as text, in the order of `CHECK_COLUMNS`; ``stand`` is its verdict's."""
+    figure, p = stands.marked(format_figure(check, query), stand), format_number(check.p)
     return [check.dataset, check.setting, check.outcome, str(check.n), figure, p, check.reason]
 
 

@@ -1,10 +1,12 @@
 """Curves of a metric, such as the error against method time or work: what to draw, without how it looks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from orthobench.report import stands
+from orthobench.report.benchmarks import METRICS
 from orthobench.report.cells import cells
 from orthobench.report.leaderboard import format_seeds
 from orthobench.report.statistics import LEVEL, median_interval
@@ -25,12 +27,31 @@ class Trace:
     n: int  # cells behind it
     y_low: list | None = None
     y_high: list | None = None
+    stand: str = ""  # the kind of process that it is of, where times or memory of several are shown
+
+
+def traces_apart(make, frame, timed, **where):
+    """Return the traces that a function makes of a frame; where they show times or memory, of each kind of stand.
+
+    Parameters
+    ----------
+    make : callable
+        Of a frame.
+    frame, timed, **where
+        As for `stands.apart`.
+    """
+    return [
+        replace(trace, label=stands.marked(trace.label, kind if trace.solver else ""), stand=kind)
+        for kind, part in stands.apart(frame, timed, **where).items()
+        for trace in make(part)
+    ]
 
 
 def error_traces(frame, dataset, objective, metric="relative_error", against="time"):
     """Return the traces of a metric against cumulative method time, or against floating-point operations.
 
     See `draw_cells`. A solver without figures along the axis (a factorisation has no count of operations) has no curve.
+    Along time, what ran in processes of several kinds is apart.
 
     Parameters
     ----------
@@ -44,12 +65,17 @@ def error_traces(frame, dataset, objective, metric="relative_error", against="ti
     """
     if against != "time" and f"objective_{against}" not in frame:
         return []
-    found = cells(frame, dataset, objective, metric)
-    if against == "time":
-        along = [cell.time for cell in found]
-    else:
-        along = [cell.value for cell in cells(frame, dataset, objective, against)]
-    return draw_cells(found, along)
+
+    def drawn(part):
+        found = cells(part, dataset, objective, metric)
+        if against == "time":
+            along = [cell.time for cell in found]
+        else:
+            along = [cell.value for cell in cells(part, dataset, objective, against)]
+        return draw_cells(found, along)
+
+    timed = against == "time" or METRICS[metric].timed
+    return traces_apart(drawn, frame, timed, dataset_name=dataset, objective_name=objective)
 
 
 def draw_cells(found, along, scale="loglog", worst=max, labels=None):
@@ -144,7 +170,8 @@ def protocol(traces, against="time"):
     """Say in one line what the curves show."""
     seeds = format_seeds(trace.n for trace in traces if trace.kind == "curve")
     left_out = "" if against == "time" else "; solvers without a count (factorisations) are left out"
-    return (
+    told = (
         f"median over seeds ({seeds}); band and bars: its {100 * LEVEL:.0f} % interval, the range below 6 seeds; "
         f"crosses: failed cells{left_out}"
     )
+    return stands.noted(told, [trace.stand for trace in traces])

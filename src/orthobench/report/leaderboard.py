@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from orthobench.report import stands
 from orthobench.report.benchmarks import HIGHER, METRICS, recognise
 from orthobench.report.cells import cells
 from orthobench.report.names import selected
@@ -28,6 +29,9 @@ class Row:
     time_high: float  # the slowest
     failures: Counter  # of statuses
     note: str  # the message of the first failure
+    stand: str = ""  # the kind of process that its figures are of, where a table of times or memory has several
+    time_stand: str = ""  # that of its time alone, where another table has several
+    kinds: tuple = ()  # those of the table, where there are several
 
 
 def leaderboard(frame, dataset, objective, metric, baseline=None):
@@ -36,6 +40,10 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
     A cell that did not end well counts as failed and is averaged nowhere, whatever it reached before; a solver with no
     good cell keeps its row. Ranks are those of `rank_with_ties`, 1 for the best. Differences are paired by seed against
     the baseline, their p-values Holm-adjusted over all the other solvers (an untested one counts with p = 1).
+
+    Times and memory compare among solvers that ran in processes of one kind: where there are several kinds, each has
+    its own ranks and differences, and a solver a row for each kind of its cells. The time beside another figure is of
+    one kind: that of the stand where a solver has cells of both.
 
     Parameters
     ----------
@@ -47,7 +55,7 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
     Returns
     -------
     list of Row
-        The best mean first, the solvers without one last.
+        The best mean first, the solvers without one last; kind by kind where these are kept apart.
 
     Raises
     ------
@@ -57,16 +65,24 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
     allowed = recognise(frame).leaderboards
     if metric not in allowed:
         raise ValueError(f"no leaderboard of {metric!r}; choose one of {', '.join(allowed)}.")
-    by_solver = cells_by_solver(frame, dataset, objective, metric)
+    parts = stands.apart(frame, METRICS[metric].timed, dataset_name=dataset, objective_name=objective)
+    rows = {k: _rows(cells_by_solver(part, dataset, objective, metric), metric, baseline) for k, part in parts.items()}
+    if len(parts) == 1:
+        return rows[""]
+    return [replace(row, stand=kind, kinds=tuple(parts)) for kind, own in rows.items() for row in own]
+
+
+def _rows(by_solver, metric, baseline):
     values = last_values(by_solver)
     counted = METRICS[metric].counted
+    kinds = tuple(stands.in_order(cell.stand for own in by_solver.values() for cell in own if cell.ok))
     ranks = rank_with_ties(to_rank(values, metric), counted=counted)
     compared = differences(values, find_baseline(by_solver, baseline), counted)
 
     rows = []
     for solver, own in by_solver.items():
         failed = [cell for cell in own if not cell.ok]
-        times = [cell.time[-1] for cell in own if cell.ok and np.isfinite(cell.time[-1])]
+        times, kind = _times(own)
         mean = interval(values[solver]) if len(values[solver]) else None
         # Good cells without a value: the metric does not apply. The mark is for failed cells, not for absent ones.
         rank = str(replace(ranks[solver], failed=len(failed))) if mean else "failed" if failed else "n/a"
@@ -84,10 +100,22 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
                 time_high=float(max(times)) if times else np.nan,
                 failures=Counter(cell.status for cell in failed),
                 note=next((cell.message for cell in failed if cell.message), ""),
+                time_stand=kind if len(kinds) > 1 else "",
+                kinds=kinds if len(kinds) > 1 else (),
             )
         )
     sign = -1 if METRICS[metric].better == HIGHER else 1
     return sorted(rows, key=lambda row: (np.isnan(row.mean), sign * np.nan_to_num(row.mean), row.solver))
+
+
+def _times(cells_of_solver):
+    """Return the times of a solver's good cells, and the kind of its process that they are of."""
+    by_kind = {}
+    for cell in cells_of_solver:
+        if cell.ok and np.isfinite(cell.time[-1]):
+            by_kind.setdefault(cell.stand, []).append(cell.time[-1])
+    kind = next(iter(stands.in_order(by_kind)), "")
+    return by_kind.get(kind, []), kind
 
 
 def cells_by_solver(frame, dataset, objective, metric):
@@ -182,13 +210,13 @@ def format_row(row):
         difference = f"{format_number(test.difference)} {interval_and_p}"
     return [
         row.rank,
-        row.solver,
+        stands.marked(row.solver, row.stand),
         str(row.n),
         format_failures(row.failures),
         format_number(row.mean),
         format_interval(row.low, row.high),
         difference,
-        format_number(row.time),
+        stands.marked(format_number(row.time), row.time_stand),
         format_interval(row.time_low, row.time_high),
     ]
 
@@ -196,7 +224,7 @@ def format_row(row):
 def protocol(rows, metric, baseline=None):
     """Say in one line what the table shows and by which rules."""
     seeds = format_seeds(row.n for row in rows if row.n)
-    against = find_baseline([row.solver for row in rows], baseline)
+    against = find_baseline(dict.fromkeys(row.solver for row in rows), baseline)
     if against:
         difference = f"difference to {against} paired by seed, p Holm-adjusted over all other solvers; "
     elif baseline:
@@ -204,8 +232,9 @@ def protocol(rows, metric, baseline=None):
     else:
         difference = ""
     shown = METRICS[metric]
-    return (
+    told = (
         f"{shown.label}, {shown.better} is better: mean over seeds ({seeds}), {100 * LEVEL:.0f} % Student t interval; "
         f"{difference}rank a-b: a tie (paired t tests at 5 %, Holm-adjusted over all pairs, n ≥ {MIN_SEEDS}); "
         "†: failed cells, left out of every mean"
     )
+    return stands.noted(told, rows[0].kinds if rows else ())

@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from orthobench.report import stands
 from orthobench.report.benchmarks import HIGHER, METRICS
 from orthobench.report.cells import cells
-from orthobench.report.curves import Trace, draw_cells
+from orthobench.report.curves import Trace, draw_cells, traces_apart
 from orthobench.report.leaderboard import format_seeds
 from orthobench.report.names import short_solvers
 from orthobench.report.statistics import LEVEL
@@ -20,7 +21,8 @@ def learning_traces(frame, dataset, objective, metric="held_out_loss", against="
 
     In the figure of the held-out loss, the data set's target and the least loss that any model can expect are lines
     across; where each seed has its own, as on simulated data, the line is at their median, and its label tells the
-    range. Solvers are called by their families and those of their parameters in which they differ.
+    range. Solvers are called by their families and those of their parameters in which they differ. Against time, what
+    ran in processes of several kinds is apart.
 
     Parameters
     ----------
@@ -32,11 +34,15 @@ def learning_traces(frame, dataset, objective, metric="held_out_loss", against="
     ValueError
         For the reasons given in `cells`.
     """
-    found = cells(frame, dataset, objective, metric)
-    along = [cell.time if against == "time" else cell.stop_val.astype(float) for cell in found]
     worst = min if METRICS[metric].better == HIGHER else max
-    labels = short_solvers(list(dict.fromkeys(cell.solver for cell in found)))
-    traces = draw_cells(found, along, scale(metric), worst, labels)
+
+    def drawn(part):
+        found = cells(part, dataset, objective, metric)
+        along = [cell.time if against == "time" else cell.stop_val.astype(float) for cell in found]
+        labels = short_solvers(list(dict.fromkeys(cell.solver for cell in found)))
+        return draw_cells(found, along, scale(metric), worst, labels)
+
+    traces = traces_apart(drawn, frame, against == "time", dataset_name=dataset, objective_name=objective)
     if metric != "held_out_loss" or not traces:
         return traces
     right = max(x for trace in traces for x in trace.x) or 1.0
@@ -56,7 +62,8 @@ def scale(metric):
 def protocol(traces):
     """Say in one line what the curves show."""
     seeds = format_seeds(trace.n for trace in traces if trace.kind == "curve")
-    return (
+    told = (
         f"median over seeds ({seeds}); band and bars: its {100 * LEVEL:.0f} % interval, the range below 6 seeds; "
         "crosses: failed cells"
     )
+    return stands.noted(told, [trace.stand for trace in traces])

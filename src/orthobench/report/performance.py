@@ -1,10 +1,11 @@
 """Performance profiles: on what share of the data sets a solver is within a factor of a fixed baseline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from orthobench.report import stands
 from orthobench.report.benchmarks import HIGHER, METRICS
 from orthobench.report.leaderboard import cells_by_solver, find_baseline, last_values
 from orthobench.report.statistics import LEVEL, median_interval
@@ -23,6 +24,7 @@ class Profile:
     high: list | None
     datasets: int
     n: int  # seeds
+    stand: str = ""  # the kind of process that it is of, where times or memory of several are compared
 
 
 def profiles(frame, datasets, objective, metric, baseline):
@@ -41,7 +43,8 @@ def profiles(frame, datasets, objective, metric, baseline):
     Returns
     -------
     list of Profile
-        The largest share at factor 1 first; empty without the baseline, or where a figure of its is not positive.
+        The largest share at factor 1 first; empty without the baseline, or where a figure of its is not positive. Of
+        times and memory, what ran in processes of several kinds is apart, kind by kind.
 
     Raises
     ------
@@ -53,6 +56,16 @@ def profiles(frame, datasets, objective, metric, baseline):
     Dolan and Moré, Benchmarking optimization software with performance profiles, Mathematical Programming 91 (2002),
     there with the best solver of each problem in the place of the baseline.
     """
+    rows = frame[frame["dataset_name"].isin(list(datasets))]
+    parts = stands.apart(rows, METRICS[metric].timed, objective_name=objective)
+    return [
+        replace(each, stand=kind)
+        for kind, part in parts.items()
+        for each in _profiles(part, datasets, objective, metric, baseline)
+    ]
+
+
+def _profiles(frame, datasets, objective, metric, baseline):
     ratios = {}
     for dataset in datasets:
         for solver, found in _ratios(frame, dataset, objective, metric, baseline).items():

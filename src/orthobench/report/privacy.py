@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pandas as pd
 
+from orthobench.report import stands
 from orthobench.report.benchmarks import PRIVATE_RADII
 from orthobench.report.cells import cells, check_frame
-from orthobench.report.curves import draw_cells
+from orthobench.report.curves import draw_cells, traces_apart
 from orthobench.report.leaderboard import cells_by_solver, format_interval, format_number, format_seeds
 from orthobench.report.names import parameters, short_solvers, without
 from orthobench.report.page import options, table
@@ -77,9 +78,13 @@ def time_traces(frame, dataset, objective, metric="accuracy"):
 
     Of the monitored value, if every cell failed before it had another figure.
     """
-    found = cells(frame, dataset, objective, metric if f"objective_{metric}" in frame else "value")
-    labels = short_solvers(list(dict.fromkeys(cell.solver for cell in found)))
-    return draw_cells(found, [cell.time for cell in found], "linear", min, labels)
+
+    def drawn(part):
+        found = cells(part, dataset, objective, metric if f"objective_{metric}" in frame else "value")
+        labels = short_solvers(list(dict.fromkeys(cell.solver for cell in found)))
+        return draw_cells(found, [cell.time for cell in found], "linear", min, labels)
+
+    return traces_apart(drawn, frame, True, dataset_name=dataset, objective_name=objective)
 
 
 def certified_traces(frame, dataset, objective):
@@ -213,10 +218,11 @@ def _epsilon(objective):
 def protocol(traces, shown):
     """Say in one line what a figure shows, after what is its own."""
     seeds = format_seeds(trace.n for trace in traces if trace.kind == "curve")
-    return (
+    told = (
         f"{shown}; median over seeds ({seeds}); bands: its {100 * LEVEL:.0f} % interval, the range below 6 seeds; "
         "crosses: failed cells; tuning is not charged"
     )
+    return stands.noted(told, [trace.stand for trace in traces])
 
 
 def table_protocol():

@@ -4,8 +4,10 @@ from collections import Counter
 
 import numpy as np
 
+from orthobench.report import stands
+from orthobench.report.benchmarks import METRICS
 from orthobench.report.cells import cells, check_frame
-from orthobench.report.curves import Trace
+from orthobench.report.curves import Trace, traces_apart
 from orthobench.report.leaderboard import format_failures, format_seeds
 from orthobench.report.names import family, in_order, shape_class, short_names, size
 from orthobench.report.page import safe
@@ -44,22 +46,31 @@ def numbered(traces):
 def traces_by_size(frame, objective, shape, metric="time_per_matrix_s"):
     """Return a metric against sqrt(rows columns), over the gaussian data sets of one shape ("square" or "1:4").
 
+    Of times and memory, what ran in processes of several kinds is apart.
+
     Raises
     ------
     ValueError
         As for `cells`.
     """
     chosen = [name for name in _datasets(frame, objective) if family(name) == "gaussian" and shape_class(name) == shape]
-    return _traces(frame, {name: size(name) for name in chosen}, objective, metric)
+    positions = {name: size(name) for name in chosen}
+
+    def drawn(part):
+        return _traces(part, positions, objective, metric)
+
+    rows = frame[frame["dataset_name"].isin(chosen)]
+    return traces_apart(drawn, rows, METRICS[metric].timed, objective_name=objective)
 
 
 def protocol(traces):
     """Say in one line what the series show."""
     seeds = format_seeds(trace.n for trace in traces if trace.kind == "curve")
-    return (
+    told = (
         f"last iteration of each solver; median over seeds ({seeds}); bars: its {100 * LEVEL:.0f} % interval, the "
         "range below 6 seeds; crosses: failed cells"
     )
+    return stands.noted(told, [trace.stand for trace in traces])
 
 
 def _datasets(frame, objective):

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pandas as pd
 
+from orthobench.report import stands
 from orthobench.report.benchmarks import METRICS, RADII
 from orthobench.report.cells import check_frame
-from orthobench.report.curves import Trace
+from orthobench.report.curves import Trace, traces_apart
 from orthobench.report.leaderboard import cells_by_solver, find_baseline, format_failures, format_seeds, last_values
 from orthobench.report.names import parameters, short_solvers, without
 from orthobench.report.page import options
@@ -63,6 +64,8 @@ def robustness_traces(frame, dataset, objective):
 def point_traces(frame, dataset, objective, x, y, joined=False):
     """Return one point a solver: the medians of two metrics over its good cells, with an error bar for each.
 
+    Where one is a time or memory, what ran in processes of several kinds is apart.
+
     Parameters
     ----------
     x, y : str
@@ -75,6 +78,15 @@ def point_traces(frame, dataset, objective, x, y, joined=False):
     ValueError
         For the reasons given in `cells`.
     """
+
+    def drawn(part):
+        return _points(part, dataset, objective, x, y, joined)
+
+    timed = METRICS[x].timed or METRICS[y].timed
+    return traces_apart(drawn, frame, timed, dataset_name=dataset, objective_name=objective)
+
+
+def _points(frame, dataset, objective, x, y, joined):
     along, up = (last_by_solver(frame, dataset, objective, metric) for metric in (x, y))
     found = cells_by_solver(frame, dataset, objective, "value")
     names = short_solvers(list(found))
@@ -100,7 +112,7 @@ def overhead_traces(frame, dataset, objective, metric="step_time_ms", baseline=U
     """Return a metric divided by the baseline's, on the same seeds, against the batch size or another size.
 
     Per solver: the median over the seeds of the ratio at each size, with its interval as a band. The baseline itself
-    is a line at 1.
+    is a line at 1. Of times and memory, what ran in processes of several kinds is apart.
 
     Parameters
     ----------
@@ -115,6 +127,16 @@ def overhead_traces(frame, dataset, objective, metric="step_time_ms", baseline=U
     ValueError
         For the reasons given in `cells`.
     """
+
+    def drawn(part):
+        return _overheads(part, dataset, objective, metric, baseline, key)
+
+    check_frame(frame)
+    chosen = frame[frame["dataset_name"].map(lambda name: without(name, key)) == dataset]
+    return traces_apart(drawn, chosen, METRICS[metric].timed, objective_name=objective)
+
+
+def _overheads(frame, dataset, objective, metric, baseline, key):
     sizes = {}
     for name in _datasets(frame, objective):
         size = re.search(r"\d+$", parameters(name).get(key, ""))
@@ -225,7 +247,8 @@ def axis(metric):
 def protocol(traces, shown):
     """Say in one line what a figure shows, after what is its own."""
     seeds = format_seeds(trace.n for trace in traces if trace.kind == "curve")
-    return (
+    told = (
         f"{shown}; median over seeds ({seeds}); bands and bars: its {100 * LEVEL:.0f} % interval, the range below 6 "
         "seeds; crosses: failed cells"
     )
+    return stands.noted(told, [trace.stand for trace in traces])

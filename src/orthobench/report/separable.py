@@ -1,5 +1,6 @@
 """Which pairs of solvers the seeds can tell apart, in plain sentences."""
 
+from orthobench.report import stands
 from orthobench.report.benchmarks import HIGHER, METRICS
 from orthobench.report.leaderboard import cells_by_solver, format_number, format_seeds, last_values, to_rank
 from orthobench.report.names import short_solvers
@@ -12,14 +13,23 @@ def separable(frame, dataset, objective, metric):
     """Say which gaps of the leaderboard are separable, and which are not: a list of lines.
 
     By the tests behind the leaderboard's ranks, see `statistics.gaps`. A solver is called by its family and those of
-    its parameters in which it differs from others of it.
+    its parameters in which it differs from others of it. Times and memory are compared within each kind of process that
+    solvers ran in, and their lines are then under the kind.
 
     Raises
     ------
     ValueError
         For the reasons given in `cells`.
     """
-    by_solver = cells_by_solver(frame, dataset, objective, metric)
+    parts = stands.apart(frame, METRICS[metric].timed, dataset_name=dataset, objective_name=objective)
+    lines = []
+    for kind, part in parts.items():
+        own = _lines(cells_by_solver(part, dataset, objective, metric), metric)
+        lines += [f"{kind}: {line}" for line in own] if kind else own
+    return [*lines, *filter(None, [stands.note(parts)])]
+
+
+def _lines(by_solver, metric):
     values = last_values(by_solver)
     names = short_solvers(list(values))
     # Best first, so that pairs come in the order of the leaderboard.

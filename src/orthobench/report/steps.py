@@ -1,11 +1,12 @@
 """Where the time of a training step goes: data, forward, backward, optimizer."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
+from orthobench.report import stands
 from orthobench.report.leaderboard import (
     cells_by_solver,
     format_failures,
@@ -30,6 +31,7 @@ class Row:
     other: Interval | None  # what is left of a step
     share: Interval | None  # of the optimizer in the four parts, as the metric `optimizer_share`
     failures: Counter  # of statuses
+    stand: str = ""  # the kind of process that it ran in, where there are several
 
 
 def step_times(frame, dataset, objective):
@@ -38,7 +40,8 @@ def step_times(frame, dataset, objective):
     Returns
     -------
     list of Row
-        The shortest step first, solvers without a figure last. Empty if the rows tell no time per step.
+        The shortest step first, solvers without a figure last; kind by kind where solvers ran in processes of several
+        kinds. Empty if the rows tell no time per step.
 
     Raises
     ------
@@ -47,6 +50,11 @@ def step_times(frame, dataset, objective):
     """
     if "objective_step_time_ms" not in frame:
         return []
+    parts = stands.apart(frame, dataset_name=dataset, objective_name=objective)
+    return [replace(row, stand=kind) for kind, part in parts.items() for row in _rows(part, dataset, objective)]
+
+
+def _rows(frame, dataset, objective):
     by_solver = cells_by_solver(frame, dataset, objective, "step_time_ms")
     steps = last_values(by_solver)
     parts = {part: _part(frame, dataset, objective, part) for part in PARTS}
@@ -96,7 +104,7 @@ def format_row(row):
     """Return the cells of a row as text, in the order of `COLUMNS`."""
     return [
         format_number(row.step.estimate) if row.step else "n/a",
-        row.solver,
+        stands.marked(row.solver, row.stand),
         str(row.n),
         format_interval(row.step.low, row.step.high) if row.step else "n/a",
         *(_format_mean(row.parts[part]) for part in PARTS),
@@ -114,8 +122,9 @@ def protocol(rows):
     """Say in one line what the table shows."""
     if not rows:
         return "no row tells the time per step"
-    return (
+    told = (
         f"milliseconds per training step, means over seeds ({format_seeds(row.n for row in rows if row.n)}) with "
         f"{100 * LEVEL:.0f} % Student t intervals; other: what is left of a step after its four parts; optimizer's "
         "share: in these four; failed cells are left out; times compare within one run on one machine"
     )
+    return stands.noted(told, [row.stand for row in rows])

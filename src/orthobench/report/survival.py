@@ -2,12 +2,13 @@
 
 import warnings
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from orthobench.report import stands
 from orthobench.report.benchmarks import METRICS, TRAINING
 from orthobench.report.cells import cells
 from orthobench.report.leaderboard import format_failures, format_interval, format_number, format_seeds
@@ -41,6 +42,7 @@ class Row:
     unreached: int  # good cells that ended before
     failures: Counter  # of statuses
     note: str  # the message of the first failure
+    stand: str = ""  # the kind of process that it ran in, where times of several kinds are compared
 
 
 def attempts(frame, dataset, objective, metric="steps_to_target"):
@@ -157,7 +159,8 @@ def to_target(frame, dataset, objective, metric="steps_to_target"):
     Returns
     -------
     list of Row
-        By median, then by the share that reached the target. Empty if the data set has no target.
+        By median, then by the share that reached the target. Empty if the data set has no target. By time, solvers in
+        processes of several kinds are apart, kind by kind.
 
     Raises
     ------
@@ -166,6 +169,11 @@ def to_target(frame, dataset, objective, metric="steps_to_target"):
     """
     if not has_target(frame, dataset, objective):
         return []
+    parts = stands.apart(frame, METRICS[metric].timed, dataset_name=dataset, objective_name=objective)
+    return [replace(row, stand=kind) for kind, part in parts.items() for row in _rows(part, dataset, objective, metric)]
+
+
+def _rows(frame, dataset, objective, metric):
     by_solver = {}
     for attempt in attempts(frame, dataset, objective, metric):
         by_solver.setdefault(attempt.solver, []).append(attempt)
@@ -238,7 +246,7 @@ def format_row(row, metric):
     low, high = (number(x) for x in (row.median.low, row.median.high))
     return [
         number(row.median.estimate),
-        row.solver,
+        stands.marked(row.solver, row.stand),
         f"[{low}, {high}]" if row.n > 1 else "n/a",
         f"{row.reached} of {row.n}",
         f"{format_number(row.share.estimate)} {format_interval(row.share.low, row.share.high)}",
@@ -258,9 +266,10 @@ def protocol(rows, targets, metric, grid=""):
     if not rows:
         return f"{METRICS[metric].label}: these rows tell no target of the held-out loss"
     known = f" ({grid}: what lies between two evaluations counts with the later one)" if grid else ""
-    return (
+    told = (
         f"{METRICS[metric].label}, the first of two evaluations in a row with a held-out loss of at most "
         f"{format_levels(targets)}{known}: Kaplan-Meier median over seeds ({format_seeds(row.n for row in rows)}) with "
         f"its {100 * LEVEL:.0f} % interval (log-log bands); share reached with its Clopper-Pearson interval; cells "
         "that ended without reaching it are censored there, and failed cells count as never reaching it"
     )
+    return stands.noted(told, [row.stand for row in rows])

@@ -1,6 +1,6 @@
 """Tables of a page, as Benchopt's table plots take them."""
 
-from orthobench.report import claims, leaderboard, routes, steps, survival, sweep
+from orthobench.report import claims, leaderboard, routes, stands, steps, survival, sweep
 from orthobench.report.benchmarks import HIGHER, METRICS, recognise
 from orthobench.report.claims_file import load_claims
 from orthobench.report.page import rank_cell, remember, safe, shorten, table
@@ -32,27 +32,28 @@ def claims_table(frame, path, chosen):
     """Return the cells and the metadata of the verdicts of a file's claims, or of the checks of one claim."""
     listed, error = _load(path)
     # Each by itself: a page asks for all of them, then for one after the other.
-    verdicts = [_verdict(frame, path, claim.id) for claim in listed if chosen in (ALL, claim.id)]
+    verdicts = [each for claim in listed if chosen in (ALL, claim.id) for each in _verdicts(frame, path, claim.id)]
     errors = [each for each in verdicts if isinstance(each, str)]
     if errors:
         verdicts, error = [], errors[0]
     if chosen == ALL or not verdicts:
-        title = [error or f"Published claims, {claims.summary(verdicts)}", claims.protocol(listed)]
+        told = stands.noted(claims.protocol(listed), [each.stand for each in verdicts])
+        title = [error or f"Published claims, {claims.summary(verdicts)}", told]
         return table(title, claims.COLUMNS, map(claims.format_verdict, verdicts))
-    (verdict,) = verdicts
-    query = verdict.claim.query
-    title = [verdict.claim.text, f"{verdict.verdict}: {verdict.reason}", claims.protocol([verdict.claim])]
-    checks = verdict.checks or verdict.elsewhere
-    return table(title, claims.check_columns(query), [claims.format_check(check, query) for check in checks])
+    claim, query = verdicts[0].claim, verdicts[0].claim.query
+    reasons = [stands.marked(f"{each.verdict}: {each.reason}", each.stand) for each in verdicts]
+    title = [claim.text, *reasons, stands.noted(claims.protocol([claim]), [each.stand for each in verdicts])]
+    checks = [claims.format_check(check, query, each.stand) for each in verdicts for check in each.shown]
+    return table(title, claims.check_columns(query), checks)
 
 
 @remember
-def _verdict(frame, path, name):
-    """Return the verdict on one claim of a file, or the reason why there is none."""
+def _verdicts(frame, path, name):
+    """Return the verdicts on one claim of a file, or the reason why there is none."""
     try:
-        return claims.check_claims(frame, [claim for claim in _load(path)[0] if claim.id == name])[0]
+        return claims.check_claims(frame, [claim for claim in _load(path)[0] if claim.id == name])
     except ValueError as reason:
-        return f"error: {reason}"
+        return [f"error: {reason}"]
 
 
 def _load(path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from orthobench.report import survival, sweep
+from orthobench.report import stands, survival, sweep
 from orthobench.report.benchmarks import BENCHMARKS, recognise
 from orthobench.report.cells import check_frame
 from orthobench.report.claims import COLUMNS as CLAIM_COLUMNS
@@ -29,8 +29,7 @@ def read_frame(*paths):
         If there is no such file, or if it is not a result of this suite; the message names the file and the remedy.
         ValueError too if they are of several benchmarks.
     """
-    frames = [_read(Path(path)) for path in paths]
-    frame = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    frame = together([read_file(path) for path in paths])
     try:
         recognise(frame)
     except ValueError as error:
@@ -38,11 +37,19 @@ def read_frame(*paths):
     return frame
 
 
+def together(frames):
+    """Return the rows of several files as one frame, in which failed rows are of the kind of stand of their files."""
+    frames = [stands.settled(frame) for frame in frames]
+    return stands.settled(pd.concat(frames, ignore_index=True)) if len(frames) > 1 else frames[0]
+
+
 def _named(paths):
     return " and ".join(map(str, paths))
 
 
-def _read(path):
+def read_file(path):
+    """Read one result file, as it is; raises as `read_frame`."""
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. {_REMEDY}")
     try:
@@ -160,7 +167,7 @@ def print_learning_rates(*parquet_paths):
 def render_claims(frame, claims):
     """Return the verdicts as text: one paragraph a claim, labelled as on the page."""
     verdicts = check_claims(frame, claims)
-    paragraphs = [claims_protocol(claims), summary(verdicts)]
+    paragraphs = [stands.noted(claims_protocol(claims), [each.stand for each in verdicts]), summary(verdicts)]
     for verdict in verdicts:
         first, *others = map(one_line, format_verdict(verdict))
         lines = [f"  {label}: {text}" for label, text in zip(CLAIM_COLUMNS[1:], others, strict=True)]

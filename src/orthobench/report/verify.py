@@ -17,10 +17,10 @@ _SHOWN = 3  # examples in a message
 def verify(results, root=None, planned=None):
     """Check all published rows.
 
-    A file must be readable, a result of this suite, and in the folder of a benchmark and machine; no two files of a
-    machine may claim the same cell; rows must come from a commit, with no change to it; each solver must have all
-    repetitions; and where a file is named after a configuration of its benchmark, each cell that this plans must be
-    there, unless its solver skips it.
+    A file must be readable, a result of this suite, and in the folder of a benchmark and machine; its solvers must not
+    have run in the harness's process for debugging; no two files of a machine may claim the same cell; rows must come
+    from a commit, with no change to it; each solver must have all repetitions; and where a file is named after a
+    configuration of its benchmark, each cell that this plans must be there, unless its solver skips it.
 
     Parameters
     ----------

@@ -43,10 +43,6 @@ def write(content):
             view = view[os.write(channel, view) :]
 
 
-def header(size):
-    return wire.PREFIX.pack(wire.MAGIC, 12, size) + b'["done",{},'
-
-
 def hang():
     while True:
         try:
@@ -87,6 +83,23 @@ DEATHS = {
 }
 
 
+QUEUE = []
+
+
+def drain(device):
+    """Wait for a device with a queue of its own."""
+    while QUEUE:
+        time.sleep(QUEUE.pop())
+
+
+class QueueRole(MatricesRole):
+    """Of a device on which work is queued, in `QUEUE`."""
+
+    def prepare_solver(self):
+        super().prepare_solver()
+        self._timer._synchronize = drain
+
+
 class DyingRole(MatricesRole):
     """Dies when it is asked a question."""
 
@@ -102,4 +115,4 @@ class DyingRole(MatricesRole):
             DEATHS[os.environ[DEATH]]()
 
 
-__all__ = ["DEATHS", "DyingRole", "Planted", "settings"]
+__all__ = ["DEATHS", "QUEUE", "DyingRole", "Planted", "QueueRole", "settings"]

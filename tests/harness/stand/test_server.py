@@ -35,10 +35,7 @@ def do(stand, code, *tensors, **options):
 
 def alive(pid):
     """Whether a process runs; a zombie, which waits for its parent to look, doesn't."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    return not bench.has_ended(pid)
 
 
 def left_after(pids, seconds=GONE_S):
@@ -178,7 +175,14 @@ def test_what_a_stand_started_ends_with_it_and_is_noticed(stand, code):
 def test_what_a_stand_started_ends_with_it_although_it_left(stand):
     pids = do(stand, GRANDCHILD).fields["pids"]
     with pytest.raises(StandFailed, match="left with exit code 5"):
-        do(stand, "os._exit(5)")
+        do(stand, "os._exit(5)")  # the channel stays open, for the grandchild has it
+    assert not left_after(pids)
+
+
+def test_a_stand_that_died_in_the_middle_of_an_answer_is_told_although_its_child_holds_the_channel(stand):
+    pids = do(stand, GRANDCHILD).fields["pids"]
+    with pytest.raises(StandFailed, match="left with exit code 5"):
+        do(stand, "write(wire.PREFIX.pack(wire.MAGIC, 100, 0) + b'[')\nos._exit(5)")
     assert not left_after(pids)
 
 

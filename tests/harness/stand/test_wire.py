@@ -98,8 +98,8 @@ def test_a_view_arrives_with_the_order_of_its_strides(ends, view):
 
     if view != "expanded":
         assert order(got) == order(sent)
-        # The sums of a product depend on the order in memory.
-        assert torch.equal(got.flatten(1) @ got.flatten(1).mT, sent.flatten(1) @ sent.flatten(1).mT)
+    if view in ("transposed", "permuted", "a parameter", "of a gradient"):  # all of memory, which sums depend on
+        assert got.stride() == sent.stride()
 
 
 def test_many_tensors_keep_their_order_and_share_no_memory_with_what_was_sent(ends):
@@ -339,7 +339,10 @@ def test_a_closed_peer_is_told_from_a_late_one(ends, already):
         wire.send(ends[0], "kind", tensors=[torch.zeros(2**20)], deadline=time.monotonic() + 60)
 
 
-def test_patience_is_asked_while_nothing_comes_and_ends_the_waiting(ends):
+@pytest.mark.parametrize("already", [0, wire.PREFIX.size + 5, -10])
+def test_patience_is_asked_while_nothing_comes_and_ends_the_waiting(ends, already):
+    whole = entry()
+    ends[1].sendall(whole[: already % len(whole)])
     asked = []
 
     def patience():

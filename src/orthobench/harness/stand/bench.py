@@ -223,9 +223,17 @@ class Stand:
         """
         before, started = self.processor_s() if measured else None, time.monotonic()
         deadline = None if budget_s is None else started + max(budget_s, 0.0)
+
+        def look():
+            # What it has started may hold the channel when it is gone itself.
+            if has_ended(self.pid):
+                raise wire.Closed("the stand is gone")
+            if patience is not None:
+                patience()
+
         try:
             wire.send(self._channel, kind, fields, tensors, deadline)
-            said, answered, outputs = wire.receive(self._channel, largest, deadline, patience)
+            said, answered, outputs = wire.receive(self._channel, largest, deadline, look)
         except wire.Late as error:
             self.end()
             raise BudgetExceeded(f"stopped: no answer to {kind} in {budget_s:g} s") from error
@@ -298,6 +306,15 @@ class Stand:
     def __del__(self):
         with contextlib.suppress(BaseException):  # at the interpreter's end nothing is left to end it with
             self.end()
+
+
+def has_ended(pid):
+    """Return whether a process is a zombie or gone; False where the system doesn't tell."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return os.path.exists("/proc/self/stat")
 
 
 class LocalStand:

@@ -37,6 +37,9 @@ def serve(channel, memory=None):
             kind, fields, tensors = wire.receive(channel, sys.maxsize)
         except (wire.Closed, wire.Malformed):
             os._exit(0)
+        except BaseException as error:  # a solver may have left it in a state in which it can't even listen
+            _send_failure(channel, error)
+            os._exit(1)
         try:
             if kind == "role":
                 role = resolve(fields["path"])()

@@ -119,13 +119,13 @@ def receive(channel, largest, deadline=None, patience=None):
         raise Malformed("what came is no frame")
     if payload > largest:
         raise Malformed(f"{payload} bytes of tensors came where at most {largest} are expected")
-    kind, fields, entries = _header(_exactly(channel, bytearray(header_size), deadline))
+    kind, fields, entries = _header(_exactly(channel, bytearray(header_size), deadline, patience))
     sizes = [_size(entry) for entry in entries]
     if sum(map(_padded, sizes)) != payload:
         raise Malformed(f"shapes of {sum(map(_padded, sizes))} bytes came with {payload}")
-    content = torch.empty(payload, dtype=torch.uint8)
+    content = torch.empty(payload, dtype=torch.uint8, device="cpu")  # whatever the default is
     if payload:
-        _exactly(channel, content.numpy(), deadline)
+        _exactly(channel, content.numpy(), deadline, patience)
     tensors, start = [], 0
     for entry, size in zip(entries, sizes, strict=True):
         tensors.append(_unpack(entry, content[start : start + size]))
@@ -199,7 +199,7 @@ def _exactly(channel, buffer, deadline, patience=None):
             raise Closed("the other side is gone") from error
         if not count:
             raise Closed("the other side is gone")
-        done, patience = done + count, None
+        done += count
     return buffer
 
 

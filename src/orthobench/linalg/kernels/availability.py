@@ -6,6 +6,8 @@ import importlib.util
 
 import torch
 
+from ..compiling import assume_constant
+
 DTYPES = (torch.bfloat16, torch.float16)
 
 # Those whose tensor cores take bfloat16: Ampere and later.
@@ -60,7 +62,7 @@ def _extent(X):
     return max(m * abs(X.stride(-2)) + n * abs(X.stride(-1)), m * m)
 
 
-@torch.compiler.assume_constant_result
+@assume_constant
 def _device_takes(kind, index):
     return kind == "cuda" and _is_ampere_or_later(index) and has_triton()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orthobench.report import leaderboard as boards
+from orthobench.report import stands
 from orthobench.report.benchmarks import HIGHER, METRICS
 from orthobench.report.names import parameters, short_names, short_objectives, short_solvers
 from orthobench.report.site.results import Result
@@ -75,13 +76,13 @@ def board_table(board, metric, key, solver_href, rows_href):
 
 
 def _cells(place, row, names, solver_href, rows_href):
-    rank, solver, n, failures, mean, interval, difference, time, spread = boards.format_row(row)
+    rank, _, n, failures, mean, interval, difference, time, spread = boards.format_row(row)
     failed = "failed" if row.failures else None
     compared = row.difference.difference if row.difference is not None and row.difference.n else np.nan
     return (
         Td(rank, float(place), mark=failed),
-        Td(names[solver], href=solver_href(solver)),
-        Td(n, float(row.n), href=rows_href(solver)),
+        Td(stands.marked(names[row.solver], row.stand), href=solver_href(row.solver)),
+        Td(n, float(row.n), href=rows_href(row.solver)),
         Td(failures or "none", float(row.failures.total()), mark=failed),
         number(mean, row.mean),
         number(interval, row.low),
@@ -148,10 +149,25 @@ def _middle_rank(ranks, solver):
 
 
 def differences(board, metric):
-    """Return the function that compares a board's solvers with one of them: `statistics.Comparison` by solver."""
-    frame = board.result.rows(board.setting)
-    values = boards.last_values(boards.cells_by_solver(frame, board.setting.dataset, board.setting.objective, metric))
-    return lambda baseline: boards.differences(values, baseline, METRICS[metric].counted)
+    """Return the function that compares a board's solvers with one of them.
+
+    It maps solvers, each with the kind of its process (as `leaderboard.Row` has it), to a `statistics.Comparison`.
+    """
+    setting = board.setting
+    values = {
+        kind: boards.last_values(boards.cells_by_solver(part, setting.dataset, setting.objective, metric))
+        for kind, part in stands.apart(board.result.rows(setting), METRICS[metric].timed).items()
+    }
+
+    def compare(baseline):
+        return {
+            (solver, kind): test
+            for kind, own in values.items()
+            if baseline in own
+            for solver, test in boards.differences(own, baseline, METRICS[metric].counted).items()
+        }
+
+    return compare
 
 
 def direction(metric):

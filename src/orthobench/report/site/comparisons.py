@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from orthobench.report import performance, survival
+from orthobench.report import performance, stands, survival
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import find_baseline, format_failures
 from orthobench.report.names import short_names, short_objectives, short_solvers
@@ -76,36 +76,37 @@ def _differences(result, own_boards, get_style):
 
 
 def _difference_figure(board, metric, rows, baseline, compared, names, get_style):
-    data, shown = [], [row for row in reversed(rows) if row.solver in compared and compared[row.solver].n]
+    tests = {(row.solver, row.stand): compared.get((row.solver, row.stand)) for row in rows}
+    data, shown = [], [row for row in reversed(rows) if (test := tests[row.solver, row.stand]) and test.n]
     for row in shown:
-        test = compared[row.solver]
+        test = tests[row.solver, row.stand]
         separated = test.p <= ALPHA  # False for NaN
-        data.append(_dot(row.solver, names, test.difference, test.low, test.high, get_style, _OPEN * (not separated)))
+        name = stands.marked(names[row.solver], row.stand)
+        data.append(_dot(row.solver, name, test.difference, test.low, test.high, get_style, _OPEN * (not separated)))
         data[-1]["customdata"] = [f"n = {test.n}, p = {test.p:.2g}"]
         data[-1]["hovertemplate"] = "%{y}<br>%{x:.3~g}, %{customdata}<extra></extra>"
     label = METRICS[metric]
-    title = (
-        board.setting.objective,
-        board.setting.dataset,
+    told = (
         f"{label.label}: solver minus {names[baseline]} on the same seeds, mean with its {100 * LEVEL:.0f} % Student t "
         f"interval; {boards.direction(metric)} of 0 is better; filled: separated from 0 (paired t test at "
-        f"{100 * ALPHA:.0f} %, Holm-adjusted over all other solvers, n ≥ {MIN_SEEDS}); failed cells are left out",
+        f"{100 * ALPHA:.0f} %, Holm-adjusted over all other solvers, n ≥ {MIN_SEEDS}); failed cells are left out"
     )
+    title = board.setting.objective, board.setting.dataset, stands.noted(told, [row.stand for row in rows])
     layout = _dot_layout(f"difference in {label.label}", len(shown))
     layout["shapes"] = [_vertical(0.0)]
     return Figure(tuple(map(safe, title)), data, layout)
 
 
-def _dot(solver, names, middle, low, high, get_style, shift=0):
+def _dot(solver, shown, middle, low, high, get_style, shift=0):
     style = get_style(solver)
     colour = f"rgb({rgb(style['color'])})"
     up, down = (max(each, 0.0) if np.isfinite(each) else 0.0 for each in (high - middle, middle - low))
     return {
         "type": "scatter",
-        "name": safe(names[solver]),
-        "legendgroup": safe(names[solver]),
+        "name": safe(shown),
+        "legendgroup": safe(shown),
         "x": [number(middle)],
-        "y": [safe(names[solver])],
+        "y": [safe(shown)],
         "mode": "markers",
         "showlegend": False,
         "marker": {"color": colour, "symbol": shift, "size": 10, "line": {"color": colour, "width": 2}},
@@ -157,9 +158,10 @@ def _target_figure(board, metric, get_style):
         middle = row.median.estimate if reached else edge
         high = row.median.high if np.isfinite(row.median.high) else edge
         low = row.median.low if np.isfinite(row.median.low) else middle
-        dot = _dot(row.solver, names, middle, low, high, get_style, 0 if reached else _RIGHT)
+        shown = stands.marked(names[row.solver], row.stand)
+        dot = _dot(row.solver, shown, middle, low, high, get_style, 0 if reached else _RIGHT)
         failed = f", {format_failures(row.failures)}" if row.failures else ""
-        ticks.append(safe(f"{names[row.solver]} · {row.reached} of {row.n}{failed}"))
+        ticks.append(safe(f"{shown} · {row.reached} of {row.n}{failed}"))
         dot["y"] = ticks[-1:]
         data.append(dot)
     layout = _dot_layout(METRICS[metric].label, len(rows))
@@ -193,7 +195,7 @@ def _profile_figure(found, objective, metric, baseline, count, get_style):
     for each in found:
         colour, symbol = rgb(get_style(each.solver)["color"]), get_style(each.solver)["marker"]
         few = f" ({each.datasets} of {count} data sets)" if each.datasets < count else ""
-        label = safe(f"{names[each.solver]}{few}")
+        label = safe(stands.marked(f"{names[each.solver]}{few}", each.stand))
         common = {"type": "scatter", "name": label, "legendgroup": label}
         x, y = list(map(number, each.factors)), list(map(number, each.share))
         if each.low is not None:
@@ -210,4 +212,5 @@ def _profile_figure(found, objective, metric, baseline, count, get_style):
         "yaxis": {"title": {"text": "share of the data sets"}, "range": [-0.02, 1.02]},
         "shapes": [_vertical(1.0)],
     }
-    return Figure((safe(objective), safe(performance.protocol(metric, baseline))), data, layout)
+    told = stands.noted(performance.protocol(metric, baseline), [each.stand for each in found])
+    return Figure((safe(objective), safe(told)), data, layout)

@@ -3,7 +3,7 @@
 import functools
 from dataclasses import dataclass
 
-from orthobench.report import claims
+from orthobench.report import claims, stands
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.names import family, short_names, short_objectives, short_solvers
 from orthobench.report.site import benchopt_pages, cards, palette, rows
@@ -84,6 +84,11 @@ class Machine:
     def native_data(self):
         """The path of that page's data."""
         return f"data/{self.site.slug(self.result)}/{self.slug}/benchopt.js"
+
+    @functools.cached_property
+    def kinds(self):
+        """The kinds of process that its solvers ran in."""
+        return set(stands.kinds(self.result.frame))
 
     @functools.cached_property
     def anchors(self):
@@ -207,6 +212,7 @@ def _benchmark(site, name, machines):
     boards = {machine: _first_board(site, machine, "../") for machine in machines}
     judged = site.judged_of(machines)
     metrics = list(dict.fromkeys(metric for m in machines for board in m.boards for metric in board.rows))
+    environments = {m: {each: rows.environment(each.frame) for each in m.result.files} for m in machines}
     context = {
         "name": name,
         "heading": first.result.title,
@@ -226,7 +232,9 @@ def _benchmark(site, name, machines):
         "plots": _plots(machines),
         "natives": [machine for machine in machines if machine.native],
         "solvers": _solver_links(machines),
-        "environments": {m: {each: rows.environment(each.frame) for each in m.result.files} for m in machines},
+        "environments": environments,
+        "meanings": rows.meanings(told for files in environments.values() for told in files.values()),
+        "stands": stands.sentence(kind for machine in machines for kind in machine.kinds),
         "configuration": lambda file: rows.configuration_command(
             site.documents.folder(folder), first.result.benchmark, file.name
         ),
@@ -311,6 +319,7 @@ def _rows(site, machine, board):
     own = dict(iter(frame.groupby("solver_name", sort=False)))
     tables = rows.rows_tables(frame, columns, {solver: f"rows-{machine.anchors[solver]}" for solver in own})
     environments = rows.environments(frame, own)
+    kinds = stands.kinds(frame)
     for number, group in enumerate(machine.groups[setting], start=1):
         context = {
             "name": site.slug(result),
@@ -326,6 +335,8 @@ def _rows(site, machine, board):
             "tables": tables,
             "commands": {solver: rows.command(result.benchmark, setting, solver, own[solver]) for solver in group},
             "environments": environments,
+            "meanings": rows.meanings(environments.values()),
+            "stands": stands.sentence(kinds),
             "solver_href": solver_href(site, machine, up),
         }
         path = machine.rows_path(setting, group[0]).partition("#")[0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import yaml
 
+from orthobench.report import stands
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.names import short_names, short_objectives, short_solvers
 from orthobench.report.page import safe
@@ -149,8 +150,12 @@ def _shortened(columns, rows):
     """Return rows with the names of solvers as short as the other solvers among them allow."""
     if "solver" in columns:
         place = columns.index("solver")
-        names = short_solvers(list(dict.fromkeys(row[place] for row in rows)))
-        rows = [[*row[:place], names[row[place]], *row[place + 1 :]] for row in rows]
+        told = [stands.unmarked(row[place]) for row in rows]
+        names = short_solvers(list(dict.fromkeys(name for name, _ in told)))
+        rows = [
+            [*row[:place], stands.marked(names[name], kind), *row[place + 1 :]]
+            for row, (name, kind) in zip(rows, told, strict=True)
+        ]
     return rows
 
 

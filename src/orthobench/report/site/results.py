@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from orthobench.report import stands
 from orthobench.report.benchmarks import Benchmark, recognise
 from orthobench.report.names import family, parameters
 from orthobench.report.page import one_line
 from orthobench.report.statistics import MIN_SEEDS
-from orthobench.report.text import read_frame
+from orthobench.report.text import read_file, together
 
 CELL = ["dataset_name", "objective_name", "solver_name", "idx_rep"]
 POINT = [*CELL, "stop_val", "objective_status"]
@@ -99,8 +100,9 @@ def title_of(frame):
 def read_results(folder):
     """Read all results of a folder.
 
-    A file that can't be read, is not a result of this suite, is in no folder of a benchmark and machine, or claims a
-    cell that another one of its machine has, is left out, and is a problem.
+    A file that can't be read, is not a result of this suite, is in no folder of a benchmark and machine, has rows whose
+    solver nothing was protected from, or claims a cell that another one of its machine has, is left out, and is a
+    problem.
 
     Parameters
     ----------
@@ -127,13 +129,21 @@ def read_results(folder):
             problems.append(Problem(relative.as_posix(), f"not where results are: expected {PLACE}."))
             continue
         try:
-            frame = read_frame(path)
+            frame = read_file(path)
             benchmark = recognise(frame)
         except (OSError, ValueError) as error:
             problems.append(Problem(relative.as_posix(), one_line(error)))
             continue
         if not len(frame):
             problems.append(Problem(relative.as_posix(), "holds no rows: run the benchmark again, or remove the file."))
+            continue
+        inside = int((frame[stands.COLUMN] == stands.IN_PROCESS).sum()) if stands.COLUMN in frame else 0
+        if inside:
+            told = (
+                f"{inside} of {len(frame)} rows were computed in the harness's own process, where nothing is "
+                "protected: run again without ORTHOBENCH_IN_PROCESS."
+            )
+            problems.append(Problem(relative.as_posix(), told))
             continue
         files.setdefault((benchmark.folder, relative.parts[1]), (benchmark, []))[1].append(File(relative, frame))
     results = []
@@ -142,8 +152,7 @@ def read_results(folder):
         problems += found
         if not kept:
             continue
-        frame = pd.concat([each.frame for each in kept], ignore_index=True) if len(kept) > 1 else kept[0].frame
-        results.append(Result(benchmark, machine, tuple(kept), frame))
+        results.append(Result(benchmark, machine, tuple(kept), together([each.frame for each in kept])))
     return results, problems
 
 

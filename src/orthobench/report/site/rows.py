@@ -5,11 +5,14 @@ import shlex
 import numpy as np
 import pandas as pd
 
+from orthobench.report import stands
 from orthobench.report.leaderboard import format_number
 from orthobench.report.page import one_line
 from orthobench.report.site.tables import Table, Td, number
 
 ENV = "objective_env_"
+# What the keys of an environment mean, where their names don't say it.
+MEANINGS = {"stand": stands.MEANING}
 # What an environment says besides the harness's own columns, as Benchopt calls it.
 SYSTEM = ("platform", "platform-release", "platform-architecture", "system-processor", "system-cpus",
           "system-ram (GB)", "version-numpy", "version-scipy")  # fmt: skip
@@ -48,7 +51,8 @@ def rows_tables(rows, columns, keys):
     header = (*_FIRST, *(name.removeprefix("objective_") for name in columns), "message")
     cells = {solver: [] for solver in keys}
     needed = ["solver_name", "idx_rep", "objective_status", "stop_val", "time", "objective_message", *columns]
-    for row in last_rows(rows[list(dict.fromkeys(needed))]).to_dict("records"):
+    timed = rows.assign(time=stands.method_time(rows))
+    for row in last_rows(timed[list(dict.fromkeys(needed))]).to_dict("records"):
         failed = "failed" if row["objective_status"] != "ok" else None
         cells[row["solver_name"]].append(
             (
@@ -93,6 +97,12 @@ def environment(rows):
         if values:
             found[name.removeprefix(ENV)] = ", ".join(values)
     return found
+
+
+def meanings(environments):
+    """Map those keys of environments to what they mean that have no plain name, of `MEANINGS`."""
+    told = {key for each in environments for key in each}
+    return {key: text for key, text in MEANINGS.items() if key in told}
 
 
 def commits(rows):

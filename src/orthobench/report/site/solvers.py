@@ -4,6 +4,7 @@ import inspect
 
 import pandas as pd
 
+from orthobench.report import stands
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import format_row
 from orthobench.report.names import family, parameters, short_solvers
@@ -34,6 +35,7 @@ def solver_pages(site, name, machines):
             "variants": _variants(own, frame),
             "results": _results(site, machines, own),
             "downloads": machines,
+            "stands": stands.sentence(stands.kinds(frame)),
             "colour": site.get_style(frame["solver_name"].iloc[0])["marker"],
         }
         yield f"{name}/solvers/{slug(own)}.html", f"{own} | {machines[0].result.title}: OrthoBench", "solver", context
@@ -116,7 +118,7 @@ def _row(machine, board, metric, place, row, names):
         Td(n, float(row.n)),
         Td(failures or "none", float(row.failures.total()), mark=failed),
         Td(difference),
-        Td(machine.result.machine),
+        Td(stands.marked(machine.result.machine, row.stand)),
     )
 
 

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from orthobench.report import claims
+from orthobench.report import claims, stands
 from orthobench.report.benchmarks import BENCHMARKS
 from orthobench.report.cells import REQUIRED
 from orthobench.report.claims_file import load_claims
 from orthobench.report.names import family
-from orthobench.report.site.tables import Table, Td, number
+from orthobench.report.site.tables import Table, Td, number, slug
 from orthobench.report.site.workers import at_once
 
 COLUMNS = (*claims.COLUMNS, "machine", "rows and command")
@@ -27,7 +27,8 @@ class Judged:
     @property
     def anchor(self):
         """Where the claim's checks are on its benchmark's page."""
-        return f"claim-{self.verdict.claim.id}" + (f"-{self.machine}" if self.machine else "")
+        place = [self.machine, slug(self.verdict.stand) if self.verdict.stand else ""]
+        return "-".join(filter(None, [f"claim-{self.verdict.claim.id}", *place]))
 
     def is_about(self, solver):
         """Whether the claim is about a family of solvers."""
@@ -37,7 +38,8 @@ class Judged:
 def judge(documents, results):
     """Judge the claims of all benchmarks, with or without published rows, on each machine.
 
-    A claim is listed once a machine that can say something; or once, as not run here.
+    A claim is listed once a machine that can say something (of times and memory, once a kind of process that solvers
+    ran in there); or once, as not run here.
 
     Returns
     -------
@@ -62,13 +64,14 @@ def judge(documents, results):
         own = own or [("", *_check(pd.DataFrame(columns=list(REQUIRED)), listed[folder]))]
         problems += [f"{folder}/claims.toml: {error}" for _, _, error in own if error]
         own = [(machine, verdicts) for machine, verdicts, error in own if not error]
-        for verdicts in zip(*(found for _, found in own), strict=True):
-            said = [
-                Judged(verdict, benchmark, machine)
-                for (machine, _), verdict in zip(own, verdicts, strict=True)
-                if verdict.verdict != claims.NOT_RUN
+        for claim in listed[folder]:
+            every = [
+                Judged(each, benchmark, machine)
+                for machine, verdicts in own
+                for each in verdicts
+                if each.claim.id == claim.id
             ]
-            judged += said or [Judged(verdicts[0], benchmark, own[0][0])]
+            judged += [each for each in every if each.verdict.verdict != claims.NOT_RUN] or every[:1]
     return sorted(judged, key=lambda each: each.verdict.verdict == claims.NOT_RUN), problems
 
 
@@ -88,7 +91,8 @@ def summary(judged):
 def claims_table(judged, key, page):
     """Return all verdicts as a `Table`; ``page`` is the address of a benchmark's page, given its `Benchmark`."""
     rows = tuple(_row(each, page(each.benchmark)) for each in judged)
-    return Table(key, f"Published claims, {summary(judged)}", COLUMNS, rows, FILTERS)
+    caption = stands.noted(f"Published claims, {summary(judged)}", [each.verdict.stand for each in judged])
+    return Table(key, caption, COLUMNS, rows, FILTERS)
 
 
 def _row(judged, page):
@@ -114,10 +118,10 @@ def address(claim):
 
 def checks_table(judged, setting_href):
     """Return the checks of a claim as a `Table`; ``setting_href`` is the address of the rows of a data set."""
-    query = judged.verdict.claim.query
+    query, stand = judged.verdict.claim.query, judged.verdict.stand
     rows = []
-    for check in judged.verdict.checks or judged.verdict.elsewhere:
-        dataset, setting, outcome, n, figure, p, reason = claims.format_check(check, query)
+    for check in judged.verdict.shown:
+        dataset, setting, outcome, n, figure, p, reason = claims.format_check(check, query, stand)
         rows.append(
             (
                 Td(dataset, href=setting_href(judged, check)),
