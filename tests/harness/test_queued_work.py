@@ -1,19 +1,21 @@
 """Work that a solver leaves in the device's queue is billed to its own cell, and to no other."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from made_up_clock import made_up_clock
 
 from orthobench.harness import clock
+from orthobench.harness.orthogonalisation.cell import MatricesCell
 
 DATA = ["gaussian[rows=16,columns=24,count=1]"]
 QUEUED_S = 0.25
-TICK_S = 2.0**-10
+TICK_S = 2.0**-10  # of `planted_role`'s clock
 CYCLES = 500_000_000  # of a kernel that does nothing: a quarter of a second, or more
 SOLVER = '''
 import torch
 
-from orthobench.harness import IterativeOrthogonaliser, clock
+from orthobench.harness import IterativeOrthogonaliser
 from orthobench.linalg import newton_schulz
 
 
@@ -42,15 +44,9 @@ def rows_of(root_copy, queue):
 
 def test_queued_work_is_billed_to_the_cell_that_queued_it(root_copy, monkeypatch):
     """With a queue of our own, which waits for nothing until somebody synchronises; nothing else takes time."""
-    made, queue = made_up_clock(monkeypatch, TICK_S), []
-
-    def drain(device):
-        while queue:
-            made.advance(queue.pop())
-
-    monkeypatch.setattr(clock, "synchronize", drain)
-    monkeypatch.setattr(clock, "QUEUE", queue, raising=False)
-    times = rows_of(root_copy, f"clock.QUEUE.append({QUEUED_S})")
+    monkeypatch.setattr(MatricesCell, "role", "planted_role:QueueRole")
+    monkeypatch.syspath_prepend(Path(__file__).parent / "stand")
+    times = rows_of(root_copy, f"import planted_role; planted_role.QUEUE.append({QUEUED_S})")
     assert times["B slow"].eq(QUEUED_S + TICK_S).all()
     assert times["A honest"].eq(TICK_S).all()
     assert times["C honest"].eq(TICK_S).all()

@@ -33,6 +33,7 @@ COMMANDS = {
 }
 TARGETS = ("the front process", "its process group")
 PATIENCE_S = 5.0  # for processes to end after a kill
+LONGER_S = 60.0  # until those that are left then count as there to stay
 LIMIT_S = 900.0  # for a run, on a busy machine
 ATTEMPTS = 5
 REPETITIONS = 4
@@ -195,7 +196,7 @@ def _command_line(process):
     return b""
 
 
-def left_over(token, folder, known=(), patience_s=PATIENCE_S):
+def left_over(token, folder, known, patience_s):
     """Return the processes of a run that are still there after some seconds; see :func:`marked`."""
     deadline = time.monotonic() + patience_s
     while (found := marked(token, folder, known)) and time.monotonic() < deadline:
@@ -284,7 +285,7 @@ class Runs:
         last = " | ".join((self.folder / "log.txt").read_text(errors="replace").splitlines()[-5:])
         raise RuntimeError(f"{' '.join(self.command)} failed {ATTEMPTS} times: {last}")
 
-    def kill(self, after_s, target):
+    def kill(self, after_s, target, patience_s=PATIENCE_S):
         """Start a run and kill it.
 
         Parameters
@@ -293,11 +294,13 @@ class Runs:
             After so many seconds.
         target : str
             One of `TARGETS`.
+        patience_s : float
+            What processes have to end.
 
         Returns
         -------
         set of Process or None
-            Those that were still there seconds later; None if it had finished before.
+            Those that were still there then; None if the run had finished before.
         """
         process = self.start()
         try:
@@ -308,7 +311,7 @@ class Runs:
                 return None
             (os.killpg if target == TARGETS[1] else os.kill)(process.pid, signal.SIGKILL)
             process.wait()
-            return left_over(self.token, self.folder, known)
+            return left_over(self.token, self.folder, known, patience_s)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -321,7 +324,7 @@ class Runs:
                 os.kill(each.number, signal.SIGKILL)
 
 
-def study(kills, seed, repetitions=REPETITIONS):
+def study(kills, seed, repetitions=REPETITIONS, patience_s=PATIENCE_S):
     """Yield what kills leave: a line for each that leaves something, then the figures.
 
     Parameters
@@ -332,45 +335,65 @@ def study(kills, seed, repetitions=REPETITIONS):
         Of the times, and of what is killed.
     repetitions : int
         Of the benchmark's cells.
+    patience_s : float
+        What processes have to end after a kill.
 
     Yields
     ------
     str or Figure
     """
     generator = random.Random(seed)
-    cells = figures = processes = 0
+    rows = figures = processes = 0
     with tempfile.TemporaryDirectory() as folder:
         benchmark = Path(folder) / "benchmark_tiny"
         write_benchmark(benchmark)
-        undisturbed = Runs(benchmark, Path(folder) / "undisturbed", COMMANDS["benchopt run"], repetitions)
-        start = time.monotonic()
-        reference = undisturbed.finish()
-        duration_s = dict.fromkeys(COMMANDS, time.monotonic() - start)
-        compared = differences(reference, reference).compared
-        yield f"{len(reference)} rows with {compared:,} figures, in {duration_s['benchopt run']:.1f} s undisturbed"
+        reference, durations_s = None, {}
+        # Without many kills, one undisturbed run has to do for all commands; those with workers take longer.
+        for name in COMMANDS if kills > 2 * len(COMMANDS) else list(COMMANDS)[:1]:
+            start = time.monotonic()
+            found = Runs(benchmark, Path(folder) / f"undisturbed_{len(durations_s)}", COMMANDS[name], repetitions)
+            found = found.finish()
+            durations_s[name] = time.monotonic() - start
+            reference = found if reference is None else reference
+            apart = differences(found, reference)
+            if apart.lost + apart.doubled + apart.count:
+                yield f"undisturbed {name}: {apart.lost} rows lost, {apart.doubled} doubled"
+                yield from apart.lines()
+            yield (
+                f"{name}, undisturbed: {len(found)} rows with {apart.compared:,} figures, in {durations_s[name]:.1f} s"
+            )
         for number, (name, command) in zip(range(kills), itertools.cycle(COMMANDS.items()), strict=False):
             runs = Runs(benchmark, Path(folder) / f"kill_{number}", command, repetitions)
             target, left = generator.choice(TARGETS), None
             while left is None:
-                after_s = generator.uniform(0.0, duration_s[name])
-                left = runs.kill(after_s, target)
-                if left is None:  # it needs less than the reference did
-                    duration_s[name] = after_s
+                after_s = generator.uniform(0.0, durations_s.setdefault(name, max(durations_s.values())))
+                left = runs.kill(after_s, target, patience_s)
+                if left is None:  # it takes less time than was thought
+                    durations_s[name] = after_s
                     shutil.rmtree(runs.folder)
                     runs.folder.mkdir()
-            said = [f"{len(left)} processes left: {'; '.join(sorted(map(_describe, left)))}"] if left else []
+            said = [_told(runs, left)] if left else []
             runs.end_all(left)
             apart = differences(runs.finish(), reference)
             if apart.lost or apart.doubled:
                 said.append(f"{apart.lost} rows lost, {apart.doubled} doubled")
-            said += apart.lines()
-            cells, figures, processes = cells + apart.lost + apart.doubled, figures + apart.count, processes + len(left)
+            said += map(str.strip, apart.lines())
+            rows, figures, processes = rows + apart.lost + apart.doubled, figures + apart.count, processes + len(left)
             if said:
                 yield f"kill {number} ({name}, {target}, after {after_s:.2f} s): {'; '.join(said)}"
             shutil.rmtree(runs.folder)
-    yield Figure(f"rows lost or doubled after {kills} kills", cells, at_most=0.0)
+    yield Figure(f"rows lost or doubled after {kills} kills", rows, at_most=0.0)
     yield Figure(f"figures that differ from the undisturbed run's after {kills} kills", figures, at_most=0.0)
-    yield Figure(f"processes left {PATIENCE_S:g} s after {kills} kills", processes, at_most=0.0)
+    yield Figure(f"processes left {patience_s:g} s after {kills} kills", processes, at_most=0.0)
+
+
+def _told(runs, left):
+    """Say which processes are left, and whether they end later."""
+    names = "; ".join(sorted(map(_describe, left)))
+    start = time.monotonic()
+    still = left_over(runs.token, runs.folder, left, LONGER_S)
+    ends = f"{len(still)} stay" if still else f"all end {time.monotonic() - start:.1f} s later"
+    return f"{len(left)} processes left ({names}), of which {ends}"
 
 
 def main(argv=None):
@@ -382,7 +405,7 @@ def main(argv=None):
         "--repetitions", type=_positive, default=REPETITIONS, help=f"of each cell (default {REPETITIONS})"
     )
     arguments = parser.parse_args(argv)
-    for line in study(arguments.kills, arguments.seed, arguments.repetitions):
+    for line in study(arguments.kills, arguments.seed, arguments.repetitions, PATIENCE_S):
         print(line.line() if isinstance(line, Figure) else line, flush=True)
 
 

@@ -83,21 +83,24 @@ DEATHS = {
 }
 
 
-QUEUE = []
-
-
-def drain(device):
-    """Wait for a device with a queue of its own."""
-    while QUEUE:
-        time.sleep(QUEUE.pop())
+QUEUE, TICK_S = [], 2.0**-10
 
 
 class QueueRole(MatricesRole):
-    """Of a device on which work is queued, in `QUEUE`."""
+    """Of a device on which seconds are queued, in `QUEUE`, and of a clock on which nothing else takes time."""
 
     def prepare_solver(self):
         super().prepare_solver()
-        self._timer._synchronize = drain
+        self._reading_s = 0.0
+        self._timer._synchronize, self._timer._now = self._drain, self._now
+
+    def _drain(self, device):
+        while QUEUE:
+            self._reading_s += QUEUE.pop()
+
+    def _now(self):
+        self._reading_s += TICK_S
+        return self._reading_s
 
 
 class DyingRole(MatricesRole):
