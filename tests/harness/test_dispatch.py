@@ -21,7 +21,8 @@ SOLVERS = {
     "crashes": ("ctypes.string_at(0)", ""),
     "slow": ("while step == 2: pass", ""),
 }
-FIGURES = ["objective_value", "objective_drawn", "objective_status", "objective_message", "objective_env_threads"]
+FIGURES = ["objective_value", "objective_drawn", "objective_status", "objective_message"]
+FIGURES += ["objective_env_threads", "objective_env_stand"]
 
 
 def figures(rows):
@@ -42,6 +43,7 @@ def test_rows_are_those_of_the_sequential_run_and_a_dead_process_costs_its_own(s
     dead = rows["solver_name"] == "killed"
     pd.testing.assert_frame_equal(figures(rows[~dead]), figures(alone), check_exact=True)
     pd.testing.assert_frame_equal(figures(collected), figures(alone), check_exact=True)
+    assert alone["objective_env_stand"].eq("process").all()  # and so it is in each kind of worker
     status = alone.set_index("solver_name")["objective_status"].to_dict()
     assert status == {"draws": "ok", "crashes": "error", "slow": "timeout"}
     lost = rows[dead].squeeze()

@@ -584,7 +584,7 @@ def test_who_remembers_the_points_before_is_refuted(root):
     """
     rows = root({"remembers": solver("remembers", body, steps=3)})
     assert rows["objective_status"].tolist()[-1] == "refuted"
-    assert rows["objective_message"].str.contains("it makes use of what it has seen before").any()
+    assert rows["objective_message"].str.contains("it makes use of what it knew before").any()
 
 
 def test_honest_solvers_are_not_refuted(root):

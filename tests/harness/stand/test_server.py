@@ -358,6 +358,26 @@ def test_a_daemonic_process_forked_from_a_bench_has_a_server_of_its_own(stand):
     assert do(stand, "answer['x'] = 1").number("x") == 1  # ours is as it was
 
 
+def test_a_process_forked_while_a_thread_asks_the_server_is_not_kept_waiting():
+    held, over = threading.Event(), threading.Event()
+
+    def hold():
+        with bench._lock:
+            held.set()
+            over.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    pid = os.fork()
+    if not pid:
+        os._exit(0 if bench._lock.acquire(blocking=False) and not bench._servers else 1)
+    _, status = os.waitpid(pid, 0)
+    over.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
 def test_the_parents_of_all_processes_are_known():
     found = parents()
     assert found[os.getpid()] == os.getppid()

@@ -175,14 +175,14 @@ class MatricesCell:
         seconds, processor, (first, second), doubt = told
         if doubt:
             return f"repeated {calls} times, {doubt}"
-        # What the first stand remembers of these inputs this one can't know, and nobody knows the turned ones. The
-        # processor's time is that of a call that nobody interrupted.
+        # Nobody can know the turned inputs: not from an earlier point, a file, or a guess of the seed. The processor's
+        # time is that of a call that nobody interrupted.
         on_cpu = self.device.type == "cpu"
-        needed = min(*seconds, *(each / torch.get_num_threads() for each in processor if on_cpu))
+        needed = min(*seconds[1:], *(each / torch.get_num_threads() for each in processor[1:] if on_cpu))
         if timed["elapsed_s"] < LEAST_SHARE * needed - LEAST_SLACK_S:
             return (
                 f"at {point} it took {1e3 * timed['elapsed_s']:.3g} ms, and a fresh process {1e3 * needed:.3g} ms: "
-                "it makes use of what it has seen before"
+                "it makes use of what it knew before"
             )
         if difference(first, timed["outputs"]) > SAME:
             return f"at {point} a fresh process returns other matrices for the same inputs and seed"

@@ -157,6 +157,8 @@ def close_server():
 
 
 def _forget_in_child():
+    global _lock
+    _lock = threading.RLock()  # another thread may hold our parent's
     # A copy of the way to our parent's server would keep that alive when the parent is gone.
     for found in _servers.values():
         found._control.close()
@@ -232,6 +234,7 @@ class Stand:
                 patience()
 
         try:
+            wire.check_silent(self._channel)
             wire.send(self._channel, kind, fields, tensors, deadline)
             said, answered, outputs = wire.receive(self._channel, largest, deadline, look)
         except wire.Late as error:

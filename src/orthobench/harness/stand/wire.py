@@ -133,6 +133,17 @@ def receive(channel, largest, deadline=None, patience=None):
     return kind, fields, tensors
 
 
+def check_silent(channel):
+    """Raise `Malformed` if something waits to be read before a question: it would be taken for the answer."""
+    channel.settimeout(0)
+    try:
+        waiting = channel.recv(1, socket.MSG_PEEK)
+    except OSError:  # nothing, or the other side is gone, which the question will find out
+        return
+    if waiting:
+        raise Malformed("it spoke before it was asked")
+
+
 def expected_bytes(shapes, itemsize=8):
     """Return how many bytes tensors of these shapes take in a frame, of whatever type."""
     return sum(_padded(math.prod(shape) * itemsize) for shape in shapes)
