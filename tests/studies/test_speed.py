@@ -32,16 +32,8 @@ def test_the_reference_methods_compute_what_ours_does():
             assert torch.linalg.norm(mine - other) <= tolerance * torch.linalg.norm(mine)
 
 
-def test_the_harness_probe_runs_the_iteration():
-    matrices = [torch.randn(8, 8, generator=torch.Generator().manual_seed(0))]
-    probe = speed.harness_probe(matrices)
-    probe.run(5)
-    assert probe.failure is None
-    assert torch.equal(probe._outputs[0], speed.newton_schulz(matrices, "muon")[0])
-
-
 def test_the_report_has_a_line_a_shape_and_type_with_its_ratios(monkeypatch):
-    """With a clock by which all takes the same, and what reads it more often, as the harness does, longer."""
+    """With a clock by which all takes the same."""
     made_up_clock(monkeypatch, TICK_S)
     head, *lines = speed.report(CPU, 1, [(2, 16, 24), (1, 32, 32)])
     assert "1 repetitions" in head
@@ -49,8 +41,7 @@ def test_the_report_has_a_line_a_shape_and_type_with_its_ratios(monkeypatch):
     for line in lines:
         m, n = map(int, re.search(r"x \((\d+), (\d+)\)", line).groups())
         efficiency = 5 * (4 * m * m * n + 2 * m**3) / (2 * m * m * n)
-        figures = f"muon 1.00, turbo_muon 1.00; matmul_efficiency of muon {efficiency:.2f}; through the harness +"
-        assert figures in line
+        assert line.endswith(f"muon 1.00, turbo_muon 1.00; matmul_efficiency of muon {efficiency:.2f}")
 
 
 def test_the_report_is_of_the_types_asked_for():

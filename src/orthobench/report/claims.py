@@ -105,7 +105,8 @@ def check_claims(frame, claims):
 def _verdicts(frame, claim):
     parts = stands.apart(frame, METRICS[claim.query.metric].timed)
     found = [replace(_verdict(part, claim), stand=kind) for kind, part in parts.items()]
-    return [each for each in found if each.verdict != NOT_RUN] or found[:1]
+    said = [each for each in found if each.verdict != NOT_RUN]
+    return said or [next((each for each in found if decisive(each)), found[0])]
 
 
 def _verdict(frame, claim):
@@ -477,9 +478,9 @@ def format_verdict(verdict):
         figure = f"{rank}{format_figure(check, claim.query)}, n = {check.n}, {_places([check], checks)}"
         if np.isfinite(check.p):
             figure += f", p = {format_number(check.p)} (Holm-adjusted over the claim's {_count(checks, 'check')})"
+        figure = stands.marked(figure, verdict.stand)
     if verdict.elsewhere:
         figure = f"no evidence, on another device: {figure}"
-    figure = stands.marked(figure, verdict.stand)
     note = f" ({claim.note})" if claim.note else ""
     return [
         verdict.verdict,
@@ -493,7 +494,8 @@ def format_verdict(verdict):
 
 def format_check(check, query, stand=""):
     """Return the cells of a check as text, in the order of `CHECK_COLUMNS`; ``stand`` is its verdict's."""
-    figure, p = stands.marked(format_figure(check, query), stand), format_number(check.p)
+    figure, p = format_figure(check, query), format_number(check.p)
+    figure = stands.marked(figure, stand if np.isfinite(check.estimate) else "")
     return [check.dataset, check.setting, check.outcome, str(check.n), figure, p, check.reason]
 
 

@@ -12,7 +12,6 @@ from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
 
 from ..harness.clock import Stopwatch
 from ..harness.device import resolve_device
-from ..harness.orthogonalisation import IterativeOrthogonaliser
 from ..harness.products import count_products, plain_product_rate
 from ..linalg import newton_schulz, newton_schulz_flops
 
@@ -100,23 +99,6 @@ def medians(methods, device, repetitions):
     return {name: statistics.median(times) for name, times in times_in_turn(methods, device, repetitions).items()}
 
 
-class _Probe(IterativeOrthogonaliser):
-    name = "probe"
-    steps = 5
-
-    def orthogonalise(self, matrices, steps):
-        return newton_schulz(matrices, "muon", steps)
-
-
-def harness_probe(matrices):
-    """Return a solver of Muon's iteration whose ``run(5)`` is what Benchopt times."""
-    solver = _Probe.get_instance()
-    solver.device = matrices[0].device
-    solver.stopwatch = Stopwatch(solver.device)
-    solver._inputs = matrices
-    return solver
-
-
 def report(device, repetitions, shapes=SHAPES, dtypes=tuple(REFERENCES)):
     """Yield the lines of the report.
 
@@ -145,7 +127,6 @@ def report(device, repetitions, shapes=SHAPES, dtypes=tuple(REFERENCES)):
                     "reference": lambda run=reference, given=matrices: run(given),
                     "muon": lambda given=matrices: newton_schulz(given, "muon"),
                     "turbo_muon": lambda given=matrices: newton_schulz(given, "turbo_muon"),
-                    "harness": functools.partial(harness_probe(matrices).run, 5),
                 },
                 device,
                 repetitions,
@@ -156,8 +137,7 @@ def report(device, repetitions, shapes=SHAPES, dtypes=tuple(REFERENCES)):
                 f"{count} x ({rows}, {columns}) {name}, time against {other}: "
                 f"muon {times['muon'] / times['reference']:.2f}, "
                 f"turbo_muon {times['turbo_muon'] / times['reference']:.2f}; "
-                f"matmul_efficiency of muon {flops / times['muon'] / rate:.2f}; "
-                f"through the harness {times['harness'] / times['muon'] - 1:+.1%}"
+                f"matmul_efficiency of muon {flops / times['muon'] / rate:.2f}"
             )
 
 
