@@ -1,0 +1,15 @@
+"""Goes on whatever happens."""
+
+from orthobench.harness import DirectOrthogonaliser
+
+
+class Solver(DirectOrthogonaliser):
+    name = "catches_everything"
+
+    def orthogonalise(self, matrices):
+        while True:
+            try:
+                while True:
+                    pass
+            except BaseException:
+                continue
