@@ -414,7 +414,7 @@ def test_pages_with_rows_of_one_kind_do_not(since):
     assert [path for path, page in since.items() if NOTE in plain(page)] == []
     assert "(process)" not in since["training/index.html"].replace("processor (process)", "")
     files = {path: content.decode(errors="replace") for path, content in published.files().items()}
-    assert [path for path, page in files.items() if NOTE in plain(page) or "env_stand" in page] == []
+    assert [path for path, page in files.items() if NOTE in plain(page)] == []
 
 
 def test_no_page_shows_the_time_of_the_transport(mixed, since):

@@ -28,7 +28,8 @@ def test_the_report_has_a_line_for_each_figure_and_says_what_misses_its_goal(mon
         return original(cls, name, values, **{bound: -1.0 for bound in goal})
 
     monkeypatch.setattr(Figure, "of", classmethod(missed))
-    stand.main(["--starts", "2", "--echoes", "3", "--transports", "2", "--sizes", "24", "--repetitions", "2"])
+    few = {"starts": 2, "echoes": 3, "transports": 2, "sizes": 24, "repetitions": 2, "processes": 1}
+    stand.main([text for name, value in few.items() for text in (f"--{name}", str(value))])
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.startswith("device cpu, ")
     names, figures = zip(*(line.split(": ", 1) for line in lines), strict=True)
@@ -75,17 +76,10 @@ def test_the_goals_are_those_of_the_stand(monkeypatch):
     assert [figure.goal for figure in stand.starts(2)] == ["", "at most 60"]
     assert [figure.goal for figure in stand.starts(2, on_cpu=False)] == ["", ""]
     assert [figure.goal for figure in stand.questions(2, 2)] == ["at most 100", "", ""]
-    for figure in stand.methods([8], 2):
+    for figure in stand.methods([8], 2, 3):
+        assert figure.count == 6
         assert figure.goal == "at least 0.98 and at most 1.02"
         assert figure.value == pytest.approx(1.015)
-
-
-def test_a_method_is_the_same_in_a_stand_and_alone(tmp_path):
-    with stand.in_stand(tmp_path, "muon", 16) as through, stand.alone("muon", 16) as other:
-        assert through() > 0
-        assert other() > 0
-    times = stand.alternated("muon", 16, 3)
-    assert {name: len(own) for name, own in times.items()} == {"stand": 3, "alone": 3}
 
 
 def test_rows_that_are_equal_but_for_clocks_have_no_differences():
@@ -191,7 +185,8 @@ def test_honest_rows_that_are_not_ok_are_counted_while_loops_run(monkeypatch):
     assert line == "  1 of c: refuted: too fast"
 
 
-def test_honest_solvers_run_in_a_copy_of_this_checkout():
+def test_honest_solvers_run_in_a_copy_of_this_checkout(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
     figures = list(stand.honest(1, datasets=["gaussian[rows=8,columns=12]"], solvers=["QR"], repetitions=1))
     assert figures[0].name.startswith("rows of honest solvers that aren't ok, of 2, beside ")
 

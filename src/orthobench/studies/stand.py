@@ -188,7 +188,7 @@ def _kilobytes(path, names):
 # --- a method in it --------------------------------------------------------------------------------------------------
 
 
-def methods(sizes, repetitions):
+def methods(sizes, repetitions, processes):
     """Yield what time a method takes by a stand's clock, as a multiple of what it takes in a process without a stand.
 
     Parameters
@@ -196,14 +196,19 @@ def methods(sizes, repetitions):
     sizes : sequence of int
         Of square matrices.
     repetitions : int
-        Alternating.
+        Alternating, in each pair of processes.
+    processes : int
+        Pairs of them: where its memory happens to lie makes one process some percent slower than another.
 
     Yields
     ------
     Figure
     """
     for size, recipe in itertools.product(sizes, RECIPES):
-        times = alternated(recipe, size, repetitions)
+        times = {"stand": [], "alone": []}
+        for _ in range(processes):
+            for each, seconds in alternated(recipe, size, repetitions).items():
+                times[each] += seconds
         name = f"{recipe} at {size} x {size} float32, through the stand over alone"
         yield Figure.of(name, ratios(times, "stand", "alone"), at_least=0.98, at_most=1.02)
 
@@ -560,7 +565,10 @@ def main(argv=None):
     parser.add_argument(
         "--sizes", type=_positive, nargs="*", default=[1024, 2048], help="of the matrices (default 1024 2048)"
     )
-    parser.add_argument("--repetitions", type=_positive, default=9, help="alternating repetitions (default 9)")
+    parser.add_argument(
+        "--repetitions", type=_positive, default=5, help="alternating, in each pair of processes (default 5)"
+    )
+    parser.add_argument("--processes", type=_positive, default=5, help="pairs to time a method in (default 5)")
     parser.add_argument(
         "--quick-configurations", metavar="FOLDER", help="another checkout, to compare the quick configurations with"
     )
@@ -576,7 +584,7 @@ def main(argv=None):
         questions(arguments.echoes, arguments.transports),
         first_result(max(1, arguments.starts // 5)),
         memory(),
-        methods(arguments.sizes, arguments.repetitions),
+        methods(arguments.sizes, arguments.repetitions, arguments.processes),
     ]
     if arguments.quick_configurations:
         parts.append(quick_configurations(_checked(arguments.quick_configurations), arguments.runs))

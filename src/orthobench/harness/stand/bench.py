@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from ..status import ERROR, OUT_OF_MEMORY, BudgetExceeded, InvalidResult, StandFailed, printable
 from . import confine, roles, wire
-from .clocks import Cost, processor_s
+from .clocks import Cost, processor_s, waited_s
 
 IN_PROCESS_VARIABLE = "ORTHOBENCH_IN_PROCESS"
 MEMORY_VARIABLE = "ORTHOBENCH_MEMORY"
@@ -223,7 +223,8 @@ class Stand:
         StandFailed
             If the role raised, or the stand died or said what can't be understood; in these cases it is gone.
         """
-        before, started = self.processor_s() if measured else None, time.monotonic()
+        before, in_line = (self.processor_s(), self._waited_s()) if measured else (None, 0.0)
+        started = time.monotonic()
         deadline = None if budget_s is None else started + max(budget_s, 0.0)
 
         def look():
@@ -249,8 +250,8 @@ class Stand:
             self.end()
             raise
         wall_s = time.monotonic() - started
-        after = self.processor_s() if measured else None
-        cost = Cost(wall_s, None if before is None or after is None else after - before)
+        after, in_line = (self.processor_s(), self._waited_s() - in_line) if measured else (None, 0.0)
+        cost = Cost(wall_s, None if before is None or after is None else after - before, in_line)
         if said == "failed":
             status, message = answered.get("status"), answered.get("message")
             raise StandFailed(status, str(message)[:1000])
@@ -259,6 +260,10 @@ class Stand:
     def processor_s(self):
         """Return the processor time that the stand has taken so far; None where nobody tells."""
         return None if self.pid is None else processor_s(self.pid)
+
+    def _waited_s(self):
+        """Return how long stand and bench have stood in line for a processor so far."""
+        return waited_s(self.pid) + waited_s("thread-self")
 
     def reset_peak_memory(self):
         """Start a new measurement of its peak memory."""

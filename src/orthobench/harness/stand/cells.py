@@ -272,6 +272,6 @@ def _transport(process, sent, answered):
     known = all(cost.processor_s is not None for cost in costs)
     # A stand's first question meets fresh memory, as those do that are judged; its processor's time is the most.
     return clocks.Cost(
-        statistics.median(cost.wall_s for cost in costs),
+        statistics.median(cost.wall_s - cost.waited_s for cost in costs),
         max(cost.processor_s for cost in costs) if known else None,
     )

@@ -24,18 +24,19 @@ class Cost:
     wall_s : float
         By the bench's clock.
     processor_s : float or None
-        Of the stand and all that it started; None where the system doesn't tell.
+        Of the stand and of the children it has waited for; None where the system doesn't tell.
+    waited_s : float
+        Of the wall's, how long bench and stand stood in line for a processor, as far as the system tells.
     """
 
     wall_s: float = 0.0
     processor_s: float | None = 0.0
+    waited_s: float = 0.0
 
     def __add__(self, other):
         known = self.processor_s is not None and other.processor_s is not None
-        return Cost(self.wall_s + other.wall_s, self.processor_s + other.processor_s if known else None)
-
-    def __sub__(self, other):
-        return self + Cost(-other.wall_s, None if other.processor_s is None else -other.processor_s)
+        processor_s = self.processor_s + other.processor_s if known else None
+        return Cost(self.wall_s + other.wall_s, processor_s, self.waited_s + other.waited_s)
 
 
 def hidden(said_s, cost, transport, threads, on_cpu, calls=1):
@@ -58,7 +59,7 @@ def hidden(said_s, cost, transport, threads, on_cpu, calls=1):
     """
     if not said_s >= 0:
         return f"it says that the method took {said_s} s"
-    beyond = cost.wall_s - said_s - transport.wall_s
+    beyond = cost.wall_s - cost.waited_s - said_s - transport.wall_s
     if beyond > WALL_SLACK_S + WALL_SHARE * said_s:
         return f"the clock outside shows {1e3 * beyond:.1f} ms beyond the {1e3 * said_s:.1f} ms that it says"
     if on_cpu and cost.processor_s is not None and transport.processor_s is not None:
@@ -88,6 +89,13 @@ def _children_s(pid):
     with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
         fields = file.read().rpartition(b")")[2].split()
         return (int(fields[13]) + int(fields[14])) / _ticks()
+    return 0.0
+
+
+def waited_s(task):
+    """Return how long a process by its number, or ``thread-self``, has stood in line for a processor; 0 if unknown."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{task}/schedstat") as file:
+        return 1e-9 * int(file.read().split()[1])
     return 0.0
 
 
