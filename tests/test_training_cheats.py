@@ -6,6 +6,7 @@ import pytest
 from conftest import ROOT, SmallBenchmark
 
 HONEST = ("honest", "honest_in_groups", "honest_with_hooks")
+IN_VAIN = ("remembers_the_last_cell", "shows_other_weights")
 CHEATS = {
     "another_forward": "changed the model's modules (head)",
     "another_model": "changed the model's modules (head",
@@ -16,10 +17,12 @@ CHEATS = {
     "changes_outputs_in_training": "of a fresh model with the same weights",
     "changes_the_data": "changed the training data",
     "changes_the_data_for_a_while": "changed the training data",
+    "chooses_evaluations": "sets `evaluation_points`, which the harness owns",
     "chooses_batches": "drew from the order of the batches",
     "draws_batches": "drew from the order of the batches",
     "freezes_layers": "in no optimizer",
     "looks_at_held_out": "looked at a part that is evaluated on",
+    "own_trainer": "overrides `_trainer`, which the harness owns",
     "own_rate_for_a_moment": "changed its learning rate from",
     "own_rate_in_a_tensor": "changed its learning rate",
     "own_schedule": "changed its learning rate from",
@@ -28,6 +31,8 @@ CHEATS = {
     "seeds_at_first": "seeded torch with 31337",
     "sits_in_evaluation_mode": "changed the model's modules (blocks",
     "steps_twice_in_a_hook": "was called 2 times",
+    "takes_more_threads": "changed torch's threads from 1 to",
+    "works_in_evaluation": "1 forward passes where the harness makes 0",
     "takes_more_steps": "overrides `step`, which the harness owns",
     "trained_before": "changed head.weight while it made its optimizers",
     "trains_more_in_a_hook": "2 forward passes where the harness makes 1",
@@ -82,6 +87,20 @@ def test_a_cheat_reaches_nobody_else(rows, tmp_path):
     assert str(beside[columns].sort_values(key).to_numpy().tolist()) == str(expected)
 
 
+def test_what_a_cell_remembers_the_next_one_has_not(rows):
+    own = rows[rows["solver_name"] == "remembers_the_last_cell"]
+    assert own["objective_status"].eq("ok").all()
+    start, end = (own[own["stop_val"] == step]["objective_held_out_loss"].to_numpy() for step in (0, STEPS))
+    first, second = start - end
+    assert 0 < second < 1.5 * first  # as far as its own steps lead, and not as those of two cells
+
+
+def test_the_weights_that_are_evaluated_are_those_that_were_trained(rows):
+    """A hook of the state dict would show others."""
+    shown, honest = (rows[rows["solver_name"] == name] for name in ("shows_other_weights", "honest"))
+    assert shown["objective_held_out_loss"].tolist() == honest["objective_held_out_loss"].tolist()
+
+
 def test_every_cheat_is_tested():
     names = {path.stem for path in (ROOT / "tests" / "cheats" / "training").glob("*.py")}
-    assert names == {*CHEATS, *HONEST}
+    assert names == {*CHEATS, *HONEST, *IN_VAIN}

@@ -98,14 +98,6 @@ def in_order(found):
     return sorted(set(found), key=lambda kind: (_ORDER.index(kind) if kind in _ORDER else len(_ORDER), str(kind)))
 
 
-def several(frame, **where):
-    """List the kinds of rows with these values of columns if there are several, else none."""
-    if COLUMN not in frame:
-        return []
-    found = in_order(kinds(rows_where(frame, **where)))
-    return found if len(found) > 1 else []
-
-
 def marked(text, kind):
     """Return a text with the kind that it is of, if that is told."""
     return f"{text} ({kind})" if kind else text

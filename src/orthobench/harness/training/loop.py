@@ -186,13 +186,17 @@ class Trainer:
         An optimizer that evaluates other weights than it takes gradients at, such as an average, has methods ``eval``
         and ``train`` that switch between them (the convention of Schedule-Free).
         """
-        for optimizer in [] if self._shown else self._averaging():
-            optimizer.eval()
+        with guard.Passes(self._counted) as passes:
+            for optimizer in [] if self._shown else self._averaging():
+                optimizer.eval()
+        passes.check(0)
         self._shown = True
 
     def _hide_weights(self):
-        for optimizer in self._averaging() if self._shown else []:
-            optimizer.train()
+        with guard.Passes(self._counted) as passes:
+            for optimizer in self._averaging() if self._shown else []:
+                optimizer.train()
+        passes.check(0)
         self._shown = False
 
     def _averaging(self):

@@ -77,7 +77,7 @@ class TrainingRole(Role):
 
     def _state(self, trainer):
         told, seconds, _ = self._timer.run(self._show, trainer)
-        return told, seconds, trainer.model.state_dict()
+        return told, seconds, weights(trainer.model)
 
     @staticmethod
     def _show(trainer):
@@ -88,3 +88,14 @@ class TrainingRole(Role):
         model = self._task.make_model(self.seed).to(self.device)
         solver, task = self.solver, self._task
         return Trainer(task, model, solver.optimizers, self.seed, self.device, decays=solver.decays, **self._how)
+
+
+def weights(model):
+    """Return what a model's ``state_dict()`` does, past all hooks: parameters, and the buffers that are kept."""
+    found = {}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        kept = {name: each for name, each in module._buffers.items() if name not in module._non_persistent_buffers_set}
+        for name, tensor in (module._parameters | kept).items():
+            if tensor is not None:
+                found[f"{prefix}.{name}" if prefix else name] = tensor.detach()
+    return found
