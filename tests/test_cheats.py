@@ -17,7 +17,7 @@ CHEATS = {
     "chooses_its_points": ("error", "sets `evaluation_points`, which the harness owns"),
     "counts_another_method": ("refuted", "returns other matrices while its products are counted"),
     "empties_what_is_owned": ("error", "sets `owned`, which the harness owns"),
-    "leaves_a_process": ("refuted", "started processes that went on"),
+    "leaves_a_process": ("refuted", "started processes"),
     "leaves_settings": ("error", "changed float32 matmul precision from highest to medium"),
     "names_a_path": ("error", "can't name files and columns"),
     "overrides_prepare": ("error", "overrides `prepare`, which the harness owns"),

@@ -9,6 +9,7 @@ import textwrap
 import pandas as pd
 import pytest
 
+from orthobench.harness.stand import wire
 from orthobench.studies import kills
 
 FRONT = """
@@ -120,6 +121,15 @@ def test_a_worker_ends_with_its_front_process(started, tmp_path):
     assert len(workers) == 1
     front.kill()
     assert kills.left_over("token", tmp_path, workers, NO_HURRY_S) == set()
+
+
+def test_a_server_ends_with_its_bench_before_it_has_imported_anything():
+    ours, theirs = wire.pair()
+    command = [sys.executable, "-P", "-m", "orthobench.harness.stand.server", str(theirs.fileno())]
+    server = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+    theirs.close()
+    ours.close()
+    assert server.wait() == -signal.SIGIO
 
 
 def test_a_run_that_keeps_failing_is_told(tmp_path):

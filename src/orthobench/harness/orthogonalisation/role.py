@@ -57,7 +57,8 @@ class MatricesRole(Role):
         for inputs in sets:
             seed_again(self.seed, self.device)
             output, wall_s, processor_s = self._timer.run(self._call, inputs, arguments)
-            self._kept.append(output)
+            # A method may write into the same tensors in its next call.
+            self._kept.append([each.clone() for each in output] if calls > 1 else output)
             seconds.append(wall_s)
             processor.append(processor_s)
         peak = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None

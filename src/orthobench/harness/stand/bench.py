@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from ..status import ERROR, OUT_OF_MEMORY, BudgetExceeded, InvalidResult, StandFailed, printable
 from . import confine, roles, wire
-from .clocks import Cost, processor_s, waited_s
+from .clocks import Cost, own_processor_s, processor_s, waited_s
+from .server import parents
 
 IN_PROCESS_VARIABLE = "ORTHOBENCH_IN_PROCESS"
 MEMORY_VARIABLE = "ORTHOBENCH_MEMORY"
@@ -177,9 +178,15 @@ class Stand:
         Where its class is: ``package.module:Class``.
     imports : sequence of str
         Libraries that the server may import for all stands.
+
+    Attributes
+    ----------
+    idle_s : float
+        Processor time that it has taken between questions, from the first answer on.
     """
 
     kind = "process" if sys.platform.startswith("linux") else "process, wall clock alone"
+    idle_s = _last_s = 0.0
 
     def __init__(self, role, imports=(), memory=None):
         self._channel, theirs = wire.pair()
@@ -223,6 +230,8 @@ class Stand:
         StandFailed
             If the role raised, or the stand died or said what can't be understood; in these cases it is gone.
         """
+        if self._last_s:  # else it is only starting
+            self.idle_s += own_processor_s(self.pid) - self._last_s
         before, in_line = (self.processor_s(), self._waited_s()) if measured else (None, 0.0)
         started = time.monotonic()
         deadline = None if budget_s is None else started + max(budget_s, 0.0)
@@ -250,12 +259,17 @@ class Stand:
             self.end()
             raise
         wall_s = time.monotonic() - started
+        self._last_s = own_processor_s(self.pid)
         after, in_line = (self.processor_s(), self._waited_s() - in_line) if measured else (None, 0.0)
         cost = Cost(wall_s, None if before is None or after is None else after - before, in_line)
         if said == "failed":
             status, message = answered.get("status"), answered.get("message")
             raise StandFailed(status, str(message)[:1000])
         return Answer(answered, outputs, cost)
+
+    def has_children(self):
+        """Return whether it has started processes that are there now, as far as the system tells."""
+        return self.pid in parents().values()
 
     def processor_s(self):
         """Return the processor time that the stand has taken so far; None where nobody tells."""
@@ -330,6 +344,7 @@ class LocalStand:
 
     kind = "in process"
     pid = None
+    idle_s = 0.0
 
     def __init__(self, role, imports=(), memory=None):
         self._role = roles.resolve(role)()
@@ -341,6 +356,10 @@ class LocalStand:
         started = time.monotonic()
         answered, outputs = self._role.answer(kind, fields, list(tensors))
         return Answer(answered, list(outputs), Cost(time.monotonic() - started, None))
+
+    def has_children(self):
+        """Return False: this process may have others."""
+        return False
 
     def reset_peak_memory(self):
         """Do nothing: the memory of this process is everybody's."""

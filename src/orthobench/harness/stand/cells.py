@@ -20,6 +20,8 @@ from .roles import pack
 from .wire import expected_bytes
 
 ECHOES = 5
+# What a stand may compute between questions, such as to free memory: so much, and a share of the time it was asked.
+IDLE_SLACK_S, IDLE_SHARE = 0.01, 0.02
 
 
 class Cell(Contained):
@@ -107,6 +109,11 @@ class Cell(Contained):
         ]
         if changed:
             raise InvalidResult(f"{self.name} changed {', '.join(changed)}: settings belong to the harness")
+
+    def check_idle(self, stand):
+        """Raise `Refuted` if the stand computed while nobody asked it: no clock would see that work."""
+        if self.device.type == "cpu" and stand.idle_s > IDLE_SLACK_S + IDLE_SHARE * self._spent_s:
+            raise Refuted(f"{self.name} computed for {1e3 * stand.idle_s:.0f} ms between the harness's questions")
 
     def _failed(self):
         self.close()

@@ -74,14 +74,17 @@ def hidden(said_s, cost, transport, threads, on_cpu, calls=1):
 
 def processor_s(pid):
     """Return the processor time of a process and of the children it has waited for; None where the system is silent."""
-    if not sys.platform.startswith("linux"):
-        return None
-    try:
-        # The clock of another process: see MAKE_PROCESS_CPUCLOCK in Linux's posix-timers.h.
-        own = time.clock_gettime((~pid << 3) | 2)
-    except OSError:
-        return None
-    return own + _children_s(pid)
+    own = own_processor_s(pid)
+    return own + _children_s(pid) if own else None
+
+
+def own_processor_s(pid):
+    """Return the processor time of a process by itself, 0 where the system is silent."""
+    if pid is not None and sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError):
+            # The clock of another process: see MAKE_PROCESS_CPUCLOCK in Linux's posix-timers.h.
+            return time.clock_gettime((~pid << 3) | 2)
+    return 0.0
 
 
 def _children_s(pid):

@@ -16,7 +16,7 @@ import sys
 import time
 import traceback
 
-from . import confine
+from . import confine, front
 
 LINE = 2**20  # no request is longer
 
@@ -38,6 +38,7 @@ def main(descriptor):
     gc.collect()
     gc.freeze()
     stands = set()
+    front.be_asked(descriptor)
     _answer(control, {"ready": True})
     while True:
         line, descriptors = _request(control)

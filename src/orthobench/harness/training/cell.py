@@ -62,6 +62,7 @@ class TrainingCell(CallbackCell):
                 raise Refuted(f"{doubt}, in {attempt + 1} fresh processes" if attempt else doubt)
             self._begin_again()
         self.check_settings(self.stand)
+        self.check_idle(self.stand)
         self._elapsed_s += seconds
         self._bar.update(point - self._done)
         self._done = point
