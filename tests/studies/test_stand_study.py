@@ -112,18 +112,24 @@ def test_quick_configurations_alternate_after_a_run_that_is_thrown_away(monkeypa
 
     def run(copy, benchmark):
         order.append(copy.name)
-        return next(seconds[copy.name]), frame((1.0, 2.0, 4.0 if copy.name == "base" else 5.0))
+        status = ["ok", "ok", "refuted" if copy.name == "here" else "ok"]
+        values = 1.0, 2.0, 4.0 if copy.name == "base" else 5.0
+        return next(seconds[copy.name]), frame(values, objective_status=status, objective_message="why")
 
     monkeypatch.setattr(stand, "run_configuration", run)
-    time, rows, figures, line = stand.quick_configurations("another", 2)
+    time, rows, figures, *lines = stand.quick_configurations("another", 2)
     assert order == ["here", "base", "base", "here", "here", "base"]
     assert time.line() == (
         "root, processor time of the quick configuration over the other checkout's: 2.500 (2.500 to 2.500 in the "
         "middle half of 2); at most 2: DOES NOT HOLD"
     )
     assert rows.line() == "root, rows lost or doubled: 0.000; at most 0: holds"
-    assert figures.line() == "root, figures that differ, of 3: 1.000; at most 0: DOES NOT HOLD"
-    assert line == "  value differs in 1 rows, by 0.2 of the figure at most"
+    assert figures.line() == "root, figures that differ, of 9: 2.000; at most 0: DOES NOT HOLD"
+    assert lines == [
+        "  value differs in 1 rows, by 0.2 of the figure at most",
+        "  status differs in 1 rows",
+        "  1 of c: refuted: why",
+    ]
 
 
 def test_the_quick_configurations_exist():

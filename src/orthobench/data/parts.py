@@ -145,6 +145,30 @@ def digest(part):
     return state.hexdigest()
 
 
+def shuffled(part, seed):
+    """Return a part of the same shape from which nothing of this one can be learned, where it is in memory.
+
+    Parameters
+    ----------
+    part : Examples, Windows or MappedWindows
+    seed : int
+
+    Returns
+    -------
+    Examples, Windows or MappedWindows
+        Examples with each other's targets, or windows of tokens in another order; a mapped part as it is.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if isinstance(part, Examples):
+        return Examples(
+            part.inputs, part.targets[torch.randperm(len(part), generator=generator).to(part.targets.device)]
+        )
+    if isinstance(part, Windows):
+        order = torch.randperm(len(part.tokens), generator=generator).to(part.tokens.device)
+        return Windows(part.tokens[order], part.context, part.stride)
+    return part
+
+
 def split_by_hash(inputs, targets, shares):
     """Split examples by a hash of their inputs.
 

@@ -411,6 +411,14 @@ def quick_configurations(base, runs):
             yield Figure(f"{name}, rows lost or doubled", apart.lost + apart.doubled, at_most=0.0)
             yield Figure(f"{name}, figures that differ, of {apart.compared:,}", apart.count, at_most=0.0)
             yield from apart.lines()
+            yield from not_ok(rows["here"])
+
+
+def not_ok(rows):
+    """Yield a line for each solver and reason for which rows aren't ``ok``."""
+    bad = rows[rows["objective_status"] != "ok"]
+    for (solver, status, message), group in bad.groupby(["solver_name", "objective_status", "objective_message"]):
+        yield f"  {len(group)} of {solver}: {status}: {message}"
 
 
 def checkout():
@@ -549,8 +557,7 @@ def honest(count, datasets=HONEST_DATASETS, solvers=(), repetitions=HONEST_REPET
     yield Figure(
         f"rows of honest solvers that aren't ok, of {rows:,}, beside {cores} busy loops", len(bad), at_most=0.0
     )
-    for (solver, status, message), group in bad.groupby(["solver_name", "objective_status", "objective_message"]):
-        yield f"  {len(group)} of {solver}: {status}: {message}"
+    yield from not_ok(bad)
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

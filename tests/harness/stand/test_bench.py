@@ -480,9 +480,8 @@ def test_transport_is_no_hidden_work_and_a_gpus_processor_waits():
 
 def test_costs_add_up_and_what_is_unknown_stays_so():
     assert Cost(1.0, 2.0) + Cost(0.5, 0.25) == Cost(1.5, 2.25)
-    assert Cost(1.0, 2.0) - Cost(0.5, 0.25) == Cost(0.5, 1.75)
     assert (Cost(1.0, None) + Cost(1.0, 1.0)).processor_s is None
-    assert (Cost(1.0, 1.0) - Cost(1.0, None)).processor_s is None
+    assert (Cost(1.0, 1.0) + Cost(1.0, None)).processor_s is None
 
 
 @linux
@@ -567,7 +566,7 @@ def test_who_leaves_processes_behind_is_refuted(root):
     """
     row = root({"forks": solver("forks", body)}).iloc[0]
     assert row["objective_status"] == "refuted"
-    assert "started processes that went on" in row["objective_message"]
+    assert "started processes" in row["objective_message"]
 
 
 def test_who_remembers_the_points_before_is_refuted(root):

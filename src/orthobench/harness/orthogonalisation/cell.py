@@ -7,7 +7,7 @@ import torch
 
 from ..products import plain_product_rate
 from ..stand import clocks
-from ..stand.cells import IterationCell, RunOnceCell
+from ..stand.cells import IterationCell, RunOnceCell, transport
 from ..stand.wire import expected_bytes
 from ..status import InvalidResult, Refuted
 from ..unsaved import Unsaved
@@ -36,6 +36,9 @@ class MatricesCell:
     def hand_out(self, matrices, dtype, exponent):
         self._matrices = [matrix.to(getattr(torch, dtype)) for matrix in matrices]
         self._exponent = exponent
+        # Before there is a stand, which could be busy meanwhile.
+        self._rate = plain_product_rate(*self._problem_kind())
+        transport(self._matrices, self._matrices)
         return {"dtype": dtype, "exponent": exponent}
 
     def known(self, exponent, **_):
@@ -49,7 +52,6 @@ class MatricesCell:
 
     def compute_points(self):
         """Time all points, then have them audited; a point's error ends the cell there."""
-        rate = plain_product_rate(*self._problem_kind())
         outcomes = {}
         for attempt in range(clocks.ATTEMPTS):
             timed = self._time_points()
@@ -65,7 +67,7 @@ class MatricesCell:
             self.stand, _ = self.open()
         final = max(self.evaluation_points)
         return {
-            point: each | {"final": point == final, "product_rate": rate} if isinstance(each, dict) else each
+            point: each | {"final": point == final, "product_rate": self._rate} if isinstance(each, dict) else each
             for point, each in outcomes.items()
         }
 

@@ -1,8 +1,10 @@
 """The bench's half of a cell: what Benchopt sees in a solver's place. It opens stands, asks, and judges the answers."""
 
 import functools
+import hashlib
 import os
 import statistics
+import tempfile
 
 import torch
 from benchopt.benchmark import get_running_benchmark
@@ -11,6 +13,7 @@ from ...data.cache import cache_folder
 from ...data.download import downloads_folder
 from ..clock import budget_exceeded
 from ..device import resolve_device
+from ..provenance import package_hash
 from ..solver import Contained
 from ..status import BudgetExceeded, InvalidResult, Refuted
 from ..stopping import RunToEnd
@@ -88,7 +91,7 @@ class Cell(Contained):
         stand.ask("problem", self._handed_out, seed=self.seed, budget_s=LOAD_LIMIT_S)
         if not audit:
             self._before = stand.ask("settings").fields
-        stand.ask("confine", folders=closed_folders(), budget_s=LOAD_LIMIT_S)
+        stand.ask("confine", folders=closed_folders(), own=own_folder(self.file), budget_s=LOAD_LIMIT_S)
         stand.ask("load", file=self.file, parameters=self._parameters, budget_s=LOAD_LIMIT_S)
         return stand, stand.ask("skip", budget_s=LOAD_LIMIT_S, **self._known)
 
@@ -239,6 +242,12 @@ class RefusedCell(RunOnceCell):
     def compute_points(self):
         """Fail: the file broke a rule, and `_check_rules` has said so."""
         raise Refuted("unreachable")
+
+
+def own_folder(file):
+    """Return where a solver's compilers keep what they made: of each file and package its own, or one reads another's."""
+    key = hashlib.sha256(f"{file} {package_hash()}".encode()).hexdigest()[:16]
+    return os.path.join(tempfile.gettempdir(), f"orthobench_{os.getuid() if hasattr(os, 'getuid') else 0}", key)
 
 
 def closed_folders():

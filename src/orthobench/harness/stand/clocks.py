@@ -57,8 +57,8 @@ def hidden(said_s, cost, transport, threads, on_cpu, calls=1):
     calls : int
         Of the method, in this question.
     """
-    if not said_s >= 0:
-        return f"it says that the method took {said_s} s"
+    if not 0 <= said_s <= cost.wall_s + WALL_SLACK_S:
+        return f"it says that the method took {said_s:.3g} s, and the question took {cost.wall_s:.3g} s"
     beyond = cost.wall_s - cost.waited_s - said_s - transport.wall_s
     if beyond > WALL_SLACK_S + WALL_SHARE * said_s:
         return f"the clock outside shows {1e3 * beyond:.1f} ms beyond the {1e3 * said_s:.1f} ms that it says"

@@ -4,7 +4,7 @@ The worker of a killed front process would wait for its next cell, for minutes o
 to it only where the front lives to say so. A server that is asked nothing any more notices, once it has imported torch.
 """
 
-import fcntl
+import contextlib
 import multiprocessing
 import os
 import select
@@ -12,6 +12,9 @@ import signal
 import sys
 import threading
 import time
+
+with contextlib.suppress(ImportError):  # not on Windows, where there is no server either
+    import fcntl
 
 LOOK_S = 0.5
 SERVER = f"{__package__}.server"

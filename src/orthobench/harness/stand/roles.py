@@ -7,6 +7,7 @@ import os
 import pickle
 import resource
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -126,8 +127,19 @@ class Role:
     def receive(self):
         """Take the problem."""
 
-    def confine(self, folders):
-        """Close the caches to what comes next."""
+    def confine(self, folders, own):
+        """Close the caches to what comes next; files for a while, and what compilers keep, go to a folder of its own.
+
+        There it must be before: what comes later beside a closed folder can't be read.
+        """
+        for variable, name in (
+            ("TMPDIR", "tmp"),
+            ("TORCHINDUCTOR_CACHE_DIR", "inductor"),
+            ("TRITON_CACHE_DIR", "triton"),
+        ):
+            os.environ[variable] = os.path.join(own, name)
+            os.makedirs(os.environ[variable], exist_ok=True)
+        tempfile.tempdir = None
         with contextlib.suppress(OSError):
             confine.deny_reading(folders)
 

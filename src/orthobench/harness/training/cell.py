@@ -97,7 +97,7 @@ class TrainingCell(CallbackCell):
 
     def _begin_again(self):
         """Take a fresh stand to where this one was before its last advance."""
-        self.close()
+        super().close()  # the progress bar stays
         self.stand, _ = self.open()
         self._ask(self.stand, "prepare")
         done = 0

@@ -22,6 +22,17 @@ def evaluation_mode(model):
             module.training = mode
 
 
+def weights(model):
+    """Return what a model's ``state_dict()`` does, past all hooks: parameters, and the buffers that are kept."""
+    found = {}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        kept = {name: each for name, each in module._buffers.items() if name not in module._non_persistent_buffers_set}
+        for name, tensor in (module._parameters | kept).items():
+            if tensor is not None:
+                found[f"{prefix}.{name}" if prefix else name] = tensor.detach()
+    return found
+
+
 def rebuild(make_model, seed, state, device):
     """Make a fresh model with the weights and buffers of a trained one.
 

@@ -5,6 +5,7 @@ import torch
 from .. import namespaces
 from ..status import InvalidResult
 from .batches import BatchOrder
+from .evaluation import weights
 
 
 def structure(model):
@@ -75,7 +76,7 @@ def check_optimizers(optimizers, model):
 
 def check_unchanged(model, before):
     """Raise `InvalidResult` unless parameters and buffers equal ``before``, a copy of the state dict."""
-    for name, tensor in model.state_dict().items():
+    for name, tensor in weights(model).items():
         if not torch.equal(tensor, before[name]):
             raise InvalidResult(f"the solver changed {name} while it made its optimizers: initial weights are given")
 

@@ -12,7 +12,7 @@ from ..seeds import random_states, set_random_states
 from ..status import Diverged, InvalidResult
 from . import guard
 from .batches import BatchOrder
-from .evaluation import rebuild
+from .evaluation import rebuild, weights
 from .phases import PhaseClock
 from .recording import recorded_steps
 from .schedule import warmup_stable_decay
@@ -93,7 +93,7 @@ class Trainer:
         self._drawn, self._draws, self._deviations, self._foretold = [], [], [], []
 
     def _make_optimizers(self, make_optimizers):
-        before = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        before = {name: tensor.clone() for name, tensor in weights(self.model).items()}
         with guard.Passes(self._counted) as passes:
             optimizers = make_optimizers(self.model)
         passes.check(0)
@@ -252,7 +252,7 @@ class Trainer:
         if self._counted is None or world_size() > 1 or self.done == self.task.steps:
             return
         self._hide_weights()
-        fresh = rebuild(self.task.make_model, self.seed, self.model.state_dict(), self.device)
+        fresh = rebuild(self.task.make_model, self.seed, weights(self.model), self.device)
         states, order = random_states(self.device), self._order.state_dict()
         augmentation, buffers = self._augmentation.get_state(), [each.clone() for each in self.model.buffers()]
         guard.draw_global()  # as a step does

@@ -1,16 +1,20 @@
 """The stand's half of a cell of training: it has the training examples alone, and trains."""
 
 import json
+from dataclasses import replace
 
 import torch
 
-from ...data.parts import digest
+from ...data.parts import digest, shuffled
 from ..processes import join_processes
 from ..seeds import seed_everything
 from ..stand.roles import Role, Timer
 from .description import exponents, parameters_by_optimizer
+from .evaluation import weights
 from .loop import Trainer
 from .memory import state_bytes
+
+MOST_WARM_UP_STEPS = 16
 
 
 class TrainingRole(Role):
@@ -34,14 +38,17 @@ class TrainingRole(Role):
     def prepare(self):
         """Warm up on a throw-away copy, then make the model and the optimizers."""
         seed_everything(self.seed)
-        throw_away = self._trainer()
-        for _ in range(min(self.solver.warm_up_steps, self._task.steps)):
+        # Other weights and batches, and targets that belong to other inputs: nothing to be learned before the clock.
+        parts = self._task.parts
+        task = replace(self._task, parts=parts._replace(train=shuffled(parts.train, self.seed)))
+        throw_away = self._trainer(task, self.seed + 1)
+        for _ in range(min(self.solver.warm_up_steps, self._task.steps, MOST_WARM_UP_STEPS)):
             throw_away.step()
         throw_away.take_losses()
         self._state(throw_away)  # the first costs several milliseconds
         del throw_away
         seed_everything(self.seed)
-        self.trainer = self._trainer()
+        self.trainer = self._trainer(self._task, self.seed)
         seed_everything(self.seed)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
@@ -84,18 +91,7 @@ class TrainingRole(Role):
         trainer.show_weights()
         return exponents(trainer.optimizers)
 
-    def _trainer(self):
-        model = self._task.make_model(self.seed).to(self.device)
-        solver, task = self.solver, self._task
-        return Trainer(task, model, solver.optimizers, self.seed, self.device, decays=solver.decays, **self._how)
-
-
-def weights(model):
-    """Return what a model's ``state_dict()`` does, past all hooks: parameters, and the buffers that are kept."""
-    found = {}
-    for prefix, module in model.named_modules(remove_duplicate=False):
-        kept = {name: each for name, each in module._buffers.items() if name not in module._non_persistent_buffers_set}
-        for name, tensor in (module._parameters | kept).items():
-            if tensor is not None:
-                found[f"{prefix}.{name}" if prefix else name] = tensor.detach()
-    return found
+    def _trainer(self, task, seed):
+        model = task.make_model(seed).to(self.device)
+        solver = self.solver
+        return Trainer(task, model, solver.optimizers, seed, self.device, decays=solver.decays, **self._how)
