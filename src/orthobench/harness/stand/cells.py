@@ -245,7 +245,7 @@ class RefusedCell(RunOnceCell):
 
 
 def own_folder(file):
-    """Return where a solver's compilers keep what they made: of each file and package its own, or one reads another's."""
+    """Return where a solver's compilers keep what they made: by file and package, or one would read another's."""
     key = hashlib.sha256(f"{file} {package_hash()}".encode()).hexdigest()[:16]
     return os.path.join(tempfile.gettempdir(), f"orthobench_{os.getuid() if hasattr(os, 'getuid') else 0}", key)
 
