@@ -15,6 +15,7 @@ from tqdm import tqdm
 from training_toys import make_parts
 
 from orthobench.data import digest
+from orthobench.harness import namespaces
 from orthobench.harness.training.description import parameters_by_optimizer
 from orthobench.harness.training.role import TrainingRole
 
@@ -190,6 +191,7 @@ def test_what_a_method_does_in_its_tenth_step_it_has_done_before_the_clock(solve
 
     prepare = TrainingRole.prepare
     monkeypatch.setenv("ORTHOBENCH_IN_PROCESS", "1")  # where we can count
+    monkeypatch.setattr(namespaces, "_watched", {})  # and may replace
     monkeypatch.setattr(pydoc.locate(module), name, counted)
     monkeypatch.setattr(TrainingRole, "prepare", prepared)
     rows = small.run(dataset_names=["toy[steps=12]"])

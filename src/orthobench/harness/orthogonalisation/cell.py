@@ -155,7 +155,8 @@ class MatricesCell:
             self._prepare(stand)
             # The first had nothing to remember, and the last is what is looked at most.
             drawn = secrets.choice([good[-1], secrets.choice(good[1:] or good)])
-            doubt = self._repeat(stand, drawn, timed[drawn]) if self._finite(timed[drawn]["outputs"]) else ""
+            judged = self._finite(timed[drawn]["outputs"]) and stand.pid is not None
+            doubt = self._repeat(stand, drawn, timed[drawn]) if judged else ""
             if doubt:
                 return timed, doubt
             outcomes = {

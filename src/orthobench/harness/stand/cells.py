@@ -5,6 +5,7 @@ import hashlib
 import os
 import statistics
 import tempfile
+from pathlib import Path
 
 import torch
 from benchopt.benchmark import get_running_benchmark
@@ -18,7 +19,7 @@ from ..solver import Contained
 from ..status import BudgetExceeded, InvalidResult, Refuted
 from ..stopping import RunToEnd
 from . import clocks
-from .bench import LOAD_LIMIT_S, memory_budget, new_stand
+from .bench import LOAD_LIMIT_S, LocalStand, memory_budget, new_stand
 from .roles import pack
 from .wire import expected_bytes
 
@@ -91,7 +92,7 @@ class Cell(Contained):
         stand.ask("problem", self._handed_out, seed=self.seed, budget_s=LOAD_LIMIT_S)
         if not audit:
             self._before = stand.ask("settings").fields
-        stand.ask("confine", folders=closed_folders(), own=own_folder(self.file), budget_s=LOAD_LIMIT_S)
+        stand.ask("confine", folders=closed_folders(self.file), own=own_folder(self.file), budget_s=LOAD_LIMIT_S)
         stand.ask("load", file=self.file, parameters=self._parameters, budget_s=LOAD_LIMIT_S)
         return stand, stand.ask("skip", budget_s=LOAD_LIMIT_S, **self._known)
 
@@ -102,6 +103,8 @@ class Cell(Contained):
 
     def check_settings(self, stand):
         """Raise `InvalidResult` if the solver left its process with other settings than it found."""
+        if stand.pid is None:  # it is gone, or was this process
+            return
         found = stand.ask("settings", budget_s=LOAD_LIMIT_S).fields
         if found.get("replaced"):
             raise InvalidResult(
@@ -151,6 +154,8 @@ class Cell(Contained):
 
     def hidden(self, said_s, cost, sent, answered, calls=1):
         """Return why the time that a stand says can't be true, "" if it can: see `clocks.hidden`."""
+        if self._kind == LocalStand.kind:  # a debugger may be at work
+            return ""
         on_cpu = self.device.type == "cpu"
         return clocks.hidden(said_s, cost, transport(sent, answered), torch.get_num_threads(), on_cpu, calls)
 
@@ -250,13 +255,17 @@ def own_folder(file):
     return os.path.join(tempfile.gettempdir(), f"orthobench_{os.getuid() if hasattr(os, 'getuid') else 0}", key)
 
 
-def closed_folders():
-    """Return the folders that no solver may read: our caches, with the answers, and Benchopt's, with the rows."""
+def closed_folders(file):
+    """Return the folders that no solver may read: our caches, with the answers, and Benchopt's, with the rows.
+
+    Not one that holds the solver's own file, which could not be loaded then.
+    """
     folders = [cache_folder(), downloads_folder()]
     benchmark = get_running_benchmark()
     if benchmark is not None:
         folders.append(benchmark.get_cache_location())
-    return [str(folder) for folder in folders if os.path.isdir(folder)]
+    own = Path(file).resolve()
+    return [str(folder) for folder in folders if os.path.isdir(folder) and Path(folder).resolve() not in own.parents]
 
 
 def transport(sent, answered):
