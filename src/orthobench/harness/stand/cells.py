@@ -154,7 +154,7 @@ class Cell(Contained):
 
     def hidden(self, said_s, cost, sent, answered, calls=1):
         """Return why the time that a stand says can't be true, "" if it can: see `clocks.hidden`."""
-        if self._kind == LocalStand.kind:  # a debugger may be at work
+        if self._stand_kind == LocalStand.kind:  # a debugger may be at work
             return ""
         on_cpu = self.device.type == "cpu"
         return clocks.hidden(said_s, cost, transport(sent, answered), torch.get_num_threads(), on_cpu, calls)
