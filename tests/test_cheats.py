@@ -78,9 +78,8 @@ def test_who_has_the_answers_to_guessed_inputs_is_slower_on_those_that_nobody_ca
     data = ["gaussian[rows=96,columns=96]"]
     own = run(tmp_path, ["guesses_the_inputs"], repetitions=2, timeout=60, dataset_names=data)
     assert len(own) == 2 * 2
-    refuted = own[own["objective_status"] == "refuted"]
-    assert len(refuted) >= 2  # on a busy machine a copy may take as long as the work
-    assert refuted["objective_message"].str.contains("makes use of what it knew before").all()
+    # Not all, for on a busy machine a copy may take as long as the work.
+    assert own["objective_message"].str.contains("makes use of what it knew before").sum() >= 2
 
 
 @pytest.mark.parametrize("name", sorted(HONEST))
