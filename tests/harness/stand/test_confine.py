@@ -347,9 +347,9 @@ def test_nothing_is_denied_where_a_way_cannot_be_listed(tree):
 @landlock
 def test_a_stand_starts_without_delay(tree):
     def seconds():
-        started = time.perf_counter()
+        started = time.process_time()
         confine.deny_reading([tree / "home/cache/labels", tree / "other/references"])
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     assert min(in_child(seconds) for _ in range(5)) < 0.05  # a tenth of that on an idle machine
 

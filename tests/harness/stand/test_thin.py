@@ -640,10 +640,10 @@ DOUBLING = "\n".join(["A0 = [0, 0]", *(f"A{i} = [A{i - 1}, A{i - 1}]" for i in r
 
 @pytest.mark.parametrize("value", BOMBS, ids=range(len(BOMBS)))
 def test_metadata_cant_grow(read, value):
-    start = time.perf_counter()
+    start = time.process_time()
     top = f"{DOUBLING}\nB0 = [0] * 1000\nB1 = [B0] * 50\nB2 = [B1] * 50"
     made = read(solver(f"requirements = [{value}]", top))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     if value.startswith(("1+1", "not ")):  # short enough to be read, where there is stack enough
         assert made.problem == "" or "requirements" in made.problem or "nested too deeply" in made.problem
     else:
@@ -669,11 +669,11 @@ DEEP = {
 @pytest.mark.parametrize("kind", DEEP)
 def test_a_file_cant_hang_the_bench(read, kind):
     last = {"classes": "A2499", "diamonds": "A98"}.get(kind, "Toy")
-    start = time.perf_counter()
+    start = time.process_time()
     made = read(
         solver("parameters = {'a': [x3999]}" if kind == "names" else "", DEEP[kind]).replace("(Toy)", f"({last})")
     )
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert made.problem or kind in ("statements", "fields")
     if kind in ("minus", "plus", "attributes", "power", "lambda", "elif", "classes"):
         assert "nested too deeply" in made.problem

@@ -62,7 +62,7 @@ class MatricesCell:
             if not doubt:
                 break
             if attempt + 1 == clocks.ATTEMPTS:
-                outcomes = dict.fromkeys(timed, Refuted(doubt))
+                return dict.fromkeys(timed, Refuted(doubt))
             self.close()
             self.stand, _ = self.open()
         final = max(self.evaluation_points)

@@ -87,7 +87,7 @@ class TrainingCell(CallbackCell):
             "state": Unsaved(self._weights(shown, point)),
             "digest": checked.fields.get("digest") and checked.text("digest"),
             "train_loss": checked.number("train_loss"),
-            "phases": self._phases(checked, self._elapsed_s + seconds[0]),
+            "phases": self._phases(checked),
             "optimizer_state_bytes": int(checked.number("optimizer_state_bytes")),
             "exponents": shown.text("exponents"),
             "parameters_by_route": checked.text("parameters_by_route"),
@@ -133,7 +133,7 @@ class TrainingCell(CallbackCell):
                 raise InvalidResult(f"{self.name} changed {name} before the first step: initial weights are given")
         return found
 
-    def _phases(self, answer, elapsed_s):
+    def _phases(self, answer):
         phases = answer.fields.get("phases")
         if not isinstance(phases, dict) or set(phases) != set(PHASES):
             raise InvalidResult(f"the stand answered {str(phases)[:80]} for the seconds of {', '.join(PHASES)}")
