@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from training_toys import CPU, make_model, make_parts
 
 from orthobench.data.parts import Windows
 from orthobench.harness.training import classification_loss, evaluate_model
+from orthobench.harness.training.evaluation import weights
 from orthobench.harness.training.objective import reached
 
 
@@ -63,3 +65,29 @@ def test_evaluation_leaves_no_trace():
 )
 def test_reached_means_two_evaluations_in_a_row(losses, index):
     assert reached(losses, 1) == index
+
+
+class Noted(nn.Linear):
+    """A layer with extra state, a buffer that is kept and one that isn't."""
+
+    def __init__(self):
+        super().__init__(2, 3)
+        self.register_buffer("kept", torch.ones(2))
+        self.register_buffer("passing", torch.ones(2), persistent=False)
+
+    def get_extra_state(self):
+        return torch.full((), 7.0)
+
+    def set_extra_state(self, state):
+        assert state == 7
+
+
+def test_weights_are_those_of_the_state_dict_whatever_its_hooks_show():
+    shared = nn.Linear(3, 3)
+    model = nn.Sequential(Noted(), nn.Sequential(shared, nn.BatchNorm1d(3)), shared)
+    expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.register_state_dict_post_hook(lambda module, state, prefix, metadata: state.clear())
+    found = weights(model)
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+    nn.Sequential(Noted(), nn.Sequential(shared, nn.BatchNorm1d(3)), shared).load_state_dict(found)

@@ -3,6 +3,8 @@
 import contextlib
 
 import torch
+from torch import nn
+from torch.nn.modules.module import _EXTRA_STATE_KEY_SUFFIX as EXTRA
 
 # A processor's cache holds what so many give on their way; a GPU wants more to do at a time.
 EXAMPLES_AT_ONCE = {"cpu": 128, "cuda": 1024}
@@ -23,11 +25,13 @@ def evaluation_mode(model):
 
 
 def weights(model):
-    """Return what a model's ``state_dict()`` does, past all hooks: parameters, and the buffers that are kept."""
+    """Return what a model's ``state_dict()`` does, past all hooks: parameters, buffers that are kept, and extra state."""
     found = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
         kept = {name: each for name, each in module._buffers.items() if name not in module._non_persistent_buffers_set}
-        for name, tensor in (module._parameters | kept).items():
+        kind = type(module)
+        extra = {} if kind.get_extra_state is nn.Module.get_extra_state else {EXTRA: kind.get_extra_state(module)}
+        for name, tensor in (module._parameters | kept | extra).items():
             if tensor is not None:
                 found[f"{prefix}.{name}" if prefix else name] = tensor.detach()
     return found
