@@ -25,7 +25,7 @@ def evaluation_mode(model):
 
 
 def weights(model):
-    """Return what a model's ``state_dict()`` does, past all hooks: parameters, buffers that are kept, and extra state."""
+    """Return what a model's ``state_dict()`` does, past all hooks: parameters, kept buffers, extra state."""
     found = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
         kept = {name: each for name, each in module._buffers.items() if name not in module._non_persistent_buffers_set}
