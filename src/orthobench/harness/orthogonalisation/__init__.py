@@ -1,13 +1,11 @@
 """The root benchmark's own part of the harness: data sets, the bases of solvers, and both halves of a cell."""
 
-from .datasets import PRECONDITIONERS, MatrixDataset, timing_metrics
-from .solvers import DirectOrthogonaliser, IterativeOrthogonaliser, NewtonSchulz
+from ..exports import export
 
-__all__ = [
-    "PRECONDITIONERS",
-    "DirectOrthogonaliser",
-    "IterativeOrthogonaliser",
-    "MatrixDataset",
-    "NewtonSchulz",
-    "timing_metrics",
-]
+__all__, __getattr__ = export(
+    __name__,
+    {
+        "datasets": ["MatrixDataset", "timing_metrics"],
+        "solvers": ["PRECONDITIONERS", "DirectOrthogonaliser", "IterativeOrthogonaliser", "NewtonSchulz"],
+    },
+)

@@ -6,11 +6,9 @@ import torch
 from benchopt import BaseDataset
 
 from ...data.cache import cached
-from ...linalg import ExactFactors, aol_rescale, exact_factors
+from ...linalg import ExactFactors, exact_factors
 from ..provenance import package_hash
-
-# What a method may apply before it iterates; its limit is then the polar factor of the rescaled matrix.
-PRECONDITIONERS = {"aol": aol_rescale}
+from .solvers import PRECONDITIONERS
 
 
 class MatrixDataset(BaseDataset):

@@ -7,7 +7,7 @@ from ..products import count_products
 from ..seeds import seed_again, seed_everything
 from ..stand.roles import Role, Timer, check_plain
 from ..status import InvalidResult
-from .datasets import PRECONDITIONERS
+from .solvers import PRECONDITIONERS
 
 
 class MatricesRole(Role):

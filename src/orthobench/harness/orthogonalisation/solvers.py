@@ -1,7 +1,10 @@
 """The bases of the root benchmark's solvers. A solver's code runs in its stand alone; the bench reads its file."""
 
-from ...linalg import newton_schulz
+from ...linalg import aol_rescale, newton_schulz
 from ...linalg.recipes import get_recipe
+
+# What a method may apply before it iterates; its limit is then the polar factor of the rescaled matrix.
+PRECONDITIONERS = {"aol": aol_rescale}
 
 _YOURS = ("orthogonalise", "preconditioner", "exponents", "skip")
 

@@ -1,5 +1,8 @@
 """How a solver that trains goes from step to step: warm-up, seeds and progress bar."""
 
+import sys
+
+from torch.nn import functional
 from tqdm import tqdm
 
 from .. import namespaces
@@ -43,3 +46,11 @@ class SteppingSolver(CallbackSolver):
     def step(self):
         self.trainer.step()
         self._bar.update()
+
+
+# At import, before the code of any solver.
+namespaces.watch_networks()
+namespaces.watch(
+    module for name, module in list(sys.modules.items()) if name.startswith(("orthobench.models", __package__))
+)
+namespaces.watch([functional])
