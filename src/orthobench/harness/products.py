@@ -46,6 +46,11 @@ class ProductCounter(TorchDispatchMode):
         Whether a factorisation was used as well, so that the counts don't tell the work.
     """
 
+    @classmethod
+    def _should_skip_dynamo(cls):
+        """Say no: torch would import its compiler, a third of the memory that is copied at each start of a stand."""
+        return False
+
     def __init__(self):
         super().__init__()
         self.products = 0

@@ -3,7 +3,7 @@
 import os
 import random
 
-import numpy as np
+import numpy.random
 import torch
 
 THREADS_VARIABLE = "ORTHOBENCH_THREADS"
@@ -34,7 +34,7 @@ def seed_everything(seed):
         In [0, 2**32 - 1], as Benchopt's ``get_seed`` returns it.
     """
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - methods that use the global generator are seeded too
+    numpy.random.seed(seed)  # noqa: NPY002 - methods that use the global generator are seeded too
     torch.manual_seed(seed)
 
 
@@ -47,7 +47,7 @@ def seed_again(seed, device):
     device : torch.device
     """
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
+    numpy.random.seed(seed)  # noqa: NPY002
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed_all(seed)
@@ -66,7 +66,7 @@ def random_states(device):
     dict
         For :func:`set_random_states`; ``torch.load`` reads it with ``weights_only=True``.
     """
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002 - methods may use the global generator
+    kind, keys, *rest = numpy.random.get_state()  # noqa: NPY002 - methods may use the global generator
     return {
         "python": random.getstate(),
         "numpy": (kind, keys.tolist(), *rest),
@@ -78,7 +78,7 @@ def random_states(device):
 def set_random_states(states, device):
     """Put the global generators into the states of :func:`random_states`."""
     random.setstate(states["python"])
-    np.random.set_state(states["numpy"])  # noqa: NPY002
+    numpy.random.set_state(states["numpy"])  # noqa: NPY002
     torch.set_rng_state(states["torch"])
     if states["cuda"] is not None:
         torch.cuda.set_rng_state(states["cuda"], device)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from orthobench.harness.stand import bench
-from orthobench.harness.stand.server import parents
+from orthobench.harness.stand.server import children
 from orthobench.harness.status import StandFailed
 
 PLANTED = "planted_role:Planted"
@@ -378,11 +378,24 @@ def test_a_process_forked_while_a_thread_asks_the_server_is_not_kept_waiting():
     assert os.waitstatus_to_exitcode(status) == 0
 
 
-def test_the_parents_of_all_processes_are_known():
-    found = parents()
-    assert found[os.getpid()] == os.getppid()
+@pytest.mark.parametrize("listed", [True, False])
+def test_the_children_of_a_process_are_known(listed, monkeypatch):
+    if not listed:  # a system without such lists
+        monkeypatch.setattr("builtins.open", _without_lists(open))
+    before = children(os.getpid())
     with subprocess.Popen(["sleep", "1000"], executable="/bin/sleep") as child:
         try:
-            assert parents()[child.pid] == os.getpid()
+            assert set(children(os.getpid())) - set(before) == {child.pid}
+            assert children(child.pid) == []
         finally:
             child.kill()
+    assert children(child.pid) == []
+
+
+def _without_lists(original):
+    def opened(path, *arguments, **options):
+        if str(path).endswith("/children"):
+            raise FileNotFoundError(path)
+        return original(path, *arguments, **options)
+
+    return opened

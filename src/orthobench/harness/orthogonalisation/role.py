@@ -1,7 +1,6 @@
 """The stand's half of a cell of the root benchmark: it has a method, and runs it on the matrices that it is given."""
 
 import torch
-import torch._dynamo  # torch's dispatch modes do, when the first is used: better once, before the fork
 
 from ..products import count_products
 from ..seeds import seed_again, seed_everything

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from ..status import ERROR, OUT_OF_MEMORY, BudgetExceeded, InvalidResult, StandFailed, printable
 from . import confine, roles, wire
 from .clocks import Cost, own_processor_s, processor_s, waited_s
-from .server import parents
+from .server import children
 
 IN_PROCESS_VARIABLE = "ORTHOBENCH_IN_PROCESS"
 MEMORY_VARIABLE = "ORTHOBENCH_MEMORY"
@@ -268,8 +268,8 @@ class Stand:
         return Answer(answered, outputs, cost)
 
     def has_children(self):
-        """Return whether it has started processes that are there now, as far as the system tells."""
-        return self.pid in parents().values()
+        """Return whether it has started processes that it hasn't waited for."""
+        return self.pid is not None and bool(children(self.pid))
 
     def processor_s(self):
         """Return the processor time that the stand has taken so far; None where nobody tells."""

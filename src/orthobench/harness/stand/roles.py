@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 
 import torch
+import torch.utils._device  # the default device is there: better imported once, before the fork
 
 from .. import namespaces
 from ..device import resolve_device, synchronize

@@ -16,6 +16,8 @@ import sys
 import time
 import traceback
 
+import psutil
+
 from . import confine, front
 
 LINE = 2**20  # no request is longer
@@ -43,7 +45,7 @@ def main(descriptor):
     while True:
         line, descriptors = _request(control)
         if not line:
-            _end_all(stands)
+            _end_all()
             os._exit(0)
         request = json.loads(line)
         if request["do"] == "start":
@@ -118,23 +120,24 @@ def _end(pid, stands, gone):
     give_up = time.monotonic() + (1.0 if gone else 0.0)
     while time.monotonic() < give_up and os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
         time.sleep(0.001)
-    below = _descendants(pid)
-    _kill([pid, *below])
+    _kill([pid])
     _, status, usage = os.wait4(pid, 0)
     stands.discard(pid)
-    left = _orphans(stands)
-    while orphans := _orphans(stands):
-        _kill([each for orphan in orphans for each in (orphan, *_descendants(orphan))])
+    below = 0
+    # What it had started is ours now, and what that had started is when it ends.
+    while orphans := set(children(os.getpid())) - stands:
+        below += len(orphans)
+        _kill(orphans)
         for orphan in orphans:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(orphan, 0)
-    return {"status": status, "cpu_s": usage.ru_utime + usage.ru_stime, "below": len({*below, *left})}
+    return {"status": status, "cpu_s": usage.ru_utime + usage.ru_stime, "below": below}
 
 
-def _end_all(stands):
+def _end_all():
     """End every process below this one, again until there is none: a stand may be starting others."""
     for _ in range(100):
-        below = _descendants(os.getpid())
+        below = children(os.getpid())
         if not below:
             return
         _kill(below)
@@ -144,32 +147,16 @@ def _end_all(stands):
         time.sleep(0.01)
 
 
-def _orphans(stands):
-    """Return the children that are no stand: what ended stands started."""
-    return [pid for pid, parent in parents().items() if parent == os.getpid() and pid not in stands]
-
-
-def _descendants(pid):
-    children = {}
-    for child, parent in parents().items():
-        children.setdefault(parent, []).append(child)
-    found, waiting = [], [pid]
-    while waiting:
-        below = children.get(waiting.pop(), [])
-        found += below
-        waiting += below
-    return found
-
-
-def parents():
-    """Return the parent of each process of this machine that can be seen; nothing where there is no /proc."""
-    found = {}
-    with contextlib.suppress(OSError):
-        for name in os.listdir("/proc"):
-            if name.isdecimal():
-                with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
-                    # The name before may hold anything, brackets too.
-                    found[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
+def children(pid):
+    """Return the children of a process, those that have ended and that it hasn't waited for among them."""
+    found = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+    except OSError:  # it is gone, or its system keeps no such list
+        with contextlib.suppress(psutil.Error):
+            return [child.pid for child in psutil.Process(pid).children()]
     return found
 
 
