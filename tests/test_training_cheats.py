@@ -5,8 +5,8 @@ import shutil
 import pytest
 from conftest import ROOT, SmallBenchmark
 
-HONEST = ("honest", "honest_in_groups", "honest_with_hooks")
-IN_VAIN = ("remembers_the_last_cell", "shows_other_weights")
+HONEST = ("honest", "honest_in_groups", "honest_on_its_base", "honest_with_hooks")
+IN_VAIN = ("remembers_the_last_cell", "shows_other_weights", "trains_before_the_clock")
 CHEATS = {
     "another_forward": "changed the model's modules (head)",
     "another_model": "changed the model's modules (head",
@@ -93,6 +93,13 @@ def test_what_a_cell_remembers_the_next_one_has_not(rows):
     start, end = (own[own["stop_val"] == step]["objective_held_out_loss"].to_numpy() for step in (0, STEPS))
     first, second = start - end
     assert 0 < second < 1.5 * first  # as far as its own steps lead, and not as those of two cells
+
+
+def test_before_the_clock_there_is_nothing_to_train_on(rows):
+    """What is there then is made up: its labels say nothing of its images, or of real ones."""
+    own = rows[(rows["solver_name"] == "trains_before_the_clock") & (rows["stop_val"] == STEPS)]
+    assert own["objective_status"].eq("ok").all()
+    assert own["objective_held_out_accuracy"].lt(0.25).all()
 
 
 def test_the_weights_that_are_evaluated_are_those_that_were_trained(rows):

@@ -145,28 +145,36 @@ def digest(part):
     return state.hexdigest()
 
 
-def shuffled(part, seed):
-    """Return a part of the same shape from which nothing of this one can be learned, where it is in memory.
+def resembling(part, seed):
+    """Return a part of the same kind, length, shapes and types, from which nothing of this one can be learned.
 
     Parameters
     ----------
     part : Examples, Windows or MappedWindows
+        In memory, or mapped.
     seed : int
 
     Returns
     -------
     Examples, Windows or MappedWindows
-        Examples with each other's targets, or windows of tokens in another order; a mapped part as it is.
+        Its values are uniform between the least and the largest of this one's; a mapped part is returned as it is.
     """
     generator = torch.Generator().manual_seed(seed)
     if isinstance(part, Examples):
-        return Examples(
-            part.inputs, part.targets[torch.randperm(len(part), generator=generator).to(part.targets.device)]
-        )
+        return Examples(*(_uniform(each, generator) for each in (part.inputs, part.targets)))
     if isinstance(part, Windows):
-        order = torch.randperm(len(part.tokens), generator=generator).to(part.tokens.device)
-        return Windows(part.tokens[order], part.context, part.stride)
+        return Windows(_uniform(part.tokens, generator), part.context, part.stride)
     return part
+
+
+def _uniform(tensor, generator):
+    low, high = (each.item() for each in tensor.aminmax()) if tensor.numel() else (0, 0)
+    like = torch.empty(tensor.shape, dtype=tensor.dtype)
+    if tensor.dtype == torch.bool:
+        return like.random_(0, 2, generator=generator)
+    if not tensor.is_floating_point():
+        return like.random_(low, high + 1, generator=generator)
+    return like.uniform_(low, high, generator=generator)
 
 
 def split_by_hash(inputs, targets, shares):

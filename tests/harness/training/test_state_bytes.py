@@ -57,3 +57,20 @@ def test_shared_memory_counts_once_and_parameters_do_not():
     }
     assert state_bytes([optimizer]) == 8 * 4 + 3 * 8 + 2 * 4
     assert state_bytes([optimizer, optimizer]) == state_bytes([optimizer])
+
+
+class KeepsItsOwn(torch.optim.SGD):
+    """Keeps its average where no state dict shows it."""
+
+    def __init__(self, model):
+        super().__init__(model.parameters(), lr=0.1)
+        self.model = model
+        self.average = [each.detach().clone() for each in model.parameters()]
+
+
+def test_what_an_optimizer_keeps_as_attributes_counts_and_the_model_does_not():
+    model = torch.nn.BatchNorm1d(64)
+    optimizer = KeepsItsOwn(model)
+    model(torch.randn(8, 64)).sum().backward()
+    optimizer.step()
+    assert state_bytes([optimizer], model) == 2 * 64 * 4

@@ -1,8 +1,8 @@
 """The bench's half of a cell of the root benchmark: it times, audits and counts a method that it can't see."""
 
 import secrets
-from dataclasses import dataclass
 
+import scipy.fft
 import torch
 
 from ..products import plain_product_rate
@@ -175,15 +175,15 @@ class MatricesCell:
         wanted = AUDITED_S / max(timed["elapsed_s"], 1e-6)
         # Few different numbers, for the cost of each question is measured once.
         calls = max(CALLS[0], *(each for each in CALLS if each <= wanted and each * size <= AUDITED_BYTES), 0)
-        turns = [[Turn.drawn(matrix.shape) for matrix in self._matrices] for _ in range(calls - 1)]
+        turns = [[Turn(matrix.shape) for matrix in self._matrices] for _ in range(calls - 1)]
         turned = [[turn.of(matrix) for turn, matrix in zip(each, self._matrices, strict=True)] for each in turns]
         other = 1 + secrets.randbelow(calls - 1)
         told = self._measure(stand, point, [self._matrices, *turned], [0, other], self.in_time)
         seconds, processor, (first, second), doubt = told
         if doubt:
             return f"repeated {calls} times, {doubt}"
-        # Nobody can know the turned inputs: not from an earlier point, a file, or a guess of the seed. The processor's
-        # time is that of a call that nobody interrupted.
+        # Nobody can know the turned inputs: not from another call, a file, or a guess of the seed. The processor's time
+        # is that of a call that nobody interrupted.
         on_cpu = self.device.type == "cpu"
         needed = min(*seconds[1:], *(each / torch.get_num_threads() for each in processor[1:] if on_cpu))
         if timed["elapsed_s"] < LEAST_SHARE * needed - LEAST_SLACK_S:
@@ -248,31 +248,44 @@ class MatricesCell:
 _generator = torch.Generator().manual_seed(secrets.randbits(62))
 
 
-@dataclass(frozen=True)
-class Turn:
-    """An order and signs of rows and columns: a matrix's singular values don't change with them."""
+class Mixing:
+    """A random orthogonal matrix Q of a size, as two cosine transforms with orders and signs between them.
 
-    rows: torch.Tensor
-    columns: torch.Tensor
-    row_signs: torch.Tensor
-    column_signs: torch.Tensor
+    A matrix's norms of rows say nothing of those of Q times the matrix, as they would with an order and signs alone.
+    """
 
-    @classmethod
-    def drawn(cls, shape):
-        """Draw one for matrices of a shape."""
-        orders = [torch.randperm(size, generator=_generator) for size in shape]
-        signs = [2.0 * torch.randint(2, (size,), generator=_generator) - 1 for size in shape]
-        return cls(*orders, *signs)
+    def __init__(self, size):
+        self._order = torch.randperm(size, generator=_generator).numpy()
+        self._signs = [2.0 * torch.randint(2, (size, 1), generator=_generator).numpy() - 1 for _ in range(2)]
 
     def of(self, matrix):
-        """Return a matrix turned."""
-        signs = self.row_signs[:, None] * self.column_signs
-        return matrix[self.rows][:, self.columns] * signs.to(matrix.dtype)
+        """Return Q times a float64 array."""
+        mixed = matrix[self._order]
+        for signs in self._signs:
+            mixed = scipy.fft.dct(signs * mixed, axis=0, norm="ortho")
+        return mixed
 
     def back(self, matrix):
-        """Return what :meth:`of` was given."""
-        signs = self.row_signs[:, None] * self.column_signs
-        return (matrix * signs.to(matrix.dtype))[self.rows.argsort()][:, self.columns.argsort()]
+        """Return the transpose of Q times a float64 array."""
+        for signs in reversed(self._signs):
+            matrix = signs * scipy.fft.idct(matrix, axis=0, norm="ortho")
+        return matrix[self._order.argsort()]
+
+
+class Turn:
+    """Two random orthogonal matrices U and V: G and U G V have the same singular values."""
+
+    def __init__(self, shape):
+        self._rows, self._columns = map(Mixing, shape)
+
+    def of(self, matrix):
+        """Return U G V, computed in float64, in the type of the tensor G."""
+        turned = self._columns.of(self._rows.of(matrix.double().numpy()).T).T
+        return torch.from_numpy(turned).to(matrix.dtype)
+
+    def back(self, matrix):
+        """Return what :meth:`of` was given, in float64."""
+        return torch.from_numpy(self._rows.back(self._columns.back(matrix.double().numpy().T).T))
 
 
 def difference(ones, others):

@@ -5,23 +5,27 @@ from dataclasses import replace
 import torch
 from tqdm import tqdm
 
-from ...data.parts import Parts
+from ...data.parts import Parts, resembling
 from ..processes import Together
 from ..stand import clocks
 from ..stand.cells import CallbackCell
+from ..stand.roles import pack
 from ..stand.wire import expected_bytes
 from ..stand_in import StandIn
 from ..status import InvalidResult, Refuted
 from ..unsaved import Unsaved
 from .phases import PHASES
 
+# Phases are parts of the time: on a GPU they are measured by another clock.
+PHASES_SHARE, PHASES_SLACK_S = 0.05, 0.01
+
 
 class TrainingCell(CallbackCell):
     """Trains in a stand from one evaluation point to the next, and looks at the weights there.
 
     The stand has neither the other parts of the data nor the network that is evaluated: that is the bench's own, with
-    the weights that came. Where several processes train one model, each has a bench and a stand, and a failure of one
-    is that of all.
+    the weights that came. It gets the training part when model and optimizers are made. Where several processes train
+    one model, each has a bench and a stand, and a failure of one is that of all.
     """
 
     role = "orthobench.harness.training.role:TrainingRole"
@@ -32,7 +36,7 @@ class TrainingCell(CallbackCell):
         self._task, self._compile = task, compile
         self._initial = task.make_model(self.seed).state_dict()
         withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
-        own = replace(task, parts=Parts(task.parts.train, tuning=withheld, held_out=withheld))
+        own = replace(task, parts=Parts(resembling(task.parts.train, self.seed), withheld, withheld))
         self._together = Together()
         return {"task": own, "autocast": autocast, "compile": compile, "meeting": self._together.meeting}
 
@@ -43,10 +47,15 @@ class TrainingCell(CallbackCell):
     def begin(self):
         """Have the stand warm up and make model and optimizers."""
         self._done, self._elapsed_s, self._advanced = 0, 0.0, []
-        self._together.run(lambda: self._ask(self.stand, "prepare"))
+        self._together.run(self._prepare)
         self.stand.reset_peak_memory()
         # Shown on a terminal only, and removed when done.
         self._bar = tqdm(total=self._task.steps, desc=str(self), unit="step", leave=False, disable=None)
+
+    def _prepare(self):
+        """Have model and optimizers made, then hand over the data: on them a solver works on the clock alone."""
+        self._ask(self.stand, "prepare")
+        self._ask(self.stand, "data", pack(train=self._task.parts.train))
 
     def advance(self, point):
         """Go on to an evaluation point; return what `TrainingObjective.measure` takes."""
@@ -87,7 +96,7 @@ class TrainingCell(CallbackCell):
             "state": Unsaved(self._weights(shown, point)),
             "digest": checked.fields.get("digest") and checked.text("digest"),
             "train_loss": checked.number("train_loss"),
-            "phases": self._phases(checked),
+            "phases": self._phases(checked, self._elapsed_s + sum(seconds)),
             "optimizer_state_bytes": int(checked.number("optimizer_state_bytes")),
             "exponents": shown.text("exponents"),
             "parameters_by_route": checked.text("parameters_by_route"),
@@ -99,15 +108,15 @@ class TrainingCell(CallbackCell):
         """Take a fresh stand to where this one was before its last advance."""
         super().close()  # the progress bar stays
         self.stand, _ = self.open()
-        self._ask(self.stand, "prepare")
+        self._prepare()
         done = 0
         for point in self._advanced:
             self._ask(self.stand, "advance", steps=point - done)
             self._ask(self.stand, "state", largest=self._largest())
             done = point
 
-    def _ask(self, stand, kind, **fields):
-        return self.in_time(stand, kind, patience=self._together.look, **fields)
+    def _ask(self, stand, kind, *tensors, **fields):
+        return self.in_time(stand, kind, *tensors, patience=self._together.look, **fields)
 
     def _largest(self):
         return expected_bytes([each.shape for each in self._initial.values()]) + 2**16
@@ -133,12 +142,14 @@ class TrainingCell(CallbackCell):
                 raise InvalidResult(f"{self.name} changed {name} before the first step: initial weights are given")
         return found
 
-    def _phases(self, answer):
+    def _phases(self, answer, elapsed_s):
         phases = answer.fields.get("phases")
         if not isinstance(phases, dict) or set(phases) != set(PHASES):
             raise InvalidResult(f"the stand answered {str(phases)[:80]} for the seconds of {', '.join(PHASES)}")
         if not all(type(each) is float and each >= 0 for each in phases.values()):
             raise InvalidResult(f"the stand answered {phases} for the seconds of {', '.join(PHASES)}")
+        if sum(phases.values()) > elapsed_s * (1 + PHASES_SHARE) + PHASES_SLACK_S:
+            raise Refuted(f"its phases take {sum(phases.values()):.3g} s of the {elapsed_s:.3g} s that it trained")
         return phases
 
     def _peak(self, told):

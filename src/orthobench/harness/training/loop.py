@@ -71,8 +71,7 @@ class Trainer:
         self.task, self.model = task, model.train()
         self.seed, self.device, self.autocast = seed, device, autocast
         namespaces.watch({kind for module in model.modules() for kind in type(module).__mro__[:-1]})
-        self.part = task.parts.train.to(device)
-        self._versions = guard.versions(self.part)
+        self.take(task.parts.train)
         self._structure = guard.structure(model)
         self._global_seed = torch.initial_seed()
         # Compiled, a hook that counts would be compiled along.
@@ -103,6 +102,11 @@ class Trainer:
         guard.check_unchanged(self.model, before)
         guard.check_versions(self.part, self._versions)
         return list(optimizers)
+
+    def take(self, train):
+        """Train on these examples, in place of as many others, from the next step on."""
+        self.part = train.to(self.device)
+        self._versions = guard.versions(self.part)
 
     def step(self):
         """Do one step.
@@ -163,20 +167,29 @@ class Trainer:
         if optimizer in self._recorded:  # it has no hooks
             self._recorded[optimizer]()
             return
-        calls = []
+        calls, inside = 0, 0
 
-        def look(*_):
-            calls.append(factor)
+        def begin(*_):
+            nonlocal calls, inside
+            calls += not inside  # a step may call that of its base class
+            inside += 1
             self._check_rates(factor)
 
-        handle = optimizer.register_step_pre_hook(look)  # the last one that is called
+        def end(*_):
+            nonlocal inside
+            inside -= 1
+
+        # The last before a step and the first after it: what hooks of a solver's do is no part of the step.
+        handles = [optimizer.register_step_pre_hook(begin), optimizer.register_step_post_hook(end)]
+        optimizer._optimizer_step_post_hooks.move_to_end(handles[1].id, last=False)
         try:
             optimizer.step()
         finally:
-            handle.remove()
-        if len(calls) > 1:
+            for handle in handles:
+                handle.remove()
+        if calls > 1:
             raise InvalidResult(
-                f"the step of {type(optimizer).__name__} was called {len(calls)} times where the harness calls it "
+                f"the step of {type(optimizer).__name__} was called {calls} times where the harness calls it "
                 "once: the number of steps belongs to the harness"
             )
 

@@ -6,24 +6,31 @@ import torch
 
 _OPAQUE = (str, bytes, int, float, complex, type, ModuleType, FunctionType, MethodType, BuiltinFunctionType)
 
+# Attributes of every optimizer that hold settings and hooks.
+_TORCHS = vars(torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))])).keys()
 
-def state_bytes(optimizers):
-    """Return the bytes of all tensors in the optimizers' states.
+
+def state_bytes(optimizers, model=None):
+    """Return the bytes of all tensors that optimizers keep, in their states or in attributes of their own.
 
     Looked for in lists, tuples, sets, dicts and the attributes of objects too. Memory that tensors share counts once,
-    and that of the parameters not at all.
+    and that of parameters and of their gradients not at all.
 
     Parameters
     ----------
     optimizers : list of torch.optim.Optimizer
+    model : torch.nn.Module, optional
+        What they train: none of its tensors counts.
 
     Returns
     -------
     int
     """
     parameters = [each for optimizer in optimizers for group in optimizer.param_groups for each in group["params"]]
-    storages = _storages([state for optimizer in optimizers for state in optimizer.state.values()])
-    own = storages.keys() - _storages(parameters).keys()
+    others = [*parameters, *(each.grad for each in parameters), *([] if model is None else model.buffers())]
+    kept = [value for optimizer in optimizers for name, value in vars(optimizer).items() if name not in _TORCHS]
+    storages = _storages([*kept, *(state for optimizer in optimizers for state in optimizer.state.values())])
+    own = storages.keys() - _storages(others).keys()
     return sum(storages[key] for key in own)
 
 

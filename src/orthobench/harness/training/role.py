@@ -1,11 +1,11 @@
-"""The stand's half of a cell of training: it has the training examples alone, and trains."""
+"""The stand's half of a cell of training: it gets the training examples when the clock starts, and trains."""
 
 import json
-from dataclasses import replace
+import pickle
 
 import torch
 
-from ...data.parts import digest, shuffled
+from ...data.parts import digest
 from ..processes import join_processes
 from ..seeds import seed_everything
 from ..stand.roles import Role, Timer
@@ -18,10 +18,10 @@ MOST_WARM_UP_STEPS = 16
 
 
 class TrainingRole(Role):
-    """Answers ``prepare``, ``advance``, ``check`` and ``state``."""
+    """Answers ``prepare``, ``data``, ``advance``, ``check`` and ``state``."""
 
     def receive(self, task, autocast, compile, meeting):
-        """Take the task, of whose parts the training examples are there; meet the other processes."""
+        """Take the task, whose training examples are made up so far; meet the other processes."""
         self._task, self._how = task, {"autocast": autocast, "compile": compile}
         if meeting is not None:
             join_processes(meeting)
@@ -36,12 +36,9 @@ class TrainingRole(Role):
         return super().skip(task=self._task, **self._how)
 
     def prepare(self):
-        """Warm up on a throw-away copy, then make the model and the optimizers."""
+        """Warm up on a throw-away copy, then make the model and the optimizers: of the data nothing is here yet."""
         seed_everything(self.seed)
-        # Other weights and batches, and targets that belong to other inputs: nothing to be learned before the clock.
-        parts = self._task.parts
-        task = replace(self._task, parts=parts._replace(train=shuffled(parts.train, self.seed)))
-        throw_away = self._trainer(task, self.seed + 1)
+        throw_away = self._trainer(self._task, self.seed + 1)  # with other weights and batches
         for _ in range(min(self.solver.warm_up_steps, self._task.steps, MOST_WARM_UP_STEPS)):
             throw_away.step()
         throw_away.take_losses()
@@ -52,6 +49,10 @@ class TrainingRole(Role):
         seed_everything(self.seed)
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
+
+    def data(self, content):
+        """Take the training examples. From here on a solver's code runs on the clock alone."""
+        self.trainer.take(pickle.loads(content.numpy().tobytes())["train"])
 
     def advance(self, steps):
         """Do so many steps, on the clock."""
@@ -71,7 +72,7 @@ class TrainingRole(Role):
         return {
             "train_loss": train_loss,
             "phases": trainer.phases.seconds(),
-            "optimizer_state_bytes": state_bytes(trainer.optimizers),
+            "optimizer_state_bytes": state_bytes(trainer.optimizers, trainer.model),
             "parameters_by_route": json.dumps(parameters_by_optimizer(trainer.optimizers)),
             "digest": digest(trainer.part) if last else None,
             "peak_memory_bytes": torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None,
