@@ -246,7 +246,7 @@ def in_stand(folder, recipe, size):
     stand = Stand(MATRICES_ROLE)
     try:
         stand.ask("problem", pack(dtype="float32", exponent=0), seed=0)
-        stand.ask("load", file=str(file), parameters={"recipe": recipe})
+        stand.ask("load", pack(recipe=recipe), file=str(file))
         steps = [stand.ask("skip", exponent=0).fields["steps"]]
         stand.ask("prepare", shapes=[[size, size]], scales=[1.0], arguments=steps)
         yield lambda: stand.ask("run", matrix, calls=1, arguments=steps).numbers("seconds", 1)[0]

@@ -57,6 +57,34 @@ def has_landlock():
 landlock = pytest.mark.skipif(not has_landlock(), reason="the system has no Landlock, or an old one")
 
 
+# Signals
+
+
+def signalled():
+    """Return whether a process that is confined may signal its parent, and its child."""
+    confine.deny_reading([])
+    child = os.fork()
+    if not child:
+        time.sleep(1000)
+    reached = []
+    for pid in (os.getppid(), child):
+        try:
+            os.kill(pid, signal.SIGCONT)
+        except PermissionError:
+            reached.append(False)
+        else:
+            reached.append(True)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return reached
+
+
+@linux
+@pytest.mark.skipif(confine._syscall(confine.CREATE_RULESET, None, 0, 1) < 6, reason="the system's Landlock is older")
+def test_only_its_own_children_can_be_signalled():
+    assert in_child(signalled) == [False, True]
+
+
 # Memory
 
 

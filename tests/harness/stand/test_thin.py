@@ -715,8 +715,9 @@ def test_a_cheat_that_breaks_a_rule_is_found(read, cheat):
 @pytest.fixture
 def hook(monkeypatch):
     """Benchopt with its own loader, and whatever a test does to it undone."""
-    loader = dynamic_modules._get_module_from_file
-    monkeypatch.setattr(dynamic_modules, "_get_module_from_file", getattr(loader, "__wrapped__", loader))
+    for name in ("_get_module_from_file", "get_file_hash"):
+        found = getattr(dynamic_modules, name)
+        monkeypatch.setattr(dynamic_modules, name, getattr(found, "__wrapped__", found))
     return monkeypatch
 
 
@@ -831,3 +832,10 @@ def test_a_benchopt_with_another_loader_is_refused_in_words(hook):
     hook.delattr(dynamic_modules, "_get_module_from_file")
     with pytest.raises(RuntimeError, match=r"needs Benchopt 1\.10"):
         thin.install()
+
+
+def test_two_files_with_one_name_are_refused_both(read):
+    assert read(solver(), "first.py").problem == ""
+    assert "first.py has the name 'TOY' too: rename one" in read(solver(name="TOY"), "second.py").problem
+    assert "second.py has the name 'toy' too: rename one" in read(solver(), "first.py").problem
+    assert read(solver(name="another"), "third.py").problem == ""

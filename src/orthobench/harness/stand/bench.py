@@ -2,8 +2,10 @@
 
 import atexit
 import contextlib
+import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -22,6 +24,7 @@ MEMORY_VARIABLE = "ORTHOBENCH_MEMORY"
 START_LIMIT_S = 300  # imports on a slow shared disk
 LOAD_LIMIT_S = 120
 SMALL = 2**20  # bytes of an answer without tensors
+LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
 
 _servers = {}  # of each process its own: a fork must not speak for its parent
 _lock = threading.RLock()
@@ -90,6 +93,12 @@ class Server:
         self._lines = b""
         confine.close_memory()
         self._read(START_LIMIT_S)
+        self._rights = _rights(self.process.pid)
+
+    def is_fit(self):
+        """Return whether it is there, and no stand has changed the processors and limits that the next one inherits."""
+        here = self.process.poll() is None and self._control.fileno() >= 0
+        return here and _rights(self.process.pid) == self._rights
 
     def start(self, channel, imports, memory):
         """Have a stand started at the other end of ``channel``; return its number."""
@@ -140,12 +149,22 @@ class Server:
 
 
 def server():
-    """Return the server of this process, a new one where there is none or it is gone."""
+    """Return the server of this process, a new one where there is none that is fit for a stand."""
     with _lock:
         found = _servers.get(os.getpid())
-        if found is None or found.process.poll() is not None or found._control.fileno() < 0:
+        if found is None or not found.is_fit():
+            if found is not None:
+                found.close()
             found = _servers[os.getpid()] = Server()
         return found
+
+
+def _rights(pid):
+    """Return which processors, how much of them and of all else a process and those that it starts may have."""
+    with contextlib.suppress(AttributeError, OSError):  # other systems have no such calls
+        limits = [resource.prlimit(pid, kind) for kind in LIMITS]
+        return os.sched_getaffinity(pid), os.getpriority(os.PRIO_PROCESS, pid), os.sched_getscheduler(pid), limits
+    return None
 
 
 @atexit.register
@@ -192,6 +211,7 @@ class Stand:
         self._channel, theirs = wire.pair()
         self.pid = None
         self._memory = memory
+        self._streams = [(stream, fcntl.fcntl(stream, fcntl.F_GETFL)) for stream in _streams()]
         with _lock:
             self._server = server()
             try:
@@ -245,7 +265,7 @@ class Stand:
 
         try:
             wire.check_silent(self._channel)
-            wire.send(self._channel, kind, fields, tensors, deadline)
+            wire.send(self._channel, kind, fields, tensors, deadline, look)
             said, answered, outputs = wire.receive(self._channel, largest, deadline, look)
         except wire.Late as error:
             self.end()
@@ -305,6 +325,8 @@ class Stand:
             return {}
         pid, self.pid = self.pid, None
         self._channel.close()
+        for stream, flags in self._streams:  # shared: what it set there, such as O_NONBLOCK, is set here
+            fcntl.fcntl(stream, fcntl.F_SETFL, flags)
         try:
             return self._server.end(pid, gone)
         except StandFailed:  # the server is gone, and its stands with it
@@ -328,6 +350,14 @@ class Stand:
     def __del__(self):
         with contextlib.suppress(BaseException):  # at the interpreter's end nothing is left to end it with
             self.end()
+
+
+def _streams():
+    """Yield the output streams of this process that are open."""
+    for stream in (1, 2):
+        with contextlib.suppress(OSError):
+            os.fstat(stream)
+            yield stream
 
 
 def has_ended(pid):

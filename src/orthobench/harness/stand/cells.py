@@ -93,7 +93,7 @@ class Cell(Contained):
         if not audit:
             self._before = stand.ask("settings").fields
         stand.ask("confine", folders=closed_folders(self.file), own=own_folder(self.file), budget_s=LOAD_LIMIT_S)
-        stand.ask("load", file=self.file, parameters=self._parameters, budget_s=LOAD_LIMIT_S)
+        stand.ask("load", pack(**self._parameters), file=self.file, budget_s=LOAD_LIMIT_S)
         return stand, stand.ask("skip", budget_s=LOAD_LIMIT_S, **self._known)
 
     def close(self):

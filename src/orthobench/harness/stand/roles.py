@@ -120,10 +120,10 @@ class Role:
         return settings()
 
     def problem(self, content, seed):
-        """Take what the bench packed for the solver (see `pack`), before any of the solver's code is here."""
+        """Take what the bench packed for the solver, before any of its code is here."""
         self.device = resolve_device()
         self.seed = seed
-        self.receive(**pickle.loads(content.numpy().tobytes()))
+        self.receive(**unpack(content))
 
     def receive(self):
         """Take the problem."""
@@ -144,8 +144,9 @@ class Role:
         with contextlib.suppress(OSError):
             confine.deny_reading(folders)
 
-    def load(self, file, parameters):
-        """Run the solver's file, and make the solver with the parameters of this cell."""
+    def load(self, content, file):
+        """Run the solver's file, and make the solver with the parameters of this cell, which the bench packed."""
+        parameters = unpack(content)
         self.before_loading()
         seed_everything(self.seed)
         path = Path(file)
@@ -171,11 +172,16 @@ class Role:
         return {"skip": bool(skip), "reason": None if reason is None else str(reason)}
 
 
-def pack(**problem):
-    """Return a problem as a tensor of bytes, for `Role.problem`: from bench to stand, and never back."""
+def pack(**objects):
+    """Return objects as a tensor of bytes, for `unpack` in a stand that no solver's code has reached yet."""
     import cloudpickle  # benchopt's; functions of a data set's file go by value
 
-    return torch.frombuffer(bytearray(cloudpickle.dumps(problem)), dtype=torch.uint8)
+    return torch.frombuffer(bytearray(cloudpickle.dumps(objects)), dtype=torch.uint8)
+
+
+def unpack(content):
+    """Return what `pack` was given, as a dict: from bench to stand, and never back."""
+    return pickle.loads(content.numpy().tobytes())
 
 
 def settings():

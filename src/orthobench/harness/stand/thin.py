@@ -5,6 +5,7 @@
 """
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -385,6 +386,8 @@ class SolverFile:
 
     def _checked_name(self, name):
         position = self._binding("name")[0]
+        for other in _named_alike(self.path, name) if name is not None else ():
+            self._report(position, f"{other} has the name {name!r} too: rename one, or their rows are taken for one's")
         if name is not None and re.fullmatch(r"(?! )[A-Za-z0-9 _+.()\[\]-]{1,80}(?<! )", name) and name.strip("."):
             return name
         if self._solver is not None and (name is not None or position is None):
@@ -516,6 +519,26 @@ def _from_package(module, name):
     return getattr(found, name) if hasattr(found, name) else importlib.import_module(f"{module}.{name}")
 
 
+def _named_alike(path, name):
+    """Return which other files of a solver's folder name their solver like it, as Benchopt's ``-s`` tells names."""
+    others = sorted(each for each in path.parent.glob("*.py") if each.name != path.name and each.is_file())
+    return [each.name for each in others if (_own_name(each, each.stat().st_mtime_ns) or "").lower() == name.lower()]
+
+
+@functools.lru_cache(maxsize=1024)
+def _own_name(path, _):
+    """Return the name that a file's solver has as a plain string, None if it has none that can be read as easily."""
+    with contextlib.suppress(OSError, ValueError, SyntaxError, RecursionError, MemoryError):
+        if path.stat().st_size > LARGEST_FILE:
+            return None
+        for node in ast.parse(path.read_bytes()).body:
+            for each in node.body if isinstance(node, ast.ClassDef) and node.name == "Solver" else ():
+                match each:
+                    case ast.Assign(targets=[ast.Name(id="name")], value=ast.Constant(value=str(name))):
+                        return name
+    return None
+
+
 def _is_ours(module):
     return module.partition(".")[0] in packages
 
@@ -578,8 +601,8 @@ def install():
         If this Benchopt isn't one that the hook was written for.
     """
     version = metadata.version("benchopt")
-    original = getattr(dynamic_modules, "_get_module_from_file", None)
-    known = original is not None and list(inspect.signature(original).parameters) == LOADER
+    original, hash_of = (getattr(dynamic_modules, name, None) for name in ("_get_module_from_file", "get_file_hash"))
+    known = None not in (original, hash_of) and list(inspect.signature(original).parameters) == LOADER
     if re.findall(r"\d+", version)[:2] != ["1", "10"] or not known:
         raise RuntimeError(
             f"Benchopt {version} was found, whose loader of solvers OrthoBench doesn't know: it needs Benchopt 1.10, "
@@ -593,8 +616,13 @@ def install():
         module = stub(module_filename, _module_name(module_filename, benchmark_dir)) if subpkg == "solvers" else None
         return original(module_filename, benchmark_dir, subpkg) if module is None else module
 
+    @functools.wraps(hash_of)
+    def file_hash(filename):
+        # A folder can't be read, and a pipe never ends: their rows say what they are.
+        return hash_of(filename) if Path(filename).is_file() else "no file"
+
     load.reads_solvers = True
-    dynamic_modules._get_module_from_file = load
+    dynamic_modules._get_module_from_file, dynamic_modules.get_file_hash = load, file_hash
 
 
 def _module_name(module_filename, benchmark_dir):

@@ -44,7 +44,7 @@ class Malformed(ValueError):
     """What came is no frame, or a larger one than was asked for."""
 
 
-def send(channel, kind, fields=None, tensors=(), deadline=None):
+def send(channel, kind, fields=None, tensors=(), deadline=None, patience=None):
     """Send one frame.
 
     Parameters
@@ -58,6 +58,8 @@ def send(channel, kind, fields=None, tensors=(), deadline=None):
         Plain, of one of `DTYPES`. The order of their strides comes along, for sums depend on it.
     deadline : float, optional
         By `time.monotonic`.
+    patience : callable, optional
+        Called about once a second while the other side takes nothing; what it raises ends the waiting.
 
     Raises
     ------
@@ -74,22 +76,23 @@ def send(channel, kind, fields=None, tensors=(), deadline=None):
     try:
         for _, content in packed:
             if len(content) >= LARGE:  # not worth a copy
-                _send_all(channel, waiting, deadline)
-                _send_all(channel, content, deadline)
+                _send_all(channel, waiting, deadline, patience)
+                _send_all(channel, content, deadline, patience)
                 waiting = b""
             else:
                 waiting += content
             waiting += bytes(_padded(len(content)) - len(content))
-        _send_all(channel, waiting, deadline)
-    except TimeoutError as error:
-        raise Late("the other side did not take a frame in time") from error
+        _send_all(channel, waiting, deadline, patience)
+    except (Closed, Late):
+        raise
     except OSError as error:
         raise Closed("the other side is gone") from error
 
 
-def _send_all(channel, content, deadline):
-    _limit(channel, deadline)
-    channel.sendall(content)
+def _send_all(channel, content, deadline, patience):
+    view, done = memoryview(content), 0
+    while done < len(view):
+        done += _in_time(channel, channel.send, view[done:], deadline, patience) or 0
 
 
 def receive(channel, largest, deadline=None, patience=None):
@@ -198,28 +201,30 @@ def _exactly(channel, buffer, deadline, patience=None):
     view, done = memoryview(buffer).cast("B"), 0
     while done < len(view):
         try:
-            _limit(channel, deadline, 1.0 if patience else None)
-            count = channel.recv_into(view[done:])
-        except TimeoutError as error:
-            if deadline is not None and time.monotonic() >= deadline:
-                raise Late("no answer came in time") from error
-            if patience:
-                patience()
-            continue
+            count = _in_time(channel, channel.recv_into, view[done:], deadline, patience)
+        except (Closed, Late):
+            raise
         except OSError as error:
             raise Closed("the other side is gone") from error
-        if not count:
+        if count == 0:
             raise Closed("the other side is gone")
-        done += count
+        done += count or 0
     return buffer
 
 
-def _limit(channel, deadline, most=None):
+def _in_time(channel, call, view, deadline, patience):
+    """Return how many bytes a call of the channel moved, None if there was none for a while and there is time left."""
     left = None if deadline is None else deadline - time.monotonic()
     if left is not None and left <= 0:
         raise Late("the time for a frame is over")
-    limits = [each for each in (left, most) if each is not None]
+    limits = [each for each in (left, 1.0 if patience else None) if each is not None]
     channel.settimeout(min(limits) if limits else None)
+    try:
+        return call(view)
+    except TimeoutError:
+        if patience:
+            patience()
+        return None
 
 
 def _padded(size):

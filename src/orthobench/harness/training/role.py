@@ -1,14 +1,13 @@
 """The stand's half of a cell of training: it gets the training examples when the clock starts, and trains."""
 
 import json
-import pickle
 
 import torch
 
 from ...data.parts import digest
 from ..processes import join_processes
 from ..seeds import seed_everything
-from ..stand.roles import Role, Timer
+from ..stand.roles import Role, Timer, unpack
 from .description import exponents, parameters_by_optimizer
 from .evaluation import weights
 from .loop import Trainer
@@ -52,7 +51,7 @@ class TrainingRole(Role):
 
     def data(self, content):
         """Take the training examples. From here on a solver's code runs on the clock alone."""
-        self.trainer.take(pickle.loads(content.numpy().tobytes())["train"])
+        self.trainer.take(unpack(content)["train"])
 
     def advance(self, steps):
         """Do so many steps, on the clock."""
