@@ -41,8 +41,30 @@ def _quick(folder):
     return Control("quick configuration", ("--config", f"{folder}/configs/quick.yml"))
 
 
+def _robust(name, data, task, solvers, repetitions, objective=""):
+    options = ["-d", data, "-o", f"*[task={task}]", "-r", str(repetitions)]
+    return Control(name, (*options, *(text for solver in solvers for text in ("-s", solver))), objective)
+
+
+# Dense orthogonal networks, whose constant is as large as they claim.
+_TIGHT = ("Bjorck", "Cayley", "LOT", "Newton-Schulz")
+
 CONTROLS = {
-    "benchmark_lipschitz": (_quick("benchmark_lipschitz"),),
+    "benchmark_lipschitz": (
+        _quick("benchmark_lipschitz"),
+        *(
+            _robust(
+                f"tight networks, attacked within {radius:g}/255",
+                "digits[network=dense,steps=40]",
+                "classification",
+                _TIGHT,
+                2,
+                f"Objective.attacked_radius = {radius}\n",
+            )
+            for radius in (1e-3, 0.1, 255.0)
+        ),
+        _robust("one class", "digits[steps=10,width=8]", "one_class", ("AOC", "Cayley", "Plain", "SLL"), 2),
+    ),
     "benchmark_rcp": (_quick("benchmark_rcp"),),
     "benchmark_dp": (_quick("benchmark_dp"),),
 }
