@@ -163,6 +163,13 @@ def test_a_mistake_is_a_row_that_says_what_is_expected(robustness, solver, told)
     assert told in rows["objective_message"].iloc[-1]
 
 
+def test_a_claim_that_never_comes_is_ended_when_the_time_is_over(robustness):
+    forever = "def lipschitz_constant(self, model, shape):\n        while True:\n            pass"
+    rows = robustness(endless=("cayley", 0.05, forever))(timeout=2)
+    assert rows["objective_status"].tolist() == ["timeout"]
+    assert "the time budget of 2 s is spent" in rows["objective_message"].item()
+
+
 def test_a_loss_that_does_not_exist_is_named(robustness):
     rows = robustness(cayley=("cayley", 0.05))(solver_names=["cayley[loss=nonsense]"])
     assert "loss='nonsense': expected one of cross_entropy, " in rows["objective_message"].iloc[-1]
