@@ -1,4 +1,4 @@
-"""The bench's half of a cell of robust networks: one stand claims, another trains, and the bench has neither's word."""
+"""The bench's half of a cell of robust networks: one stand trains without the solver's file, another runs it."""
 
 import sys
 from dataclasses import replace
@@ -10,6 +10,7 @@ from ..stand_in import StandIn
 from ..status import InvalidResult
 from ..training.cell import TrainingCell
 from .networks import kind_of
+from .solver import CHOICES
 
 
 class LipschitzCell(TrainingCell):
@@ -34,9 +35,10 @@ class LipschitzCell(TrainingCell):
         """Open the stand that trains, with what the solver chose."""
         self._layer = kind_of(answer.text("layer")).name
         choices = answer.fields.get("choices")
-        if not isinstance(choices, dict):
-            raise InvalidResult(f"the stand answered {str(choices)[:80]!r} for what the solver chooses")
-        choices |= {name: value for name, value in self._parameters.items() if name in choices}
+        if not isinstance(choices, dict) or set(choices) != set(CHOICES):
+            raise InvalidResult(f"the stand answered {str(choices)[:80]!r} for {', '.join(CHOICES)}")
+        # What the row is called by is what it is of.
+        choices |= {name: value for name, value in self._parameters.items() if name in CHOICES}
         training = self._task.training_task(self._layer, self._task.outputs(self._one_class), loss=None)
         self.evaluation_points = training.evaluation_steps
         self._initial = training.make_model(self.seed).state_dict()

@@ -7,10 +7,7 @@ from ..training.evaluation import evaluation_mode, rebuild
 from ..training.loop import Trainer
 from ..training.role import TrainingRole
 from .one_class import OneClassTrainer, one_class_loss
-from .solver import LOSS, LipschitzSolver
-
-# What a solver chooses for the training.
-CHOICES = ("learning_rate", *LOSS)
+from .solver import CHOICES, LipschitzSolver
 
 
 class ClaimRole(Role):

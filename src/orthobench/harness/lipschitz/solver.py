@@ -16,6 +16,8 @@ MOMENTUM = 0.9
 # The parameters of the loss, which every solver has; a loss takes those that it knows. The defaults are those of the
 # public comparison, whose margin is 2 sqrt(2) times the headline radius, 36/255.
 LOSS = {"loss": ["cross_entropy"], "temperature": [0.25], "margin": [0.399], "alpha": [0.98]}
+# What a solver chooses for the training, its layer aside.
+CHOICES = ("learning_rate", *LOSS)
 
 
 class LipschitzSolver(TrainingSolver):
