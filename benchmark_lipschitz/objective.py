@@ -10,8 +10,9 @@ class Objective(LipschitzObjective):
     network around the layers, the data, their order, the steps and the evaluation are the harness's, the same for every
     solver. The value is 1 - the share of images that are classified right and certified within a radius (L2) of 36/255.
     With `task=one_class` one class, in turn for each repetition, is to be told from all others by what is learned of it
-    alone, and the value is 1 - the certified AUROC at that radius. A claim below a quotient that the harness measured,
-    or a certificate that its attack breaks, is `refuted`.
+    alone, and the value is 1 - the certified AUROC at that radius. Certificates are by the larger of the claim and the
+    harness's own bound. A claim below a quotient that it measured, or whose certificates its attack breaks, is
+    `refuted`.
     """
 
     name = "Robustness"

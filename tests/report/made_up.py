@@ -264,7 +264,6 @@ def robustness_rows(dataset, objective, solver, seed, error, slope, step_ms, dev
         last = {
             "attacked_accuracy": at[36] + (1 - at[36]) / 2 if of_classes else np.nan,
             "lipschitz_lower": 30.0 if solver == PLAIN else 0.95,
-            "lipschitz_upper": 90.0 if solver == PLAIN else 1.0,
             "orthogonality_error": 1e-6 * noise(solver, seed),
             "inference_time_ms": step_ms / 500 * noise(solver, seed, "inference"),
         }
@@ -273,8 +272,11 @@ def robustness_rows(dataset, objective, solver, seed, error, slope, step_ms, dev
             "accuracy": at[0] if of_classes else np.nan,
             **{f"certified_accuracy_{radius}": at[radius] if of_classes else np.nan for radius in RADII},
             **{f"certified_auroc_{radius}": np.nan if of_classes else at[radius] for radius in (0, *RADII)},
+            "proved_accuracy_36": at[36] if of_classes else np.nan,
+            "proved_auroc_36": np.nan if of_classes else at[36],
             **{name: figure if step else np.nan for name, figure in last.items()},
             "lipschitz_claimed": 90.0 if solver == PLAIN else 1.0,
+            "lipschitz_upper": 90.0 if solver == PLAIN else 1.0,
             "parameters": 39000,
             "layers": "",
             "steps": step,

@@ -71,7 +71,7 @@ def test_every_metric_has_a_leaderboard(metric):
     board = {row.solver: row for row in leaderboard(rows, SHAPES, ROBUSTNESS, metric, "Cayley")}
     assert set(board) == set(LAYERS_COMPARED)
     assert dict(board[BCOP].failures) == {"refuted": 1}
-    assert (board[CAYLEY].rank == "n/a") == metric.startswith("certified_auroc")
+    assert (board[CAYLEY].rank == "n/a") == ("auroc" in metric)
 
 
 # ----- certified accuracy against radius -----

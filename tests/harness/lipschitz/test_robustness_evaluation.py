@@ -161,3 +161,23 @@ def test_the_measured_constant_is_below_the_true_one_and_close_to_it():
     model = nn.Sequential(nn.Flatten(), Stated(weight, 3.0)).requires_grad_(False)
     measured = evaluation.measured_constant(model, make_parts().held_out.inputs, CPU)
     assert 2.9 < measured <= 3 * (1 + 1e-9)
+
+
+def test_the_search_starts_from_random_images_too():
+    """Around the examples, which are black, the network is constant."""
+
+    class Bright(nn.Module):
+        def forward(self, x):
+            return 3 * (x.flatten(1).mean(1, keepdim=True) - 0.3).relu()
+
+    measured = evaluation.measured_constant(Bright(), torch.zeros(10, 1, 4, 4), CPU)
+    assert measured == pytest.approx(3 / 4, rel=1e-6)
+
+
+def test_a_copy_in_float64_computes_the_same_without_rounding():
+    model = nn.Sequential(make_layer("cayley", 4, 4, 3), nn.Flatten(), make_layer("bjorck", 64, 5)).eval()
+    inputs = torch.rand(8, 4, 4, 4, generator=GENERATOR)
+    exact = evaluation.in_float64(evaluation.frozen_copy(model), (4, 4, 4))
+    outputs = evaluation.outputs_of(exact, inputs, CPU)
+    assert outputs.dtype == torch.float64
+    torch.testing.assert_close(outputs, evaluation.outputs_of(model, inputs, CPU).double(), rtol=0, atol=1e-5)

@@ -20,7 +20,7 @@ PUBLISHED = sorted([*ROOT.glob("solvers/*.py"), *ROOT.glob("benchmark_*/solvers/
 YOURS = {
     *("steps", "exponents", "recipe", "method", "preconditioner", "orthogonalise"),
     *("optimizers", "matrix_optimizer", "decays", "kernels", "warm_up_steps"),
-    *("layer", "convolutional", "lipschitz_constant", "network", "private", "mechanism", "optimizer", "claim"),
+    *("network", "private", "mechanism", "optimizer", "claim"),
     *("predictor", "needs_images"),
 }
 

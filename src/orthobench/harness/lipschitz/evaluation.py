@@ -10,6 +10,7 @@ from torch.nn.utils import parametrize
 from ...linalg.precision import full_float32
 from ...lipschitz.attacks import pgd_l2
 from ...lipschitz.bounds import dense_jacobian, lower_bound
+from ...lipschitz.bounds.jacobian import NETWORK_TOLERANCE, float64_copy
 from ...lipschitz.layers import export_plain
 from ..clock import Stopwatch
 from ..status import Diverged, InvalidResult
@@ -20,7 +21,8 @@ EXAMPLES_AT_ONCE = 1024
 # The attack is made on the first examples of a part.
 ATTACKED = 1000
 
-# Of the search for a lower bound of the constant, from the first examples of a part; the attack's pairs come on top.
+# Of the search for a lower bound of the constant, from the first examples of a part and from as many random images; the
+# attack's pairs come on top.
 SEARCH = {"iterations": 5}
 SEARCHED = 8
 
@@ -62,7 +64,8 @@ def outputs_of(model, inputs, device):
         If an output isn't finite.
     """
     with certifying(model):
-        outputs = torch.cat([model(some.to(device)) for some in inputs.split(EXAMPLES_AT_ONCE)])
+        dtype = next(model.parameters(), inputs).dtype
+        outputs = torch.cat([model(some.to(device, dtype)) for some in inputs.split(EXAMPLES_AT_ONCE)])
     if outputs.ndim != 2 or len(outputs) != len(inputs):
         raise InvalidResult(f"the model maps {len(inputs)} images to a tensor {tuple(outputs.shape)}: expected rows")
     if not outputs.isfinite().all():
@@ -105,27 +108,43 @@ def attack(model, inputs, labels, radius, device, **options):
     return torch.cat(found)
 
 
+def in_float64(model, input_shape):
+    """Return a frozen copy in float64 with the same weights: rounding of the forward pass is no matter there.
+
+    The model itself, if it has no such copy.
+    """
+    copy = float64_copy(model, input_shape, NETWORK_TOLERANCE)
+    return model if copy is None else copy
+
+
 def measured_constant(model, inputs, device):
-    """Return a lower bound of a model's Lipschitz constant, by a search around the first `SEARCHED` inputs.
+    """Return a lower bound of a model's Lipschitz constant.
+
+    By a search around the first `SEARCHED` inputs, and around as many images of random pixels in [0, 1].
 
     Parameters
     ----------
     model : torch.nn.Module
-        A frozen copy.
+        A frozen copy, best one `in_float64`.
     """
+    first = inputs[:SEARCHED]
+    random = torch.rand(SEARCHED, *first.shape[1:], generator=torch.Generator().manual_seed(0))
     with parametrize.cached():
-        return float(lower_bound(model, inputs[:SEARCHED].to(device), seed=0, **SEARCH))
+        return float(lower_bound(model, torch.cat([first, random.to(first)]).to(device), seed=0, **SEARCH))
 
 
 def largest_quotient(outputs, other_outputs, inputs, other_inputs):
     """Return the largest ||f(y) - f(x)|| / ||y - x|| of pairs, less rounding; 0 if no two inputs differ."""
     moved = (other_inputs.double() - inputs.double()).flatten(1).norm(dim=1)
-    eps = torch.finfo(outputs.dtype).eps
-    outputs, other_outputs = outputs.double(), other_outputs.double()
-    rounding = ROUNDING * eps * (outputs.norm(dim=1) + other_outputs.norm(dim=1))
-    changed = (other_outputs - outputs).norm(dim=1) - rounding
+    rounding = rounding_of(outputs) + rounding_of(other_outputs)
+    changed = (other_outputs.double() - outputs.double()).norm(dim=1) - rounding
     quotients = torch.where(moved > 0, changed / moved, 0)
     return float(quotients.amax().clamp(min=0)) if len(quotients) else 0.0
+
+
+def rounding_of(outputs):
+    """Return by how much outputs (n, k) are taken to be wrong at most, as vectors: (n,) float64."""
+    return ROUNDING * torch.finfo(outputs.dtype).eps * outputs.double().norm(dim=1)
 
 
 def inference_time_ms(model, inputs, device):

@@ -1,11 +1,10 @@
 """The base of the objective: certified, clean and attacked accuracy, and what disproves a claimed constant."""
 
-import copy
 import json
 import math
-from dataclasses import replace
+import sys
 
-from ...data.parts import Examples, Parts, digest
+from ...data.parts import Examples
 from ...lipschitz.bounds import upper_bound
 from ...lipschitz.certificates import certified_accuracy, certified_auroc, certified_radius
 from ..device import resolve_device
@@ -18,12 +17,14 @@ from .evaluation import (
     ATTACKED,
     attack,
     frozen_copy,
+    in_float64,
     inference_time_ms,
     largest_quotient,
     layer_spectra,
     measured_constant,
     orthogonality_error,
     outputs_of,
+    rounding_of,
 )
 
 # In 1/255, of pixels in [0, 1]; the headline radius is that of the value and of the attack.
@@ -33,8 +34,9 @@ HEADLINE = 36
 TASKS = ("classification", "one_class")
 PARTS = ("held_out", "tuning")
 
-# How far a measured lower bound may be above the claim: rounding, of a product of some ten layers in float32.
+# How far a measured lower bound may be above the claim: the weights of some ten layers are rounded to float32.
 ROUNDING = 1e-4
+TINY = sys.float_info.min  # a network of zeros has the constant 0
 UNKNOWN = math.nan
 
 
@@ -42,18 +44,24 @@ class LipschitzObjective(Objective):
     """Hands out the task of a `RobustnessDataset`, and computes the metrics of a model with a claimed constant.
 
     A subclass has the parameters ``task``, one of `TASKS`, and ``part``, the part that metrics are of. Certificates are
-    computed at each evaluation; the attack and all that may disprove the claim, at the last.
+    computed and claims examined at each evaluation; attacks are made at the last.
+
+    Attributes
+    ----------
+    attacked_radius : float
+        That of the attack, in 1/255.
     """
 
+    attacked_radius = HEADLINE
+
     def set_data(self, task):
-        self._task, self._digest = task, ""
+        self._task = task
         if self.task not in TASKS:
             self._task = StandIn(ValueError(f"task={self.task!r}: expected {' or '.join(TASKS)}"))
         if isinstance(self._task, StandIn):  # its error becomes the row of each cell
             return
         if self.one_class:
             self._task = task.one_class(self._inlier(task.classes))
-        self._digest = digest(self._task.parts.train)
 
     @property
     def one_class(self):
@@ -65,50 +73,47 @@ class LipschitzObjective(Objective):
         return (self._run_context.repetition or 0) % classes
 
     def get_objective(self):
-        """Return the task with copies of the training data and the factory, without the parts that are evaluated on."""
-        if isinstance(self._task, StandIn):
-            return {"task": self._task, "one_class": self.one_class}
-        withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
-        parts = Parts(copy.deepcopy(self._task.parts.train), tuning=withheld, held_out=withheld)
-        handed_out = replace(self._task, parts=parts, network=copy.deepcopy(self._task.network))
-        return {"task": handed_out, "one_class": self.one_class}
+        """Return the task, all of it: what of it comes to a stand is the cell's to say."""
+        return {"task": self._task, "one_class": self.one_class}
 
-    def evaluate(self, model, layer, digest, steps, train_loss, elapsed_s, claimed):
+    def evaluate(self, state, layer, steps, train_loss, elapsed_s, claimed):
         """Return the metrics of a fresh model with the trained weights; see `orthobench.harness.Objective.evaluate`.
 
         Parameters
         ----------
-        model : torch.nn.Module
+        state : dict of str to torch.Tensor
+            The weights and buffers.
         layer : str
             The kind of its layers.
-        digest : str or None
-            Of the training data as they are now.
         steps : int
             So far; the last evaluation is after those of the task.
         train_loss, elapsed_s : float
             Mean training loss since the last evaluation; time of all steps.
         claimed : float
             The Lipschitz constant, in L2, that the solver claims for the model.
+
+        Raises
+        ------
+        InvalidResult
+            If the claim is no positive finite number.
         """
         if self.part not in PARTS:
             raise ValueError(f"part={self.part!r}: expected {' or '.join(PARTS)}")
-        if digest not in (None, self._digest):
-            raise InvalidResult("the solver changed the training data: they belong to the harness")
-        if not (isinstance(claimed, int | float) and math.isfinite(claimed) and claimed > 0):
-            raise InvalidResult(f"the claimed Lipschitz constant is {claimed!r}: expected a positive finite number")
+        if not (type(claimed) in (int, float) and math.isfinite(claimed) and claimed > 0):
+            raise InvalidResult(f"the claimed Lipschitz constant is {claimed}: expected a positive finite number")
         device = resolve_device()
-        model = rebuild(self._task.model_factory(layer, self._outputs), 0, model.state_dict(), device)
+        model = rebuild(self._model_factory(layer), 0, state, device)
         part = getattr(self._task.parts, self.part)
         outputs = outputs_of(model, part.inputs, device).cpu()
-        figures = self._certify(outputs, part.targets, claimed)
-        doubts = []
-        if steps == self._task.steps:
-            found, doubts = self._examine(model, part, outputs, claimed, device)
-            figures |= found
+        bound = float(upper_bound(model, self._task.shape, trusted=("orthobench",)).total)
+        figures = self._certify(outputs, part.targets, claimed, bound)
+        found, doubts = self._examine(model, part, outputs, claimed, bound, last=steps == self._task.steps)
+        figures |= found
         return {
             "value": 1 - figures[f"certified_auroc_{HEADLINE}" if self.one_class else f"certified_accuracy_{HEADLINE}"],
             **figures,
             "lipschitz_claimed": float(claimed),
+            "lipschitz_upper": bound,
             "parameters": sum(each.numel() for each in model.parameters() if each.requires_grad),
             "steps": steps,
             "train_loss": train_loss,
@@ -116,73 +121,92 @@ class LipschitzObjective(Objective):
             **({"status": REFUTED, "message": "; ".join(doubts)} if doubts else {}),
         }
 
-    @property
-    def _outputs(self):
-        return 1 if self.one_class else self._task.classes
+    def _model_factory(self, layer):
+        return self._task.model_factory(layer, self._task.outputs(self.one_class))
 
-    def _certify(self, outputs, targets, claimed):
-        """Return the certified and clean figures, and NaN in place of those that only the last evaluation has."""
+    def _certify(self, outputs, targets, claimed, bound):
+        """Return the certified and clean figures, and NaN in place of those that only some evaluations have.
+
+        Certificates are by the larger of claim and bound: what nobody disproves isn't believed for that. Where less
+        than the claim is proved, what that certifies is a figure of its own.
+        """
         figures = {f"certified_accuracy_{each}": UNKNOWN for each in RADII} | {"accuracy": UNKNOWN}
         figures |= {f"certified_auroc_{each}": UNKNOWN for each in (0, *RADII)}
-        last = ("attacked_accuracy", "lipschitz_lower", "lipschitz_upper", "orthogonality_error", "inference_time_ms")
+        figures |= {f"proved_accuracy_{HEADLINE}": UNKNOWN, f"proved_auroc_{HEADLINE}": UNKNOWN}
+        last = ("attacked_accuracy", "lipschitz_lower", "orthogonality_error", "inference_time_ms")
         figures |= dict.fromkeys(last, UNKNOWN) | {"layers": ""}
+        constant, proved = max(claimed, bound), max(bound, TINY)
         if self.one_class:
             scores, inliers = outputs[:, 0], targets == 1
             for each in (0, *RADII):
-                figures[f"certified_auroc_{each}"] = float(certified_auroc(scores, inliers, each / 255, claimed))
+                figures[f"certified_auroc_{each}"] = float(certified_auroc(scores, inliers, each / 255, constant))
+            figures[f"proved_auroc_{HEADLINE}"] = float(certified_auroc(scores, inliers, HEADLINE / 255, proved))
             return figures
-        radii = certified_radius(outputs, targets, claimed)
+        radii = certified_radius(outputs, targets, constant)
         for each in RADII:
             figures[f"certified_accuracy_{each}"] = float(certified_accuracy(radii, each / 255))
+        radii = certified_radius(outputs, targets, proved)
+        figures[f"proved_accuracy_{HEADLINE}"] = float(certified_accuracy(radii, HEADLINE / 255))
         figures["accuracy"] = float((outputs.argmax(1) == targets).double().mean())
         return figures
 
-    def _examine(self, model, part, outputs, claimed, device):
-        """Return what only the last evaluation has, and what of it disproves the claim."""
+    def _examine(self, model, part, outputs, claimed, bound, last):
+        """Return what was measured, and what of it disproves the claim.
+
+        Before the last evaluation only what may disprove it: of a claim that the bound proves, nothing can.
+        """
+        if not last and bound <= claimed * (1 + ROUNDING):
+            return {}, []
+        device = resolve_device()
         plain = frozen_copy(model)
-        lower = measured_constant(plain, part.inputs, device)
-        spectra = layer_spectra(model, self._task.shape, device)
-        figures = {
-            "lipschitz_upper": float(upper_bound(model, self._task.shape, trusted=("orthobench",)).total),
-            "orthogonality_error": orthogonality_error(spectra),
-            "layers": json.dumps(spectra),
-            "inference_time_ms": inference_time_ms(plain, part.inputs, device),
-        }
-        doubts = []
-        if not self.one_class:
+        exact = in_float64(plain, self._task.shape)
+        lower = measured_constant(exact, part.inputs, device)
+        figures, doubts = {}, []
+        if last:
+            spectra = layer_spectra(model, self._task.shape, device)
+            figures = {
+                "orthogonality_error": orthogonality_error(spectra),
+                "layers": json.dumps(spectra),
+                "inference_time_ms": inference_time_ms(plain, part.inputs, device),
+            }
+        if last and not self.one_class:
             some = Examples(part.inputs[:ATTACKED], part.targets[:ATTACKED])
-            found, broken, quotient = self._attack(model, plain, some, outputs[:ATTACKED], claimed, device)
+            found, broken, quotient = self._attack(model, plain, exact, some, outputs[:ATTACKED], claimed)
             figures |= found
             lower = max(lower, quotient)
             if broken:
-                doubts.append(f"the attack broke {broken} certificates at the radius {HEADLINE}/255")
+                radius = f"{self.attacked_radius:g}/255"
+                doubts.append(f"the attack broke {broken} of the claim's certificates at the radius {radius}")
         if lower > claimed * (1 + ROUNDING):
             doubts.insert(0, f"claims a Lipschitz constant of {claimed:g}, and {lower:g} was measured")
         return {"lipschitz_lower": lower, **figures}, doubts
 
-    def _attack(self, model, plain, part, outputs, claimed, device):
-        """Return the attacked accuracy, how many certificates were broken, and the largest quotient that was seen.
+    def _attack(self, model, plain, exact, part, outputs, claimed):
+        """Return the attacked accuracy, how many certificates of the claim were broken, and the largest quotient seen.
 
-        Images that are classified wrongly as they are need no attack.
+        Images that are classified wrongly as they are need no attack. What disproves a claim is evaluated in float64:
+        rounding changes a class, too, where two are nearly equal.
         """
         right = (outputs.argmax(1) == part.targets).nonzero().flatten()
         if not len(right):
             return {"attacked_accuracy": 0.0}, 0, 0.0
-        inputs, labels, before = part.inputs[right], part.targets[right], outputs[right]
-        attacked = attack(plain, inputs, labels, HEADLINE / 255, device, **self._task.attack).cpu()
-        after = outputs_of(model, attacked, device).cpu()
-        robust = after.argmax(1) == labels
+        device = resolve_device()
+        inputs, labels = part.inputs[right], part.targets[right]
+        radius = self.attacked_radius / 255
+        attacked = attack(plain, inputs, labels, radius, device, **self._task.attack).cpu()
+        robust = outputs_of(model, attacked, device).cpu().argmax(1) == labels
+        before, after = (outputs_of(exact, each, device).cpu() for each in (inputs, attacked))
         distances = (attacked.double() - inputs.double()).flatten(1).norm(dim=1)
-        broken = ~robust & (distances < certified_radius(before, labels, claimed))
+        radii = certified_radius(before, labels, claimed * (1 + ROUNDING), rounding=rounding_of(before))
+        broken = (after.argmax(1) != labels) & (distances < radii)
         quotient = largest_quotient(before, after, inputs, attacked)
         return {"attacked_accuracy": int(robust.sum()) / len(part)}, int(broken.sum()), quotient
 
     def get_one_result(self):
         layer = "cayley"
         return {
-            "model": Unsaved(self._task.model_factory(layer, self._outputs)(0).to(resolve_device())),
+            "state": Unsaved(self._model_factory(layer)(0).state_dict()),
             "layer": layer,
-            "digest": None,
             "steps": self._task.steps,
             "train_loss": UNKNOWN,
             "elapsed_s": 1.0,

@@ -5,27 +5,22 @@ import math
 
 import torch
 
-from ...data.parts import digest
 from ...lipschitz.losses import LOSSES, make_loss
-from ..processes import join_processes
-from ..solver import OWNED
 from ..status import InvalidResult
-from ..training import Trainer
-from ..training.evaluation import evaluation_mode
-from ..training.stepping import SteppingSolver
-from ..unsaved import Unsaved
+from ..training import TrainingSolver
 from .evaluation import stating_layers
 from .networks import kind_of
-from .one_class import OneClassTrainer, one_class_loss
 
 MOMENTUM = 0.9
 
 # The parameters of the loss, which every solver has; a loss takes those that it knows. The defaults are those of the
 # public comparison, whose margin is 2 sqrt(2) times the headline radius, 36/255.
 LOSS = {"loss": ["cross_entropy"], "temperature": [0.25], "margin": [0.399], "alpha": [0.98]}
+# What a solver chooses for the training, its layer aside.
+CHOICES = ("learning_rate", *LOSS)
 
 
-class LipschitzSolver(SteppingSolver):
+class LipschitzSolver(TrainingSolver):
     """Trains the task's network with one kind of layer, by SGD with Nesterov's momentum.
 
     A solver sets :attr:`layer` and has the parameters ``learning_rate`` and `LOSS`, those of the loss. The network
@@ -39,9 +34,10 @@ class LipschitzSolver(SteppingSolver):
         Whether the method is one for convolutions, with another's dense layers: it is skipped for dense networks.
     """
 
+    cell = "orthobench.harness.lipschitz.cell:LipschitzCell"
+    yours = ("layer", "convolutional", "lipschitz_constant", "skip")
     layer = None
     convolutional = False
-    owned = (*OWNED, "receive", "prepare", "step", "result", "optimizers", "_loss", "_trainer", "_claimed")
 
     def lipschitz_constant(self, model, input_shape):
         """Return the Lipschitz constant that is claimed for a model: by default what its layers state, multiplied.
@@ -49,7 +45,7 @@ class LipschitzSolver(SteppingSolver):
         Parameters
         ----------
         model : torch.nn.Module
-            In evaluation mode.
+            In evaluation mode; a copy of the one that is trained.
         input_shape : tuple of int
             (channels, height, width) of the images.
         """
@@ -68,49 +64,12 @@ class LipschitzSolver(SteppingSolver):
         known = ", ".join(kind.padding_modes)
         return True, f"{self.name} has no bound for padding={task.padding_mode}: it takes {known}"
 
-    def receive(self, task, one_class):
-        self._kind, self._shape, self._one_class = self.layer, task.shape, one_class
-        outputs, loss = (1, one_class_loss()) if one_class else (task.classes, self._loss())
-        join_processes()
-        self._task = task.training_task(self._kind, outputs, loss)
-        self.evaluation_points = self._task.evaluation_steps
-
     def optimizers(self, model):
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         return [torch.optim.SGD(trained, lr=self.learning_rate, momentum=MOMENTUM, nesterov=True)]
 
-    def result(self):
-        trainer = self.trainer
-        train_loss = trainer.take_losses()
-        trainer.check()
-        trainer.foretell()
-        return {
-            "model": Unsaved(trainer.model),
-            "digest": digest(trainer.part) if trainer.done == self._task.steps else None,
-            "steps": trainer.done,
-            "train_loss": train_loss,
-            "elapsed_s": self.stopwatch.elapsed_s,
-            "layer": self._kind,
-            "claimed": self._claimed(),
-        }
-
-    def _claimed(self):
-        """Return the claim, of a model that it leaves as it is."""
-        model = self.trainer.model
-        before = [parameter.detach().clone() for parameter in model.parameters()]
-        with evaluation_mode(model):
-            claimed = self.lipschitz_constant(model, self._shape)
-        self.trainer.check()
-        if not all(map(torch.equal, before, model.parameters())):
-            raise InvalidResult(f"{self.name} changed the model while it stated its constant: it may look at it alone")
-        return claimed
-
-    def _trainer(self, seed):
-        model = self._task.make_model(seed).to(self.device)
-        trainer = OneClassTrainer if self._one_class else Trainer
-        return trainer(self._task, model, self.optimizers, seed, self.device)
-
-    def _loss(self):
+    def make_loss(self):
+        """Return the loss of a classification, with those of the parameters `LOSS` that it knows."""
         if self.loss not in LOSSES:
             raise InvalidResult(f"loss={self.loss!r}: expected one of {', '.join(LOSSES)}")
         known = inspect.signature(LOSSES[self.loss]).parameters

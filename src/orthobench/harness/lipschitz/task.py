@@ -72,6 +72,10 @@ class RobustnessTask:
         batch_size = 2 * (min(self.batch_size, len(inliers)) // 2)
         return replace(self, parts=Parts(inliers, *others), batch_size=batch_size)
 
+    def outputs(self, one_class):
+        """Return the length of the network's result: a score of one class, or one of each."""
+        return 1 if one_class else self.classes
+
     def model_factory(self, layer, outputs):
         """Return what makes a network of one kind of layers, from a seed.
 

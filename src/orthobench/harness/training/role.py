@@ -19,6 +19,8 @@ MOST_WARM_UP_STEPS = 16
 class TrainingRole(Role):
     """Answers ``prepare``, ``data``, ``advance``, ``check`` and ``state``."""
 
+    _trains = Trainer
+
     def receive(self, task, autocast, compile, meeting):
         """Take the task, whose training examples are made up so far; meet the other processes."""
         self._task, self._how = task, {"autocast": autocast, "compile": compile}
@@ -94,4 +96,4 @@ class TrainingRole(Role):
     def _trainer(self, task, seed):
         model = task.make_model(seed).to(self.device)
         solver = self.solver
-        return Trainer(task, model, solver.optimizers, seed, self.device, decays=solver.decays, **self._how)
+        return self._trains(task, model, solver.optimizers, seed, self.device, decays=solver.decays, **self._how)

@@ -1,0 +1,74 @@
+"""The bench's half of a cell of robust networks: one stand trains without the solver's file, another runs it."""
+
+import sys
+from dataclasses import replace
+
+from ...data.parts import Parts
+from ..processes import Together
+from ..stand.bench import LOAD_LIMIT_S, memory_budget, new_stand
+from ..stand_in import StandIn
+from ..status import InvalidResult
+from ..training.cell import TrainingCell
+from .networks import kind_of
+from .solver import CHOICES
+
+
+class LipschitzCell(TrainingCell):
+    """Has a network trained in a stand that never runs the solver's file, and asks for claims in the one that does.
+
+    So a solver reaches neither gradients nor weights, buffers, data or clock: it names its kind of layer, its rate and
+    its loss, and sees a copy of the network at each evaluation.
+    """
+
+    role = "orthobench.harness.lipschitz.role:ClaimRole"
+    training_role = "orthobench.harness.lipschitz.role:LipschitzRole"
+    _claims = None
+    _compile = False
+
+    def hand_out(self, task, one_class):
+        withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
+        self._task = replace(task, parts=Parts(task.parts.train, tuning=withheld, held_out=withheld))
+        self._one_class, self._together = one_class, Together()
+        return {"task": self._task, "one_class": one_class}
+
+    def applies(self, answer):
+        """Open the stand that trains, with what the solver chose."""
+        self._layer = kind_of(answer.text("layer")).name
+        choices = answer.fields.get("choices")
+        if not isinstance(choices, dict) or set(choices) != set(CHOICES):
+            raise InvalidResult(f"the stand answered {str(choices)[:80]!r} for {', '.join(CHOICES)}")
+        # What the row is called by is what it is of.
+        choices |= {name: value for name, value in self._parameters.items() if name in CHOICES}
+        training = self._task.training_task(self._layer, self._task.outputs(self._one_class), loss=None)
+        self.evaluation_points = training.evaluation_steps
+        self._initial = training.make_model(self.seed).state_dict()
+        self._claims, self.stand = self.stand, new_stand(self.training_role, memory=memory_budget(self.device))
+        self.stand.ask("problem", self._handed_out, seed=self.seed, budget_s=LOAD_LIMIT_S)
+        meeting = self._together.meeting
+        self.stand.ask("choose", layer=self._layer, choices=choices, meeting=meeting, budget_s=LOAD_LIMIT_S)
+
+    def _go_on(self, point):
+        """Return what `TrainingCell` does, of the result what `LipschitzObjective.evaluate` takes, with the claim."""
+        seconds, result, doubt = super()._go_on(point)
+        state = result["state"].value
+        claim = self.in_time(self._claims, "claim", *state.values(), names=list(state), layer=self._layer)
+        self.check_settings(self._claims)
+        kept = {name: result[name] for name in ("state", "train_loss", "peak")}
+        return seconds, {**kept, "layer": self._layer, "claimed": claim.fields.get("claimed")}, doubt
+
+    # Where no code of the solver's is, clock, silence and sizes are the harness's own.
+
+    def hidden(self, *_, **__):
+        """Return nothing."""
+        return ""
+
+    def check_idle(self, stand):
+        """Do nothing."""
+
+    def _largest(self):
+        return sys.maxsize
+
+    def close(self):
+        """End both stands and the progress bar."""
+        claims, self._claims = self._claims, None
+        return super().close() + (0 if claims is None else claims.end())
