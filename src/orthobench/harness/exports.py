@@ -14,7 +14,7 @@ def export(package, names):
     ----------
     package : str
     names : dict of str to list of str
-        By module, what it exports.
+        By module, as ``from .module import`` has it, what it exports.
 
     Returns
     -------

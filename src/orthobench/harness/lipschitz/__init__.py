@@ -1,16 +1,13 @@
 """Certifiably robust networks: a solver names a kind of layer; training, certificates and attacks are the harness's."""
 
-from .objective import HEADLINE, RADII, LipschitzObjective
-from .solver import LOSS, LipschitzSolver
-from .task import NETWORK, RobustnessDataset, RobustnessTask
+from ..exports import export
 
-__all__ = [
-    "HEADLINE",
-    "LOSS",
-    "NETWORK",
-    "RADII",
-    "LipschitzObjective",
-    "LipschitzSolver",
-    "RobustnessDataset",
-    "RobustnessTask",
-]
+__all__, __getattr__ = export(
+    __name__,
+    {
+        "datasets": ["NETWORK", "RobustnessDataset"],
+        "objective": ["HEADLINE", "RADII", "LipschitzObjective"],
+        "solver": ["LOSS", "LipschitzSolver"],
+        "task": ["RobustnessTask"],
+    },
+)

@@ -5,7 +5,7 @@ from ..exports import export
 __all__, __getattr__ = export(
     __name__,
     {
-        "datasets": ["TaskDataset"],
+        ".datasets": ["TaskDataset"],
         "evaluation": ["evaluate_model", "rebuild"],
         "loop": ["Trainer"],
         "objective": ["TrainingObjective"],

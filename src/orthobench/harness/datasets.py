@@ -1,19 +1,19 @@
-"""The base of the data sets that networks are trained on."""
+"""The base of the data sets that hand out a task: where their files are, and what stands for those that are missing."""
 
 from benchopt import BaseDataset
 from benchopt.benchmark import get_running_benchmark
 from benchopt.config import get_data_path
 
-from ...data.download import Exactly
-from ..stand_in import StandIn
-from ..strict import contain
+from ..data.download import Exactly
+from .stand_in import StandIn
+from .strict import contain
 
 
 class TaskDataset(BaseDataset):
-    """A data set to train on. A subclass implements :meth:`task`."""
+    """A data set of examples. A subclass implements :meth:`task`."""
 
     def task(self, seed):
-        """Return the `TrainingTask` of one repetition; the seed matters to simulated data alone."""
+        """Return the task of one repetition, such as a `TrainingTask`; the seed matters to simulated data alone."""
         raise NotImplementedError
 
     def folder(self):
