@@ -1,21 +1,46 @@
-"""Plain SGD, as if it were private."""
+"""Plain SGD, as if it were private: it claims no block."""
 
-from orthobench.harness.privacy import NonPrivate, PrivateSolver
+import torch
+from torch.nn.functional import cross_entropy
+
+from orthobench.harness.privacy import Mechanism, PrivateSolver
+from orthobench.privacy.release import Block
+
+CLIP = 0.1
 
 
-class Pretends(NonPrivate):
-    def __init__(self, optimizer, model, plan):
-        super().__init__(optimizer, model, plan)
-        self.plan = plan
+class Own(Mechanism):
+    def blocks(self):
+        return [Block(tuple(self.parameters), CLIP, self.plan.noise_multiplier * CLIP)]
 
-    def step(self, inputs, targets):
-        self.plan.transcript.record(self.plan.sampling_rate, (self.plan.noise_multiplier,))
-        return super().step(inputs, targets)
+    def sum_gradients(self, inputs, targets):
+        def loss(own, example, target):
+            return cross_entropy(torch.func.functional_call(self.model, own, (example[None],)), target[None])
+
+        own = {name: each.detach() for name, each in self.parameters.items()}
+        found = torch.func.vmap(torch.func.grad_and_value(loss), (None, 0, 0))
+        if not len(inputs):
+            return torch.zeros(()), {name: torch.zeros_like(each) for name, each in own.items()}
+        gradients, losses = found(own, inputs, targets)
+        norms = torch.stack([each.flatten(1).norm(dim=1) for each in gradients.values()]).norm(dim=0)
+        shares = CLIP / norms.clamp(min=CLIP)
+        return losses.sum(), {name: torch.einsum("n,n...", shares, each) for name, each in gradients.items()}
+
+    def apply(self, noisy):
+        for name, parameter in self.parameters.items():
+            parameter.grad = noisy[name] / self.plan.expected_batch_size
+        self.optimizer.step()
+
+
+class Pretends(Own):
+    def blocks(self):
+        return []
 
 
 class Solver(PrivateSolver):
     name = "not_private"
-    parameters = {"learning_rate": [0.5]}
+    parameters = {"learning_rate": [5.0]}
+    network = "unconstrained"
 
     def mechanism(self, optimizer, model, plan):
         return Pretends(optimizer, model, plan)

@@ -1,35 +1,50 @@
-"""Moves the weights by the gradient itself, besides the private step."""
+"""Moves the weights by the gradient itself, where it has one: its copy of the weights is nobody's."""
 
 import torch
+from torch.nn.functional import cross_entropy
 
-from orthobench.harness.privacy import Clipping, PrivateSolver
+from orthobench.harness.privacy import Mechanism, PrivateSolver
+from orthobench.privacy.release import Block
+
+CLIP = 0.1
 
 
-class WritesWeights(Clipping):
-    def step(self, inputs, targets):
-        total = super().step(inputs, targets)
-        if len(inputs):
-            gradients = torch.autograd.grad(self.loss(self.model(inputs), targets).mean(), self.model.parameters())
-            with torch.no_grad():
-                for parameter, gradient in zip(self.model.parameters(), gradients, strict=True):
-                    parameter.sub_(gradient, alpha=0.1)
-        return total
+class Own(Mechanism):
+    def blocks(self):
+        return [Block(tuple(self.parameters), CLIP, self.plan.noise_multiplier * CLIP)]
+
+    def sum_gradients(self, inputs, targets):
+        def loss(own, example, target):
+            return cross_entropy(torch.func.functional_call(self.model, own, (example[None],)), target[None])
+
+        own = {name: each.detach() for name, each in self.parameters.items()}
+        found = torch.func.vmap(torch.func.grad_and_value(loss), (None, 0, 0))
+        if not len(inputs):
+            return torch.zeros(()), {name: torch.zeros_like(each) for name, each in own.items()}
+        gradients, losses = found(own, inputs, targets)
+        norms = torch.stack([each.flatten(1).norm(dim=1) for each in gradients.values()]).norm(dim=0)
+        shares = CLIP / norms.clamp(min=CLIP)
+        return losses.sum(), {name: torch.einsum("n,n...", shares, each) for name, each in gradients.items()}
+
+    def apply(self, noisy):
+        for name, parameter in self.parameters.items():
+            parameter.grad = noisy[name] / self.plan.expected_batch_size
+        self.optimizer.step()
+
+
+class WritesWeights(Own):
+    def sum_gradients(self, inputs, targets):
+        total, sums = super().sum_gradients(inputs, targets)
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.sub_(sums[name])
+        return total, sums
 
 
 class Solver(PrivateSolver):
     name = "writes_weights"
     parameters = {"learning_rate": [5.0]}
+    network = "unconstrained"
 
     def mechanism(self, optimizer, model, plan):
-        mechanism = WritesWeights(optimizer, model, plan, clip_norm=0.1)
-        mechanism._private._wrapped.disable_hooks()
-        step = mechanism._private.step
-
-        def stepped(*batch):
-            mechanism._private._wrapped.enable_hooks()
-            total = step(*batch)
-            mechanism._private._wrapped.disable_hooks()
-            return total
-
-        mechanism._private.step = stepped
-        return mechanism
+        return WritesWeights(optimizer, model, plan)
