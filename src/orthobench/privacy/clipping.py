@@ -110,7 +110,7 @@ class ClippedGradients:
         self._inner.max_grad_norm = norm
 
     def blocks(self):
-        """Return the mechanisms of the next step: a `Block` of all parameters, and with "adaptive" that of the count."""
+        """Return the blocks of the next step: one of all parameters, and with "adaptive" that of the count."""
         noise = self.noise_multiplier
         if self.way != "adaptive":
             return [Block(tuple(self.parameters), self.clip_norm, noise * self.clip_norm)]

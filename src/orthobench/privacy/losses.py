@@ -82,9 +82,9 @@ def _largest_residual(radius, margin, classes):
 
 
 def _residual(angles, radius, margin, classes):
-    """||softmax - e_y|| on the arc, of a target, one other, and the m - 1 equal rest; and a bound of softmax's Jacobian.
+    """||softmax - e_y|| on the arc, of a target, one other, m - 1 equal rest; and a bound of the slope of softmax.
 
-    Its norm is at most the largest 2 p (1 - p), by the sums of its rows.
+    The norm of its Jacobian is at most the largest 2 p (1 - p), by the sums of its rows.
     """
     m = classes - 1
     share = math.sqrt(1 - 1 / classes)

@@ -94,6 +94,8 @@ def change_test(one, other):
 
 def _sensitivity(worst, where):
     what = f"one example changes the sum of {where or 'nothing'} by {worst:.4g} of the bound that is claimed"
+    if worst == math.inf:
+        what = f"the bound of {where} depends on the examples, or is 0 for a sum that does"
     return Finding("sensitivity", worst <= 1 + ROUNDING, worst, what)
 
 
@@ -105,7 +107,9 @@ def difference(one, other):
     """Return the difference of two answers' sums, in float64; of infinite entries where their blocks differ."""
     (first, blocks), (second, others) = one, other
     same = blocks == others and list(first) == list(second)
-    return {name: (first[name].double() - second[name].double()) if same else _infinite(second[name]) for name in second}
+    return {
+        name: (first[name].double() - second[name].double()) if same else _infinite(second[name]) for name in second
+    }
 
 
 def _infinite(tensor):
@@ -161,8 +165,8 @@ def sum_test(ask, inputs, targets, answer):
     apart = difference((halves, parts[0][1] if parts[0][1] == parts[1][1] else []), answer)
     where, worst = max([*_ratios(again, answer[1]), *_ratios(apart, answer[1])], key=lambda each: each[1])
     what = (
-        f"the sum of {where} over {len(inputs)} examples differs by {worst:.3g} bounds of one example from what the same "
-        "examples give again, together or in halves"
+        f"the sum of {where} over {len(inputs)} examples differs by {worst:.3g} bounds of one example from what the "
+        "same examples give again, together or in halves"
     )
     return Finding("sum", worst <= ROUNDING + ROUNDING_OF_EXAMPLES * len(inputs), worst, what)
 

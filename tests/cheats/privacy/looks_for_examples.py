@@ -11,7 +11,11 @@ from orthobench.harness.privacy import Clipping, PrivateSolver
 class Looks(Clipping):
     def apply(self, noisy):
         found = [each for each in gc.get_objects() if isinstance(each, Examples)]
-        found += [each for each in gc.get_objects() if isinstance(each, torch.Tensor) and each.numel() and each.shape[1:] == (1, 8, 8)]
+        found += [
+            each
+            for each in gc.get_objects()
+            if isinstance(each, torch.Tensor) and each.numel() and each.shape[1:] == (1, 8, 8)
+        ]
         if found:
             raise RuntimeError(f"found {len(found)} sets of examples")
         super().apply(noisy)

@@ -58,8 +58,7 @@ def examine(task, kind, run, ask):
         findings.append(mechanism_tests.sum_test(ask_then, question.inputs, question.targets, summed))
     adversarial = _adversarial(task, kind, now.weights)
     tried = [
-        torch.cat([found, own[:TYPICAL]])
-        for found, own in zip(adversarial, (part.inputs, part.targets), strict=True)
+        torch.cat([found, own[:TYPICAL]]) for found, own in zip(adversarial, (part.inputs, part.targets), strict=True)
     ]
     for index, (question, summed) in enumerate(run.kept):
         place = index % len(tried[0])

@@ -170,7 +170,7 @@ def read_sums(answer, weights, private):
     loss = answer.number("loss")
     if not math.isfinite(loss) or not all(bool(each.isfinite().all()) for each in sums.values()):
         raise Diverged(f"sums of gradients hold NaN or infinity, or the loss is {loss:g}: try a lower learning rate")
-    blocks = [_block(each) for each in answer.fields.get("blocks") or []] if private else []
+    blocks = _blocks(answer.fields.get("blocks")) if private else []
     covered = [name for block in blocks for name in block.names]
     if len(set(covered)) < len(covered) or not set(covered) <= set(sums):
         raise InvalidResult(f"the blocks are of {str(covered)[:80]}: expected each sum in one")
@@ -185,11 +185,17 @@ def _are_names(found):
     return isinstance(found, list) and all(isinstance(each, str) for each in found) and len({*found}) == len(found) > 0
 
 
+def _blocks(found):
+    if not isinstance(found, list):
+        raise InvalidResult(f"the blocks are {str(found)[:80]}: expected a list of blocks")
+    return list(map(_block, found))
+
+
 def _block(found):
     match found:
         case {"names": names, "bound": float(bound), "std": float(std)} if _are_names(names) and min(bound, std) >= 0:
             return Block(tuple(names), bound, std)
-    raise InvalidResult(f"a block is {str(found)[:120]}: expected names, and a bound and a std that are finite and >= 0")
+    raise InvalidResult(f"a block is {str(found)[:120]}: expected names, a finite bound and std, both >= 0")
 
 
 def read_weights(answer, weights):

@@ -164,9 +164,7 @@ class ClipFree(Mechanism):
     # The optimizer's gradients are means over the expected batch size.
 
     def blocks(self):
-        return [
-            Block(each.names, each.bound * self._size, each.std * self._size) for each in self._private.blocks()
-        ]
+        return [Block(each.names, each.bound * self._size, each.std * self._size) for each in self._private.blocks()]
 
     def sum_gradients(self, inputs, targets):
         self._private.zero_grad(set_to_none=True)

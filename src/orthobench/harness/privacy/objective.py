@@ -47,9 +47,7 @@ class PrivacyObjective(Objective):
     def get_objective(self):
         return {"task": self._task, "epsilon": float(self.epsilon), "audit": bool(self.audit)}
 
-    def evaluate(
-        self, state, kind, steps, train_loss, elapsed_s, transcript, noise_multiplier, claimed, examined
-    ):
+    def evaluate(self, state, kind, steps, train_loss, elapsed_s, transcript, noise_multiplier, claimed, examined):
         """Return the metrics of a fresh model with the trained weights; see `orthobench.harness.Objective.evaluate`.
 
         Parameters
@@ -106,7 +104,7 @@ class PrivacyObjective(Objective):
         """Return the figures of a finished private run, and what disproves its claim."""
         worst = {}
         for each in findings:  # of several of a test, one that didn't pass, else the first
-            if each.test not in worst or worst[each.test].passed and not each.passed:
+            if each.test not in worst or (worst[each.test].passed and not each.passed):
                 worst[each.test] = each
         doubts = [f"{each.test}: {each.message}" for each in worst.values() if not each.passed]
         figures |= {f"epsilon_{name}": epsilon_of(transcript, self._task.delta, name) for name in ACCOUNTANTS}
