@@ -11,8 +11,8 @@ HARMLESS = ("hands_over_gradients", "noise_of_its_own", "steps_where_the_data_ar
 ERRORS = {"keeps_the_old_contract": "return a `Mechanism`"}
 # What caught it, and what else the message says.
 REFUTED = {
-    "bound_of_the_batch": ("sensitivity", "by inf of the bound that is claimed"),
-    "bound_of_zero": ("sensitivity", "by inf of the bound that is claimed"),
+    "bound_of_the_batch": ("sensitivity", "depends on the examples, or is 0 for a sum that does"),
+    "bound_of_zero": ("sensitivity", "depends on the examples, or is 0 for a sum that does"),
     "claims_less": ("accounting", "claims an epsilon of 1, and its transcript has"),
     "clips_after_summing": ("sum", "bounds of one example from what the same examples give again"),
     "clips_large_batches_less": ("sensitivity", "of the bound that is claimed"),

@@ -1,4 +1,4 @@
-"""Draws noise of its own, of a constant seed, on half of the coordinates and half as much on biases: nobody asks for it."""
+"""Draws noise of its own, of one seed, on half of the coordinates, half as much on biases: nobody asks for it."""
 
 import torch
 from torch.nn.functional import cross_entropy
