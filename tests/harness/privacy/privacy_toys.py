@@ -74,7 +74,7 @@ def make_run(name="clip_free", task=None, seed=3, noise=1.0, rate=0.5, optimizer
         return read_weights(answer, weights)
 
     state = [read_state(each.ask("prepare", *weights.values(), warm_up="")) for each in (summing, stepping, other)][1]
-    question = Question(weights, state, None, None)
+    question = Question(weights, state, *(each[:0] for each in vars(task.parts.train).values()))
     run = PrivateRun(task, make_plan(task, noise), question, lambda each: query(summing, each), apply, seed, **options)
     run.summing, run.stepping, run.ask = summing.role, stepping.role, lambda each: query(other, each)[1]
     return run

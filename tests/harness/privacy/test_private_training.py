@@ -9,7 +9,7 @@ from conftest import ROOT, SmallBenchmark
 
 from orthobench.harness.privacy.evaluation import certificates, examine, outputs_of
 from orthobench.harness.privacy.loop import read_state, read_sums, read_weights
-from orthobench.harness.privacy.mechanisms import ClipFree, tight_constant
+from orthobench.harness.privacy.mechanisms import ClipFree, Clipping, tight_constant
 from orthobench.harness.stand import bench
 from orthobench.harness.stand.bench import Answer
 from orthobench.harness.status import Diverged, InvalidResult, Refuted
@@ -18,6 +18,7 @@ from orthobench.lipschitz.losses import CrossEntropy
 from orthobench.privacy.accounting import epsilon
 from orthobench.privacy.audit import Canaries
 from orthobench.privacy.losses import loss_constant
+from orthobench.privacy.release import Block
 
 
 def accuracy(name, run):
@@ -174,6 +175,54 @@ def test_the_tight_constant_is_never_below_that_of_the_loss_and_hardly_above():
 
 
 # ----- what a stand may answer -----
+
+
+class Named(Clipping):
+    """Names a sum by the batch: what comes to the optimizer must not depend on examples."""
+
+    def blocks(self):
+        return [*super().blocks(), Block((self.last,), 0.0, 1.0)]
+
+    last = "0"
+
+    def sum_gradients(self, inputs, targets):
+        self.last = str(float(inputs.sum()))
+        total, sums = super().sum_gradients(inputs, targets)
+        return total, sums | {self.last: torch.zeros(())}
+
+
+class Shaped(Clipping):
+    """Returns a sum with an entry for each example."""
+
+    def blocks(self):
+        return [*super().blocks(), Block(("more",), 0.0, 1.0)]
+
+    def sum_gradients(self, inputs, targets):
+        total, sums = super().sum_gradients(inputs, targets)
+        return total, sums | {"more": torch.zeros(len(inputs))}
+
+
+class Offset(Clipping):
+    """Adds a number in which the noise would be lost by rounding."""
+
+    def sum_gradients(self, inputs, targets):
+        total, sums = super().sum_gradients(inputs, targets)
+        return total, {name: each + 1e9 for name, each in sums.items()}
+
+
+@pytest.mark.parametrize(
+    ("cheat", "error", "message"),
+    [
+        (Named, InvalidResult, "expected each sum in one"),
+        (Shaped, InvalidResult, "other names, shapes or types than those over no example"),
+        (Offset, Refuted, r"sum: that of 1\.weight over no example isn't 0"),
+    ],
+)
+def test_sums_have_the_form_of_those_over_no_example_which_are_zero(monkeypatch, cheat, error, message):
+    monkeypatch.setitem(toys.MAKES, "cheat", lambda *given: cheat(*given, clip_norm=0.1))
+    with pytest.raises(error, match=message):
+        toys.trained("cheat")
+
 
 WEIGHTS = {"a": torch.zeros(2, 3), "b": torch.zeros(3)}
 

@@ -46,7 +46,7 @@ class PrivateRun:
     plan : Plan
         Without a noise multiplier the run isn't private: nothing is added or recorded.
     question : Question
-        Weights and state to begin with; its batch is of no use.
+        Weights and state to begin with, and an empty batch.
     query : callable
         Takes a `Question`, returns the loss and `Summed`.
     apply : callable
@@ -70,6 +70,11 @@ class PrivateRun:
         That the batches and the noise took.
     kept : list of tuple of (Question, Summed)
         Of the steps that were drawn to be asked again.
+
+    Raises
+    ------
+    Refuted
+        If the sums over an empty batch aren't 0.
     """
 
     def __init__(self, task, plan, question, query, apply, seed, make_canaries=None):
@@ -85,6 +90,11 @@ class PrivateRun:
         # Not by the seed, which a solver may know.
         self._drawn = set(secrets.SystemRandom().sample(range(task.steps), min(ASKED_AGAIN, task.steps)))
         self.kept, self._losses, self.done, self.own_s = [], [], 0, 0.0
+        _, (nothing, _) = query(question)
+        self._form = form(nothing)
+        moved = [name for name, each in nothing.items() if bool(each.any())]
+        if moved:
+            raise Refuted(f"sum: that of {moved[0]} over no example isn't 0")
 
     def step(self):
         """Draw a batch and do one step.
@@ -93,12 +103,17 @@ class PrivateRun:
         ------
         Diverged
             If the weights aren't finite any more.
+        InvalidResult
+            If the sums have another form than before.
         """
         started = time.perf_counter()
         inputs, targets = self.loader.draw()
         self.own_s += time.perf_counter() - started
         self.question = self.question._replace(inputs=inputs, targets=targets)
         loss, self.summed = self._query(self.question)
+        # Names and shapes go on to the optimizer.
+        if form(self.summed.sums) != self._form:
+            raise InvalidResult("sums have other names, shapes or types than those over no example: keep to these")
         if self.done in self._drawn:
             self.kept.append((self.question, self.summed))
         noisy = self._noisy(*self.summed) if self.plan.noise_multiplier else self.summed.sums
@@ -130,6 +145,11 @@ class PrivateRun:
         taken, self._losses = self._losses, []
         count = sum(size for _, size in taken)
         return sum(loss for loss, _ in taken) / count if count else math.nan
+
+
+def form(sums):
+    """Return what must not depend on examples: names, shapes and types of sums, in order."""
+    return [(name, each.shape, each.dtype) for name, each in sums.items()]
 
 
 def blocks_of_parameters(blocks, weights):
