@@ -88,7 +88,7 @@ def _adversarial(task, kind, weights):
         model.load_state_dict(model.state_dict() | weights)
         found = [
             mechanism_tests.adversarial_examples(
-                model, partial(losses, temperature=each), *some, task.input_norm, count=TRIED
+                model, partial(losses, temperature=each), *some, task.input_norm, count=TRIED // len(TEMPERATURES)
             )
             for each in TEMPERATURES
         ]
