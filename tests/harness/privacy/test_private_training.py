@@ -114,7 +114,8 @@ def test_an_honest_run_passes_all_tests(name):
     state = torch.get_rng_state()
     found = examine(run.task, toys.kind_of(name), run, run.ask)
     assert {each.test for each in found["findings"]} == {"sensitivity", "sum", "noise"}
-    assert len(found["findings"]) == 2 + 2 * 8
+    assert len(found["findings"]) == 2 + 2 * len(run.kept)
+    assert len(run.kept) >= 8
     assert all(each.passed for each in found["findings"]), found
     assert 0.5 < found["findings"][0].figure <= 1 + 1e-3
     assert torch.equal(torch.get_rng_state(), state)
@@ -124,7 +125,7 @@ def test_an_honest_run_passes_all_tests(name):
 def test_steps_are_asked_again_that_no_seed_tells():
     drawn = {frozenset(toys.make_run(task=toys.make_task(steps=200))._drawn) for _ in range(3)}
     assert len(drawn) == 3
-    assert all(len(each) == 8 for each in drawn)
+    assert all(199 in each and len(each) in (8, 9) for each in drawn)
 
 
 def test_the_ratio_of_gradient_and_noise_is_that_of_clipping_written_out():

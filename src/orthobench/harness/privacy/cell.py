@@ -161,11 +161,10 @@ class PrivateCell(CallbackCell):
         The auditor knows the examples, as the adversary of differential privacy does, and takes what they add off
         again. There are as many canaries as the smallest block has entries, `CANARIES` at most.
         """
-        task, first = self._task, []
+        task, weights = self._task, self._run.question.weights
 
         def make_canaries(blocks):
-            sizes = [sum(self._run.question.weights[name].numel() for name in each.names) for each in blocks]
-            first.append(effective_multiplier(blocks, self._plan.noise_multiplier))
+            sizes = [sum(weights[name].numel() for name in each.names) for each in blocks]
             return audit.Canaries(max(2, min(audit.CANARIES, *sizes)), task.sampling_rate, self.seed)
 
         (summing, _), (stepping, _) = self.open(audit=True), self.open(audit=True)
@@ -176,12 +175,10 @@ class PrivateCell(CallbackCell):
         finally:
             summing.end()
             stepping.end()
-        canaries = self._run.canaries
-        simulated = audit.simulated_bounds(first[0], task.sampling_rate, task.steps, canaries.count, task.delta)
-        return {
-            "epsilon_audit": canaries.lower_bound(task.delta)[0],
-            "audit_power": float(simulated.mean()),
-        }
+        canaries, blocks = self._run.canaries, blocks_of_parameters(self._run.summed.blocks, weights)
+        noise = effective_multiplier(blocks, self._plan.noise_multiplier)
+        simulated = audit.simulated_bounds(noise, task.sampling_rate, task.steps, canaries.count, task.delta)
+        return {"epsilon_audit": canaries.lower_bound(task.delta)[0], "audit_power": float(simulated.mean())}
 
     def close(self):
         """End both stands and the progress bar; return how many processes they had started that were still there."""

@@ -53,7 +53,7 @@ def examine(task, kind, run, ask):
 
     # Batches as they were in the run come first, so that nothing tells them from another run's.
     findings = []
-    for question, summed in run.kept:
+    for question, summed in reversed(run.kept):
         ask_then = partial(_ask_at, ask, question)
         findings.append(mechanism_tests.sum_test(ask_then, question.inputs, question.targets, summed))
     adversarial = _adversarial(task, kind, now.weights)

@@ -17,7 +17,7 @@ from ..training.schedule import warmup_stable_decay
 # Noise and batches are drawn from generators of their own.
 NOISE_STREAM = 2**31
 
-# Steps that are asked again of another process, drawn anew for each run.
+# Steps that are asked again of another process, drawn anew for each run; the last is, too.
 ASKED_AGAIN = 8
 
 
@@ -69,7 +69,7 @@ class PrivateRun:
     own_s : float
         That the batches and the noise took.
     kept : list of tuple of (Question, Summed)
-        Of the steps that were drawn to be asked again.
+        Of the last step and those that were drawn to be asked again.
 
     Raises
     ------
@@ -87,8 +87,9 @@ class PrivateRun:
             (part.inputs, part.targets), task.batch_size, task.steps, generator, transcript=self.transcript
         )
         self._noise = torch.Generator().manual_seed((seed + NOISE_STREAM) % 2**63)
-        # Not by the seed, which a solver may know.
-        self._drawn = set(secrets.SystemRandom().sample(range(task.steps), min(ASKED_AGAIN, task.steps)))
+        # Not by the seed, which a solver may know; and the last, of which there is a figure.
+        drawn = secrets.SystemRandom().sample(range(task.steps), min(ASKED_AGAIN, task.steps))
+        self._drawn = {*drawn, task.steps - 1}
         self.kept, self._losses, self.done, self.own_s = [], [], 0, 0.0
         _, (nothing, _) = query(question)
         self._form = form(nothing)
