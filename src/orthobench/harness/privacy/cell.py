@@ -14,7 +14,7 @@ from ..stand.wire import expected_bytes
 from ..status import InvalidResult, Refuted
 from ..unsaved import Unsaved
 from .evaluation import examine
-from .loop import PrivateRun, Question, read_state, read_sums, read_weights
+from .loop import PrivateRun, Question, blocks_of_parameters, read_state, read_sums, read_weights
 from .mechanisms import Plan
 
 SPARE = 2**16  # bytes of an answer beside what is known of it
