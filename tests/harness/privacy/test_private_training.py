@@ -1,12 +1,14 @@
 """The loop of private training: learns, is paired, records what happened, and what is asked again of its sums."""
 
 import math
+from types import SimpleNamespace
 
 import privacy_toys as toys
 import pytest
 import torch
 from conftest import ROOT, SmallBenchmark
 
+from orthobench.harness.privacy.cell import PrivateCell
 from orthobench.harness.privacy.evaluation import certificates, examine, outputs_of
 from orthobench.harness.privacy.loop import read_state, read_sums, read_weights
 from orthobench.harness.privacy.mechanisms import ClipFree, Clipping, tight_constant
@@ -288,6 +290,47 @@ def test_weights_of_other_shapes_and_states_that_are_none_are_refused():
 
 
 # ----- whole cells -----
+
+
+@pytest.mark.parametrize(
+    ("said", "outside", "expected"),
+    [
+        (2.0, 2.5, 2.0 + 0.1),  # transport and a slow clock
+        (2.0, 10.0, (10.0 - 50 * 0.01 - 0.025) / 1.25 + 0.1),  # work that its own clock doesn't show
+        (0.0, 0.0, 0.1),
+    ],
+)
+def test_the_clock_outside_counts_where_it_shows_more_than_the_stands_say(said, outside, expected):
+    run = SimpleNamespace(own_s=0.1)
+    cell = SimpleNamespace(_said_s=said, _outside_s=outside, _transport_s=0.01, _run=run)
+    assert PrivateCell._steps_s(cell, 50) == pytest.approx(expected)
+
+
+def test_work_before_the_stopwatch_is_on_the_row(tmp_path, contained):
+    """A mechanism that works when it is told its state, which isn't timed."""
+    folder = ROOT / "benchmark_dp"
+    source = (ROOT / "tests" / "cheats" / "privacy" / "honest_own.py").read_text()
+    spin = """
+    def load_state(self, state):
+        import time
+        end = time.process_time() + 0.05
+        while time.process_time() < end:
+            pass
+
+    def apply("""
+    names = ("objective.py", "datasets/digits.py")
+    files = {name: (folder / name).read_text() for name in names}
+    files |= {"solvers/plain.py": source, "solvers/spins.py": source.replace("\n    def apply(", spin)}
+    files["solvers/spins.py"] = files["solvers/spins.py"].replace('"honest_own"', '"spins"')
+    rows = (
+        SmallBenchmark(tmp_path / "small")
+        .write(files)
+        .run(dataset_names=["digits[steps=8]"], objective_filters=["Private training[epsilon=2]"])
+    )
+    assert rows["objective_status"].eq("ok").all()
+    time_s = rows.groupby(rows["solver_name"].str.startswith("spins"))["objective_time_s"].max()
+    assert time_s[True] > 8 * 0.05 / 1.5 - 4 * 0.025
+    assert time_s[True] > time_s[False]
 
 
 def test_a_cell_has_the_same_figures_in_the_bench_for_a_debugger(tmp_path, monkeypatch, contained):

@@ -52,7 +52,8 @@ class Mechanism:
 
     The process with the data is asked :meth:`blocks` and :meth:`sum_gradients`; the bench adds the noise; the process
     with the optimizer, which never sees an example, is told to :meth:`apply` the noisy sums. Its weights and
-    :meth:`state` go back to the first, whose answers must depend on them and the batch alone.
+    :meth:`state` go back to the first, whose answers must depend on them and the batch alone. Random numbers of torch's
+    global generator begin anew with each question.
 
     Parameters
     ----------
