@@ -5,8 +5,8 @@ import shutil
 import pytest
 from conftest import ROOT, SmallBenchmark
 
-HONEST = ("honest", "honest_clipping", "honest_claim", "honest_own", "looks_for_examples", "own_rate")
-# What nobody asks for or looks at: their rows are those of `honest_own`.
+HONEST = ("honest", "honest_clipping", "honest_claim", "honest_ghost", "honest_own", "looks_for_examples", "own_rate")
+# What nobody asks for or looks at: their rows are those of `honest_ghost`.
 HARMLESS = ("hands_over_gradients", "noise_of_its_own", "steps_where_the_data_are", "writes_weights")
 ERRORS = {"keeps_the_old_contract": "return a `Mechanism`"}
 # What caught it, and what else the message says.
@@ -75,7 +75,7 @@ def test_honest_solvers_pass(rows, name):
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_what_happens_past_the_bench_changes_nothing(rows, name):
-    found, honest = (rows[rows["solver_name"] == each] for each in (name, "honest_own"))
+    found, honest = (rows[rows["solver_name"] == each] for each in (name, "honest_ghost"))
     assert found["objective_status"].eq("ok").all()
     same = ("value", "train_loss", "epsilon_pld", "sensitivity_ratio", "gradient_to_noise", "layers", "lipschitz_upper")
     for column in same:

@@ -1,48 +1,19 @@
-"""Makes its bound from the batch: the norm of the largest gradient in it."""
+"""Makes its bound from the batch, a smaller one for fewer examples."""
 
-import torch
-from torch.nn.functional import cross_entropy
-
-from orthobench.harness.privacy import Mechanism, PrivateSolver
-from orthobench.privacy.release import Block
-
-CLIP = 0.1
+from orthobench.harness.privacy import Clipping, PrivateSolver
 
 
-class Own(Mechanism):
-    def blocks(self):
-        return [Block(tuple(self.parameters), CLIP, self.plan.noise_multiplier * CLIP)]
-
-    def sum_gradients(self, inputs, targets):
-        def loss(own, example, target):
-            return cross_entropy(torch.func.functional_call(self.model, own, (example[None],)), target[None])
-
-        own = {name: each.detach() for name, each in self.parameters.items()}
-        found = torch.func.vmap(torch.func.grad_and_value(loss), (None, 0, 0))
-        if not len(inputs):
-            return torch.zeros(()), {name: torch.zeros_like(each) for name, each in own.items()}
-        gradients, losses = found(own, inputs, targets)
-        norms = torch.stack([each.flatten(1).norm(dim=1) for each in gradients.values()]).norm(dim=0)
-        shares = CLIP / norms.clamp(min=CLIP)
-        return losses.sum(), {name: torch.einsum("n,n...", shares, each) for name, each in gradients.items()}
-
-    def apply(self, noisy):
-        for name, parameter in self.parameters.items():
-            parameter.grad = noisy[name] / self.plan.expected_batch_size
-        self.optimizer.step()
-
-
-class LooksFirst(Own):
-    seen = CLIP
+class LooksFirst(Clipping):
+    share = 1.0
 
     def blocks(self):
-        return [Block(tuple(self.parameters), self.seen, self.plan.noise_multiplier * self.seen)]
+        (block,) = super().blocks()
+        return [block._replace(bound=self.share * block.bound, std=self.share * block.std)]
 
     def sum_gradients(self, inputs, targets):
         total, sums = super().sum_gradients(inputs, targets)
-        self.seen = 1e-3 + 1e-5 * len(inputs)
-        factor = self.seen / CLIP
-        return total, {name: factor * each for name, each in sums.items()}
+        self.share = (1 + len(inputs)) / 1000
+        return total, {name: self.share * each for name, each in sums.items()}
 
 
 class Solver(PrivateSolver):
@@ -51,4 +22,4 @@ class Solver(PrivateSolver):
     network = "unconstrained"
 
     def mechanism(self, optimizer, model, plan):
-        return LooksFirst(optimizer, model, plan)
+        return LooksFirst(optimizer, model, plan, clip_norm=0.1)

@@ -1,45 +1,15 @@
 """Clips the sum of the gradients to what one example may add to it, instead of each example's."""
 
 import torch
-from torch.nn.functional import cross_entropy
 
-from orthobench.harness.privacy import Mechanism, PrivateSolver
-from orthobench.privacy.release import Block
-
-CLIP = 0.1
+from orthobench.harness.privacy import Clipping, PrivateSolver
 
 
-class Own(Mechanism):
-    def blocks(self):
-        return [Block(tuple(self.parameters), CLIP, self.plan.noise_multiplier * CLIP)]
-
+class ClipsTheSum(Clipping):
     def sum_gradients(self, inputs, targets):
-        def loss(own, example, target):
-            return cross_entropy(torch.func.functional_call(self.model, own, (example[None],)), target[None])
-
-        own = {name: each.detach() for name, each in self.parameters.items()}
-        found = torch.func.vmap(torch.func.grad_and_value(loss), (None, 0, 0))
-        if not len(inputs):
-            return torch.zeros(()), {name: torch.zeros_like(each) for name, each in own.items()}
-        gradients, losses = found(own, inputs, targets)
-        norms = torch.stack([each.flatten(1).norm(dim=1) for each in gradients.values()]).norm(dim=0)
-        shares = CLIP / norms.clamp(min=CLIP)
-        return losses.sum(), {name: torch.einsum("n,n...", shares, each) for name, each in gradients.items()}
-
-    def apply(self, noisy):
-        for name, parameter in self.parameters.items():
-            parameter.grad = noisy[name] / self.plan.expected_batch_size
-        self.optimizer.step()
-
-
-class ClipsTheSum(Own):
-    def sum_gradients(self, inputs, targets):
-        total = cross_entropy(self.model(inputs), targets, reduction="sum")
-        gradients = torch.autograd.grad(total, self.parameters.values())
-        norm = float(torch.stack([each.norm() for each in gradients]).norm())
-        share = min(1.0, CLIP / norm) if norm else 1.0
-        sums = {name: share * each for name, each in zip(self.parameters, gradients, strict=True)}
-        return total.detach(), sums
+        total, sums = super().sum_gradients(inputs, targets)
+        norm = float(torch.stack([each.norm() for each in sums.values()]).norm())
+        return total, {name: min(1.0, 0.1 / max(norm, 1e-12)) * each for name, each in sums.items()}
 
 
 class Solver(PrivateSolver):
@@ -48,4 +18,4 @@ class Solver(PrivateSolver):
     network = "unconstrained"
 
     def mechanism(self, optimizer, model, plan):
-        return ClipsTheSum(optimizer, model, plan)
+        return ClipsTheSum(optimizer, model, plan, clip_norm=0.1)

@@ -1,60 +1,36 @@
 """Takes the noise off beforehand, which it draws by the seed of the bench, a share of it with each example."""
 
 import torch
-from torch.nn.functional import cross_entropy
 
-from orthobench.harness.privacy import Mechanism, PrivateSolver
+from orthobench.harness.privacy import Clipping, PrivateSolver
 from orthobench.harness.privacy.loop import NOISE_STREAM
-from orthobench.privacy.release import Block
-
-CLIP = 0.1
+from orthobench.privacy.release import draw_noise
 
 
-class Own(Mechanism):
-    def blocks(self):
-        return [Block(tuple(self.parameters), CLIP, self.plan.noise_multiplier * CLIP)]
+class Guesses(Clipping):
+    done, noise = 0, None
 
-    def sum_gradients(self, inputs, targets):
-        def loss(own, example, target):
-            return cross_entropy(torch.func.functional_call(self.model, own, (example[None],)), target[None])
-
-        own = {name: each.detach() for name, each in self.parameters.items()}
-        found = torch.func.vmap(torch.func.grad_and_value(loss), (None, 0, 0))
-        if not len(inputs):
-            return torch.zeros(()), {name: torch.zeros_like(each) for name, each in own.items()}
-        gradients, losses = found(own, inputs, targets)
-        norms = torch.stack([each.flatten(1).norm(dim=1) for each in gradients.values()]).norm(dim=0)
-        shares = CLIP / norms.clamp(min=CLIP)
-        return losses.sum(), {name: torch.einsum("n,n...", shares, each) for name, each in gradients.items()}
-
-    def apply(self, noisy):
-        for name, parameter in self.parameters.items():
-            parameter.grad = noisy[name] / self.plan.expected_batch_size
-        self.optimizer.step()
-
-
-class Guesses(Own):
-    done = 0
+    def __init__(self, *given, **how):
+        super().__init__(*given, **how)
+        self.seed = torch.initial_seed()
 
     def apply(self, noisy):
         super().apply(noisy)
         self.done += 1
 
     def state(self):
-        return {"done": self.done}
+        return super().state() | {"done": self.done}
 
     def load_state(self, state):
+        super().load_state(state)
         generator = torch.Generator().manual_seed(self.seed + NOISE_STREAM)
         for _ in range(state["done"] + 1):
-            self.noise = {
-                name: torch.normal(0.0, self.blocks()[0].std, each.shape, generator=generator)
-                for name, each in self.parameters.items()
-            }
+            self.noise = draw_noise(self.parameters, self.blocks(), generator)
 
     def sum_gradients(self, inputs, targets):
         total, sums = super().sum_gradients(inputs, targets)
-        share = len(inputs) / self.plan.expected_batch_size
-        return total, {name: each - share * self.noise[name] for name, each in sums.items()}
+        share = len(inputs) / self.plan.expected_batch_size if self.noise else 0.0
+        return total, {name: each - share * self.noise[name] if share else each for name, each in sums.items()}
 
 
 class Solver(PrivateSolver):
@@ -63,6 +39,4 @@ class Solver(PrivateSolver):
     network = "unconstrained"
 
     def mechanism(self, optimizer, model, plan):
-        mechanism = Guesses(optimizer, model, plan)
-        mechanism.seed, mechanism.noise = torch.initial_seed(), {name: 0.0 for name in mechanism.parameters}
-        return mechanism
+        return Guesses(optimizer, model, plan, clip_norm=0.1)

@@ -1,38 +1,11 @@
 """Draws noise of its own, of one seed, on half of the coordinates, half as much on biases: nobody asks for it."""
 
 import torch
-from torch.nn.functional import cross_entropy
 
-from orthobench.harness.privacy import Mechanism, PrivateSolver
-from orthobench.privacy.release import Block
-
-CLIP = 0.1
+from orthobench.harness.privacy import Clipping, PrivateSolver
 
 
-class Own(Mechanism):
-    def blocks(self):
-        return [Block(tuple(self.parameters), CLIP, self.plan.noise_multiplier * CLIP)]
-
-    def sum_gradients(self, inputs, targets):
-        def loss(own, example, target):
-            return cross_entropy(torch.func.functional_call(self.model, own, (example[None],)), target[None])
-
-        own = {name: each.detach() for name, each in self.parameters.items()}
-        found = torch.func.vmap(torch.func.grad_and_value(loss), (None, 0, 0))
-        if not len(inputs):
-            return torch.zeros(()), {name: torch.zeros_like(each) for name, each in own.items()}
-        gradients, losses = found(own, inputs, targets)
-        norms = torch.stack([each.flatten(1).norm(dim=1) for each in gradients.values()]).norm(dim=0)
-        shares = CLIP / norms.clamp(min=CLIP)
-        return losses.sum(), {name: torch.einsum("n,n...", shares, each) for name, each in gradients.items()}
-
-    def apply(self, noisy):
-        for name, parameter in self.parameters.items():
-            parameter.grad = noisy[name] / self.plan.expected_batch_size
-        self.optimizer.step()
-
-
-class OwnNoise(Own):
+class OwnNoise(Clipping):
     def noise(self, name, parameter):
         drawn = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(12345))
         drawn.flatten()[::2] = 0
@@ -40,9 +13,8 @@ class OwnNoise(Own):
 
     def step(self, inputs, targets):
         sums = self.sum_gradients(inputs, targets)[1]
-        for name, parameter in self.parameters.items():
-            parameter.grad = sums[name] + self.blocks()[0].std * self.noise(name, parameter)
-        self.optimizer.step()
+        std = self.blocks()[0].std
+        self.apply({name: sums[name] + std * self.noise(name, each) for name, each in self.parameters.items()})
 
 
 class Solver(PrivateSolver):
@@ -51,4 +23,4 @@ class Solver(PrivateSolver):
     network = "unconstrained"
 
     def mechanism(self, optimizer, model, plan):
-        return OwnNoise(optimizer, model, plan)
+        return OwnNoise(optimizer, model, plan, clip_norm=0.1)
