@@ -7,10 +7,10 @@ class Objective(PrivacyObjective):
     """Private training at equal (epsilon, delta): by clipping gradients, or by a network whose gradients are bounded.
 
     A solver brings a mechanism and a learning rate; the network's shape, the data, Poisson batches, the number of
-    steps, the noise multiplier for the given epsilon and the evaluation are the harness's. The value is the held-out
-    error. Epsilon is computed again from the transcript by two accountants, add or remove one; the mechanism's noise,
-    its sensitivity and its batches are tested, and with `audit=True` the run is audited with canaries. A claim that
-    any of these disproves is `refuted`. What tuning costs in privacy is not charged.
+    steps, the noise for the given epsilon, the transcript and the evaluation are the harness's. The value is the
+    held-out error. Epsilon is computed again from the transcript by two accountants, add or remove one; what an
+    example adds to a step is tested, and with `audit=True` the run is audited with canaries. A claim that any of
+    these disproves is `refuted`. What tuning costs in privacy is not charged.
     """
 
     name = "Private training"

@@ -5,25 +5,26 @@ import shutil
 import pytest
 from conftest import ROOT, SmallBenchmark
 
-HONEST = ("honest", "honest_clipping", "honest_claim")
-ERRORS = {
-    "changes_the_data": "changed the training data",
-    "fixed_batches": "overrides `_trainer`, which the harness owns",
-    "looks_at_held_out": "looked at a part that is evaluated on",
-    "own_rate": "an optimizer changed its learning rate",
-    "records_half_the_rate": "and its batch was drawn at",
-    "writes_weights": "a batch changed the weights without the optimizer",
-}
+HONEST = ("honest", "honest_clipping", "honest_claim", "honest_ghost", "honest_own", "looks_for_examples", "own_rate")
+# What nobody asks for or looks at: their rows are those of `honest_ghost`.
+HARMLESS = ("hands_over_gradients", "noise_of_its_own", "steps_where_the_data_are", "writes_weights")
+ERRORS = {"keeps_the_old_contract": "return a `Mechanism`"}
 # What caught it, and what else the message says.
 REFUTED = {
+    "bound_of_the_batch": ("sensitivity", "depends on the examples, or is 0 for a sum that does"),
+    "bound_of_zero": ("sensitivity", "depends on the examples, or is 0 for a sum that does"),
     "claims_less": ("accounting", "claims an epsilon of 1, and its transcript has"),
-    "less_noise": ("accounting", "claims an epsilon of 2, and its transcript has"),
-    "half_the_noise": ("noise", "has 0.25"),
-    "no_noise": ("noise", "of the variance that is claimed"),
-    "not_private": ("noise", "no block has noise"),
-    "clips_after_averaging": ("sensitivity", "of the bound that is claimed"),
+    "clips_after_summing": ("sum", "bounds of one example from what the same examples give again"),
+    "clips_large_batches_less": ("sensitivity", "of the bound that is claimed"),
+    "guesses_the_noise": ("noise", "the sums go with the noise that they get, by -"),
     "half_the_bound": ("sensitivity", "of the bound that is claimed"),
-    "records_elsewhere": ("transcript", "0 steps are recorded, and 40 batches were drawn"),
+    "leaves_the_bias_out": ("noise", "bias has none, so that nothing is private"),
+    "less_noise": ("accounting", "claims an epsilon of 2, and its transcript has"),
+    "no_noise": ("noise", "weight has none, so that nothing is private"),
+    "not_private": ("noise", "weight has none, so that nothing is private"),
+    "realised_size": ("sum", "bounds of one example from what the same examples give again"),
+    "remembers_batches": ("sum", "bounds of one example from what the same examples give again"),
+    "smaller_norms": ("sensitivity", "of the bound that is claimed"),
 }
 DATA = "digits[steps=40]"
 
@@ -66,25 +67,33 @@ def test_honest_solvers_pass(rows, name):
     own = rows[rows["solver_name"] == name]
     assert own["objective_status"].eq("ok").all(), own["objective_message"].iloc[-1]
     last = own.iloc[-1]
-    assert last["objective_noise_ratio"] == pytest.approx(1, abs=0.05)
     assert 0 < last["objective_sensitivity_ratio"] <= 1 + 1e-3
-    assert last["objective_canary_ratio"] <= 1
+    assert last["objective_sum_difference"] < 1e-3
+    assert last["objective_noise_p"] > 1e-3
     assert last["objective_epsilon_pld"] <= last["objective_epsilon_claimed"] + 1e-3
 
 
-def test_the_audit_alone_catches_missing_noise(tmp_path, contained):
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_happens_past_the_bench_changes_nothing(rows, name):
+    found, honest = (rows[rows["solver_name"] == each] for each in (name, "honest_ghost"))
+    assert found["objective_status"].eq("ok").all()
+    same = ("value", "train_loss", "epsilon_pld", "sensitivity_ratio", "gradient_to_noise", "layers", "lipschitz_upper")
+    for column in same:
+        assert list(map(repr, found[f"objective_{column}"])) == list(map(repr, honest[f"objective_{column}"])), column
+
+
+def test_an_audit_has_power_for_clipping_and_finds_less_than_is_claimed(tmp_path, contained):
     (tmp_path / "solvers").mkdir()
-    for name in ("honest", "no_noise"):
+    for name in ("honest", "honest_clipping"):
         shutil.copy(ROOT / "tests" / "cheats" / "privacy" / f"{name}.py", tmp_path / "solvers")
-    rows = run(tmp_path, objective_filters=["Private training[audit=True,epsilon=1]"])
-    last = rows.groupby("solver_name").tail(1).set_index("solver_name")
-    assert last.loc["no_noise", "objective_epsilon_audit"] > 1
-    assert "audit: claims an epsilon of 1, and" in last.loc["no_noise", "objective_message"]
-    assert last.loc["honest", "objective_epsilon_audit"] < 1
-    assert last.loc["honest", "objective_status"] == "ok"
-    assert last["objective_audit_power"].between(0, 1).all()
+    rows = run(tmp_path, objective_filters=["Private training[audit=True,epsilon=10]"])
+    last = rows.groupby("solver_name").tail(1)
+    assert len(last) == 2
+    assert last["objective_status"].eq("ok").all(), list(last["objective_message"])
+    assert last["objective_audit_power"].between(1, 10).all()
+    assert last["objective_epsilon_audit"].between(0.5, 10).all()
 
 
 def test_every_cheat_is_tested():
     names = {path.stem for path in (ROOT / "tests" / "cheats" / "privacy").glob("*.py")}
-    assert names == {*ERRORS, *REFUTED, *HONEST}
+    assert names == {*ERRORS, *REFUTED, *HONEST, *HARMLESS}

@@ -9,7 +9,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy, normalize
 
 from orthobench.privacy.clipping import ClippedGradients
-from orthobench.privacy.mechanism_tests import Block
+from orthobench.privacy.mechanism_tests import COMPANY
+from orthobench.privacy.release import Block
 
 FEATURES, CLASSES, CLIP, SIGMA, SIZE = 12, 3, 0.2, 2.0, 16
 NAMES = ("0.weight", "0.bias", "2.weight", "2.bias")
@@ -30,27 +31,33 @@ def examples(count=16, seed=1, dtype=torch.float32):
     return inputs, torch.arange(count) % CLASSES
 
 
-def clipped(optimizer, generator, way="ghost", noise=SIGMA, model=None):
-    """Return an honest mechanism, its loss given."""
+def clipped(way="ghost", noise=SIGMA, model=None, **options):
+    """Return a private optimizer."""
     model = network() if model is None else copy.deepcopy(model)
     settings = {"clip_norm": CLIP, "noise_multiplier": noise, "expected_batch_size": SIZE, "sampling_rate": 0.1}
-    private = ClippedGradients(optimizer(model.parameters()), model, way=way, generator=generator, **settings)
-    step = private.step
-    private.step = lambda inputs, targets: step(inputs, targets, losses)
-    return private
+    return ClippedGradients(torch.optim.SGD(model.parameters(), lr=0.0), model, way=way, **settings | options)
+
+
+def asked(way):
+    """Return an honest mechanism as the tests ask one."""
+    private = clipped(way)
+    return lambda inputs, targets: (private.sum_gradients(inputs, targets, losses)[1], private.blocks())
 
 
 class Plain:
     """Clipping written out, example by example, and what its subclasses do wrong."""
 
-    noise, bound = 1.0, 1.0
+    bound = 1.0
 
-    def __init__(self, optimizer, generator):
-        self.model, self.generator = network(), generator
-        self.optimizer = optimizer(self.model.parameters())
+    def __init__(self):
+        self.model = network()
 
-    def blocks(self):
-        return [Block(NAMES, self.bound * CLIP / SIZE, SIGMA / self.bound)]
+    def __call__(self, inputs, targets):
+        sums = self.sums(list(self.gradients(inputs, targets)))
+        return dict(zip(NAMES, sums, strict=True)), self.blocks(inputs)
+
+    def blocks(self, inputs):
+        return [Block(NAMES, self.bound * CLIP, SIGMA * CLIP)]
 
     def gradients(self, inputs, targets):
         for index in range(len(inputs)):
@@ -58,72 +65,58 @@ class Plain:
             losses(self.model(inputs[index : index + 1]), targets[index : index + 1]).sum().backward()
             yield [each.grad.clone() for each in self.model.parameters()]
 
-    def mean(self, inputs, targets):
-        total = [torch.zeros_like(each) for each in self.model.parameters()]
-        for gradient in self.gradients(inputs, targets):
+    def zeros(self):
+        return [torch.zeros_like(each) for each in self.model.parameters()]
+
+    def sums(self, gradients):
+        total = self.zeros()
+        for gradient in gradients:
             norm = math.sqrt(sum(float(each.square().sum()) for each in gradient))
             total = [own + each * min(1, CLIP / norm) for own, each in zip(total, gradient, strict=True)]
-        return [each / SIZE for each in total]
-
-    def step(self, inputs, targets):
-        for parameter, mean in zip(self.model.parameters(), self.mean(inputs, targets), strict=True):
-            noise = torch.randn(parameter.shape, generator=self.generator)
-            parameter.grad = mean + self.noise * SIGMA * CLIP / SIZE * noise
-        self.optimizer.step()
-
-
-class HalfTheNoise(Plain):
-    noise = 0.5
-
-
-class NoNoise(Plain):
-    noise = 0.0
+        return total
 
 
 class HalfTheBound(Plain):
-    """States half of the bound, and a noise multiplier that is larger by as much."""
+    """States half of the bound, for as much noise."""
 
     bound = 0.5
 
 
-class ClipsAfterAveraging(Plain):
-    def mean(self, inputs, targets):
-        gradients = list(self.gradients(inputs, targets))
-        total = [sum(parts) / SIZE for parts in zip(*gradients, strict=True)] or [
-            torch.zeros_like(each) for each in self.model.parameters()
-        ]
+class ClipsAfterSumming(Plain):
+    def sums(self, gradients):
+        total = [sum(parts) for parts in zip(*gradients, strict=True)] or self.zeros()
         norm = math.sqrt(sum(float(each.square().sum()) for each in total))
         return [each * min(1, CLIP / max(norm, 1e-12)) for each in total]
 
 
-class TheSameNoise(Plain):
-    """Draws its noise once."""
-
-    def step(self, inputs, targets):
-        self.state = getattr(self, "state", None)
-        if self.state is None:
-            self.state = self.generator.get_state()
-        self.generator.set_state(self.state)
-        super().step(inputs, targets)
+class RealisedSize(Plain):
+    def sums(self, gradients):
+        return [each * SIZE / max(1, len(gradients)) for each in super().sums(gradients)]
 
 
-class WritesWeights(Plain):
-    """Moves the weights by the gradient itself, too."""
-
-    def step(self, inputs, targets):
-        mean = self.mean(inputs, targets)
-        super().step(inputs, targets)
-        with torch.no_grad():
-            for parameter, each in zip(self.model.parameters(), mean, strict=True):
-                parameter.sub_(each)
+class MoreInLargeBatches(Plain):
+    def sums(self, gradients):
+        return [each * (1.0 if len(gradients) < 2 * COMPANY else 3.0) for each in super().sums(gradients)]
 
 
-class NoiseOfItsOwn(Plain):
-    def step(self, inputs, targets):
-        self.generator = torch.Generator()
-        self.generator.seed()
-        super().step(inputs, targets)
+class BoundOfTheBatch(Plain):
+    def blocks(self, inputs):
+        return [Block(NAMES, CLIP * (1 + len(inputs)), SIGMA * CLIP)]
+
+
+class Remembers(Plain):
+    before = None
+
+    def sums(self, gradients):
+        total, before = super().sums(gradients), self.before
+        self.before = total
+        return total if before is None else [one + other for one, other in zip(total, before, strict=True)]
+
+
+class LeavesOut(Plain):
+    def blocks(self, inputs):
+        return [Block(NAMES[:-1], CLIP, SIGMA * CLIP)]
 
 
 WAYS = ("hooks", "ghost", "adaptive", "automatic")
-HONEST = {"plain": Plain} | {way: partial(clipped, way=way) for way in WAYS}
+HONEST = {"plain": Plain} | {way: partial(asked, way) for way in WAYS}

@@ -5,10 +5,15 @@ import math
 import pytest
 import torch
 
-from orthobench.privacy.allocation import ALLOCATIONS, combined_multiplier, noise_stds
+from orthobench.privacy.allocation import ALLOCATIONS, noise_stds
+from orthobench.privacy.release import Block, effective_multiplier
 
 BOUNDS = {"a": 0.3, "b": 1.0, "c": 0.02}
 SIZES = {"a": 4096, "b": 640, "c": 10}
+
+
+def combined_multiplier(bounds, stds):
+    return effective_multiplier([Block((name,), bound, stds[name]) for name, bound in bounds.items()])
 
 
 def total_variance(stds, sizes=SIZES):
@@ -59,7 +64,8 @@ def test_gradients_that_are_always_zero_get_no_noise_of_their_own():
         assert stds["b"] == pytest.approx(3)
         assert combined_multiplier(bounds, stds) == pytest.approx(3)
     assert combined_multiplier({"a": 0.0}, {"a": 0.0}) == math.inf
-    assert combined_multiplier({"a": 1.0}, {"a": 0.0}) == 0
+    with pytest.raises(ValueError, match="without noise is no privacy"):
+        combined_multiplier({"a": 1.0}, {"a": 0.0})
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])

@@ -16,7 +16,7 @@ from orthobench.privacy.audit import (
     right_guesses,
     simulated_bounds,
 )
-from orthobench.privacy.mechanism_tests import Block
+from orthobench.privacy.release import Block
 from orthobench.privacy.transcript import Transcript
 
 
@@ -88,7 +88,7 @@ def test_simulated_bounds_are_below_epsilon_and_find_missing_noise():
 def run(noise, count=100, steps=150, size=400, seed=0):
     """Steps on zero gradients of two blocks, with canaries, and noise that may be less than is claimed."""
     canaries = Canaries(count, 0.2, seed)
-    blocks = [Block(("a", "b"), 0.1, 8.0), Block(("c",), 0.3, 8.0), Block(("d",), 0.0, 1.0)]
+    blocks = [Block(("a", "b"), 0.1, 0.8), Block(("c",), 0.3, 2.4), Block(("d",), 0.0, 1.0)]
     generator = torch.Generator().manual_seed(seed)
     for _ in range(steps):
         draw = {name: torch.randn(size // (2 if name in "ab" else 1), generator=generator) for name in "abcd"}
@@ -111,7 +111,7 @@ def test_an_honest_run_passes_and_one_without_noise_does_not():
 def test_a_canary_adds_its_bound_to_each_block_where_it_is_sampled():
     canaries = Canaries(10, 1.0, seed=1)
     gradients = {name: torch.zeros(30) for name in "ab"}
-    blocks = [Block(("a",), 0.5, 1.0), Block(("b",), 0.25, 2.0)]
+    blocks = [Block(("a",), 0.5, 0.5), Block(("b",), 0.25, 0.5)]
     canaries.add(gradients, blocks)
     count = int(canaries.included.sum())
     assert 0 < count < 10

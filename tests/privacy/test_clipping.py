@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from orthobench.privacy.clipping import STABILITY, THRESHOLD_RATE, ClippedGradients
+from orthobench.privacy.clipping import COUNT, STABILITY, THRESHOLD_RATE, ClippedGradients
 from orthobench.privacy.losses import private_loss
-from orthobench.privacy.mechanism_tests import Probe
+from orthobench.privacy.release import add_noise, draw_noise
 from orthobench.privacy.transcript import Transcript
 
 SETTINGS = {
@@ -92,11 +92,10 @@ def test_on_one_linear_layer_clipping_the_loss_gradient_is_clipping_the_gradient
 
 @pytest.mark.parametrize("way", ["hooks", "ghost", "adaptive", "automatic"])
 def test_an_empty_batch_is_a_step_of_noise(way):
-    probe = Probe(lambda optimizer, generator: given.clipped(optimizer, generator, way))
-    gradient, (block,) = probe.gradient(*given.examples(0), seed=1)
-    drawn = torch.cat([each.flatten() for each in gradient.values()])
-    assert float(drawn.std()) == pytest.approx(block.std, rel=0.25)
-    assert probe.mechanism.transcript.steps == 1
+    found, optimizer = stepped(way, *given.examples(0), noise_multiplier=2.0, rate=1e-3)
+    drawn = torch.cat([each.flatten() for each in found])
+    assert float(drawn.std()) == pytest.approx(optimizer.blocks()[0].noise_multiplier * given.CLIP / 16, rel=0.25)
+    assert optimizer.transcript.steps == 1
 
 
 def test_the_transcript_has_all_mechanisms_of_a_step():
@@ -105,12 +104,67 @@ def test_the_transcript_has_all_mechanisms_of_a_step():
         optimizer = private(given.network(), way, noise_multiplier=1.5, transcript=transcript)
         for _ in range(3):
             optimizer.step(*given.examples(4), given.losses)
-        ((rate, noise, steps),) = transcript.events
-        assert (rate, steps) == (0.1, 3)
+        assert transcript.events == ((0.1, 1.5, 3),)
         # The count of adaptive clipping costs its share: the gradient gets more noise.
-        assert noise == pytest.approx(1.5, rel=1e-12)
-        (block,) = optimizer.blocks()
-        assert (block.noise_multiplier > 1.5) == (way == "adaptive")
+        block, *others = optimizer.blocks()
+        assert [each.names for each in others] == ([(COUNT,)] if way == "adaptive" else [])
+        assert (block.noise_multiplier > 1.5 * (1 + 1e-9)) == (way == "adaptive")
+
+
+@pytest.mark.parametrize("way", ["hooks", "ghost"])
+def test_a_step_is_that_of_opacus_own_optimizer_to_the_last_bit(way):
+    """Its gradients, sums, scaling and step, and the noise that it would draw itself."""
+    from opacus import GradSampleModule
+    from opacus.optimizers import DPOptimizer
+
+    results = []
+    for own in (True, False):
+        model, generator = given.network(), torch.Generator().manual_seed(3)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+        settings = {"noise_multiplier": 1.5, "max_grad_norm": given.CLIP, "expected_batch_size": given.SIZE}
+        if own:
+            whole = ClippedGradients(
+                optimizer, model, way=way, generator=generator, **SETTINGS | {"noise_multiplier": 1.5}
+            )
+        else:
+            wrapped = GradSampleModule(model, loss_reduction="sum")
+            inner = DPOptimizer(optimizer, generator=generator, loss_reduction="mean", **settings)
+        for seed in range(5):
+            inputs, targets = given.examples(6, seed=seed)
+            if own:
+                whole.step(inputs, targets, given.losses)
+            else:
+                inner.zero_grad()
+                given.losses(wrapped(inputs), targets).sum().backward()
+                inner.step()
+        results.append([each.detach() for each in model.parameters()])
+    if way == "hooks":
+        assert all(map(torch.equal, *results))
+    else:  # which sums in another order
+        assert all(torch.allclose(*each, atol=1e-4) for each in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("way", ["hooks", "ghost", "adaptive", "automatic"])
+def test_sums_of_one_process_and_steps_of_another_are_those_of_one(way):
+    optimizers = []
+    for _ in range(3):
+        model = given.network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
+        options = SETTINGS | {"noise_multiplier": 1.0, "generator": torch.Generator().manual_seed(4)}
+        optimizers.append(ClippedGradients(optimizer, model, way=way, **options))
+    whole, summing, stepping = optimizers
+    noise = torch.Generator().manual_seed(4)
+    for seed in range(6):
+        batch = given.examples(seed, seed=seed)
+        whole.step(*batch, given.losses)
+        summing.model.load_state_dict(stepping.model.state_dict())
+        summing.clip_norm = stepping.clip_norm
+        blocks = summing.blocks()
+        _, sums = summing.sum_gradients(*batch, given.losses)
+        stepping.apply(add_noise(sums, draw_noise(sums, blocks, noise)))
+    assert all(map(torch.equal, whole.model.parameters(), stepping.model.parameters()))
+    assert whole.clip_norm == stepping.clip_norm
+    assert (whole.clip_norm != given.CLIP) == (way == "adaptive")
 
 
 def test_the_adaptive_threshold_follows_the_noisy_share_over_the_expected_size():

@@ -56,7 +56,6 @@ def rows_of(dataset, epsilon, solver, seed, error, step_ms):
             "audit_power": np.nan,
             "sensitivity_ratio": 0.9 if last else np.nan,
             "gradient_to_noise": 0.5 + shift if last else np.nan,
-            "noise_ratio": 1.0 if last else np.nan,
             "layers": json.dumps(LAYERS) if last else "",
             "step_time_ms": step_ms * (1 + seed / 100) if step else np.nan,
             "time_s": 0.2 * step_ms if step else 0.0,

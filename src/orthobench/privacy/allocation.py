@@ -49,22 +49,3 @@ def noise_stds(bounds, sizes, noise_multiplier, allocation="global"):
         total = sum(bound * math.sqrt(sizes[name]) for name, bound in bounds.items())
         return {name: sigma * math.sqrt(bound / math.sqrt(sizes[name]) * total) for name, bound in bounds.items()}
     raise ValueError(f"allocation is {allocation!r}: give one of {', '.join(ALLOCATIONS)}")
-
-
-def combined_multiplier(bounds, stds):
-    """Return the noise multiplier of one Gaussian mechanism as private as those of all parameters together.
-
-    Parameters
-    ----------
-    bounds, stds : dict of str to float
-        Delta_d and s_d.
-
-    Returns
-    -------
-    float
-        (sum_d (Delta_d / s_d)^2)^(-1/2); infinite if all bounds are 0, and 0 if one that isn't has no noise.
-    """
-    if any(stds[name] == 0 for name, bound in bounds.items() if bound > 0):
-        return 0.0
-    inverse = math.hypot(*(bound / stds[name] for name, bound in bounds.items() if bound > 0))
-    return 1 / inverse if inverse > 0 else math.inf

@@ -6,9 +6,10 @@ import torch
 
 from ..lipschitz.losses import check_number
 from ..models.checks import check_integer
-from .allocation import ALLOCATIONS, combined_multiplier, noise_stds
+from .allocation import ALLOCATIONS, noise_stds
 from .losses import private_loss
 from .projection import PROJECTIONS, ProbabilisticProjection, Projection
+from .release import Block, add_noise, draw_noise, effective_multiplier
 from .sensitivity import Sensitivity, parameter_norm
 from .transcript import Transcript, check_rate
 
@@ -149,6 +150,13 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         self._measure()
         return self._sensitivity.bounds(self.norms)
 
+    def blocks(self):
+        """Return the mechanisms of the next step, a `Block` for each parameter, on the mean gradients."""
+        self.bounds = self.current_bounds()
+        sizes = {name: parameter.numel() for name, parameter in self._trained.items()}
+        self.stds = noise_stds(self.bounds, sizes, self.noise_multiplier, self.allocation)
+        return [Block((name,), self.bounds[name], self.stds[name]) for name in self._trained]
+
     @torch.no_grad()
     def step(self, closure=None):
         """Add noise to the gradients, step, project, and record it.
@@ -165,17 +173,43 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         """
         if closure is not None:
             raise ValueError("closure must be None: each step sees its batch once; compute the gradients before it")
-        self.bounds = self.current_bounds()
-        sizes = {name: parameter.numel() for name, parameter in self._trained.items()}
-        self.stds = noise_stds(self.bounds, sizes, self.noise_multiplier, self.allocation)
-        self._add_noise()
-        self._record()
+        blocks, gradients = self.blocks(), self.gradients()
+        # Equal steps are one event of the transcript.
+        self.transcript.record(self.sampling_rate, (effective_multiplier(blocks, self.noise_multiplier),))
+        self.apply(add_noise(gradients, draw_noise(gradients, blocks, self.generator)))
+
+    def gradients(self):
+        """Return the gradients by parameter, 0 where there is none: what noise is for."""
+        return {
+            name: torch.zeros_like(each) if each.grad is None else each.grad for name, each in self._trained.items()
+        }
+
+    @torch.no_grad()
+    def apply(self, noisy):
+        """Step on noisy mean gradients, and project: what this does costs no privacy.
+
+        Parameters
+        ----------
+        noisy : dict of str to torch.Tensor
+            By parameter.
+        """
+        for name, parameter in self._trained.items():
+            parameter.grad = noisy[name]
         self.inner.step()
         self._since += 1
         if self._since < self.project_every:
             self._grow()
         else:
             self._project()
+
+    def note_norms(self, norms):
+        """Take bounds of the norms of the weights as they are, which would be measured again otherwise.
+
+        Parameters
+        ----------
+        norms : dict of str to float
+        """
+        self._note(dict(norms))
 
     def state_dict(self):
         """Return the state of the given optimizer, of the noise, of the norms and of the transcript."""
@@ -274,30 +308,6 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         if self.projection.failure_probability and parameter.ndim > 1:
             self.transcript.add_failure_probability(self.projection.failure_probability)
         return bound
-
-    # --- noise -------------------------------------------------------------------------------------------------------
-
-    def _add_noise(self):
-        largest = max(self._trained.values(), key=torch.Tensor.numel)
-        buffer = largest.new_empty(largest.numel())
-        for name, parameter in self._trained.items():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            noise = torch.randn(
-                parameter.shape,
-                generator=self.generator,
-                dtype=parameter.dtype,
-                device=parameter.device,
-                out=buffer[: parameter.numel()].view(parameter.shape),
-            )
-            parameter.grad.add_(noise, alpha=self.stds[name])
-
-    def _record(self):
-        combined = combined_multiplier(self.bounds, self.stds)
-        if combined < self.noise_multiplier * (1 - 1e-9):
-            raise RuntimeError(f"the noise multiplier is {combined}, below {self.noise_multiplier}: a bug; report it")
-        # That of the allocation without its rounding: equal steps are one event of the transcript.
-        self.transcript.record(self.sampling_rate, (self.noise_multiplier,))
 
 
 def _trained(model, optimizer, parameters):

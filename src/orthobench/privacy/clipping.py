@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import nn
 
-from .mechanism_tests import Block
+from .release import Block, add_noise, draw_noise, effective_multiplier
 from .transcript import Transcript
 
 WAYS = ("hooks", "ghost", "adaptive", "automatic")
@@ -15,12 +15,19 @@ WAYS = ("hooks", "ghost", "adaptive", "automatic")
 QUANTILE, THRESHOLD_RATE, COUNT_NOISE = 0.5, 0.2, 0.05
 THRESHOLDS = (1e-6, 1e6)
 
+# The name of that count beside the parameters'.
+COUNT = "count of unclipped examples"
+
 # Of AUTO-S (Bu et al., 2023).
 STABILITY = 0.01
 
 
 class ClippedGradients:
     """A private optimizer that bounds what each example adds to the gradient by clipping it.
+
+    A step has three parts: :meth:`sum_gradients`, which alone sees examples; noise for the :meth:`blocks`; and
+    :meth:`apply`. The gradients of examples, their norms and clipped sums are Opacus', and so is the scaling before the
+    optimizer's step. Noise is `orthobench.privacy.release.draw_noise`, the numbers that Opacus would draw.
 
     Parameters
     ----------
@@ -98,12 +105,18 @@ class ClippedGradients:
         """The most that an example adds to the sum of the gradients, as it is now."""
         return float(self._inner.max_grad_norm)
 
+    @clip_norm.setter
+    def clip_norm(self, norm):
+        self._inner.max_grad_norm = norm
+
     def blocks(self):
-        """Return the mechanisms of the next step on the gradient: a list of one `Block`, of all parameters."""
+        """Return the blocks of the next step: one of all parameters, and with "adaptive" that of the count."""
         noise = self.noise_multiplier
-        if self.way == "adaptive":
-            noise = (noise**-2 - (2 * self._inner.unclipped_num_std) ** -2) ** -0.5
-        return [Block(tuple(self.parameters), self.clip_norm / self._inner.expected_batch_size, noise)]
+        if self.way != "adaptive":
+            return [Block(tuple(self.parameters), self.clip_norm, noise * self.clip_norm)]
+        std = self._inner.unclipped_num_std
+        noise = (noise**-2 - (2 * std) ** -2) ** -0.5
+        return [Block(tuple(self.parameters), self.clip_norm, noise * self.clip_norm), Block((COUNT,), 0.5, std)]
 
     def step(self, inputs, targets, loss):
         """Do one private step on a batch, which may be empty.
@@ -120,19 +133,44 @@ class ClippedGradients:
         torch.Tensor
             The sum of the losses, (), detached: not private.
         """
+        blocks = self.blocks()
+        total, sums = self.sum_gradients(inputs, targets, loss)
+        noise = draw_noise(sums, blocks, self._inner.generator)
+        self.transcript.record(self.sampling_rate, [effective_multiplier(blocks, self.noise_multiplier)])
+        self.apply(add_noise(sums, noise))
+        return total
+
+    def sum_gradients(self, inputs, targets, loss):
+        """Sum the clipped gradients of a batch: the one part of a step that sees examples.
+
+        Parameters
+        ----------
+        inputs, targets, loss
+            As of :meth:`step`.
+
+        Returns
+        -------
+        torch.Tensor
+            The sum of the losses, (), detached.
+        dict of str to torch.Tensor
+            By parameter, the sum of the clipped gradients; with "adaptive" also `COUNT`, the sum over the examples of
+            1/2 for each that is left as it is, and of -1/2 for each that is clipped.
+        """
         self._inner.zero_grad(set_to_none=True)
+        total, count = torch.zeros((), device=inputs.device), torch.zeros((), device=inputs.device)
         if len(inputs):
             with warnings.catch_warnings():
                 # Torch says so of Opacus' hooks whenever inputs need no gradient, which is as it should be.
                 warnings.filterwarnings("ignore", message="Full backward hook is firing")
                 total = self._backward(inputs, targets, loss)
-            self._inner.step()
-        else:
-            total = torch.zeros((), device=inputs.device)
-            self._step_on_noise()
-        self._record()
+            self._inner.accumulate() if self._ghost else self._inner.clip_and_accumulate()
+            sums = {name: each.summed_grad for name, each in self.parameters.items()}
+            if self.way == "adaptive":
+                count = self._inner.unclipped_num - self._inner.sample_size / 2
+        else:  # no layer need take an empty batch
+            sums = {name: torch.zeros_like(each) for name, each in self.parameters.items()}
         self._inner.zero_grad(set_to_none=True)
-        return total
+        return total, sums | ({COUNT: count} if self.way == "adaptive" else {})
 
     def _backward(self, inputs, targets, loss):
         losses = loss(self._wrapped(inputs), targets)
@@ -145,27 +183,23 @@ class ClippedGradients:
         DPTensorFastGradientClipping(self._wrapped, self._inner, losses, loss_reduction="sum").backward()
         return losses.detach().sum()
 
-    def _step_on_noise(self):
-        """Step on the noise alone: no layer need take an empty batch."""
-        for each in self._inner.params:
-            each.grad_sample = each.new_zeros(0, *each.shape)
-            each.summed_grad = torch.zeros_like(each)
-        if self.way == "adaptive":
-            self._inner.unclipped_num = torch.zeros((), device=each.device)
-        self._inner.add_noise()
+    def apply(self, noisy):
+        """Step on noisy sums, and move the threshold of "adaptive": what this does costs no privacy.
+
+        Parameters
+        ----------
+        noisy : dict of str to torch.Tensor
+            What :meth:`sum_gradients` returned, with noise.
+        """
+        for name, each in self.parameters.items():
+            each.grad = noisy[name].clone()
+            if not self._ghost:
+                each.grad_sample = each.new_zeros(0, *each.shape)  # Opacus counts batches by it
         self._inner.scale_grad()
         if self.way == "adaptive":
-            self._inner.update_max_grad_norm()
+            self._inner.move(float(noisy[COUNT]))
         self.optimizer.step()
-
-    def _record(self):
-        noise = [block.noise_multiplier for block in self._mechanisms]
-        self.transcript.record(self.sampling_rate, noise)
-
-    @property
-    def _mechanisms(self):
-        count = [] if self.way != "adaptive" else [Block((), 0.0, 2 * self._inner.unclipped_num_std)]
-        return [*self.blocks(), *count]
+        self._inner.zero_grad(set_to_none=True)
 
     def release(self):
         """Take what Opacus put on the model off again."""
@@ -184,7 +218,7 @@ class ClippedGradients:
     def load_state_dict(self, state):
         """Go on from a state of :meth:`state_dict`, of an optimizer made with the same arguments."""
         self.optimizer.load_state_dict(state["optimizer"])
-        self._inner.max_grad_norm = state["clip_norm"]
+        self.clip_norm = state["clip_norm"]
         if state["generator"] is not None:
             self._inner.generator.set_state(state["generator"])
         self.transcript.load_state_dict(state["transcript"])
@@ -258,8 +292,9 @@ def _adaptive():
     class AdaptiveClipping(AdaClipDPOptimizer):
         """Opacus' adaptive clipping, its threshold from a count that has the sensitivity 1/2 it is accounted with."""
 
-        def update_max_grad_norm(self):
-            share = (float(self.unclipped_num) - self.sample_size / 2) / self.expected_batch_size + 1 / 2
+        def move(self, count):
+            """Move the threshold, by the noisy sum of b - 1/2."""
+            share = count / self.expected_batch_size + 1 / 2
             moved = (
                 self.max_grad_norm
                 * torch.tensor(-self.clipbound_learning_rate * (share - self.target_unclipped_quantile)).exp().item()

@@ -70,17 +70,22 @@ def _largest_residual(radius, margin, classes):
     starts, width = np.linspace(0, 2 * math.pi, 1024, endpoint=False), 2 * math.pi / 1024
     while True:
         centres = starts + width / 2
-        values = _residual(centres, radius, margin, classes)
+        values, steepest = _residual(centres, radius, margin, classes)
         allowance = radius * width / 4  # half a width, times the radius, times 1/2, the norm of softmax's Jacobian
         # Once it is near sqrt(2), which is above all, nothing is gained; and flat maxima aren't divided for ever.
         if allowance < 1e-6 or values.max() > math.sqrt(2) - 1e-6 or len(values) > 2**17:
             return min(math.sqrt(2), float(values.max()) + allowance)
-        kept = starts[values + allowance >= values.max()]
+        # A logarithm of odds changes by up to radius times width / 2, twice, in a part, and the slope by that factor.
+        own = radius * width / 2 * np.minimum(0.5, steepest * np.exp(radius * width))
+        kept = starts[values + own >= values.max()]
         starts, width = (kept[:, None] + width / 8 * np.arange(8)).ravel(), width / 8
 
 
 def _residual(angles, radius, margin, classes):
-    """||softmax - e_y|| on the arc: a target, one other, and the m - 1 equal rest."""
+    """||softmax - e_y|| on the arc, of a target, one other, m - 1 equal rest; and a bound of the slope of softmax.
+
+    The norm of its Jacobian is at most the largest 2 p (1 - p), by the sums of its rows.
+    """
     m = classes - 1
     share = math.sqrt(1 - 1 / classes)
     target = radius * share * np.cos(angles)
@@ -93,7 +98,8 @@ def _residual(angles, radius, margin, classes):
     target, one, rest = np.exp(target - margin - top), np.exp(one - top), np.exp(rest - top)
     total = target + one + (m - 1) * rest
     others = one + (m - 1) * rest
-    return np.sqrt(others**2 + one**2 + (m - 1) * rest**2) / total
+    shares = np.stack([target, one, rest]) / total
+    return np.sqrt(others**2 + one**2 + (m - 1) * rest**2) / total, (2 * shares * (1 - shares)).max(0)
 
 
 class _ClipGradient(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""Chooses half of the noise, and says so in the transcript."""
+"""States half of the noise that is planned, and claims what is planned."""
 
 from dataclasses import replace
 

@@ -1,21 +1,17 @@
-"""Plain SGD, as if it were private."""
+"""Returns gradients as if they were private: it claims no block."""
 
-from orthobench.harness.privacy import NonPrivate, PrivateSolver
+from orthobench.harness.privacy import Clipping, PrivateSolver
 
 
-class Pretends(NonPrivate):
-    def __init__(self, optimizer, model, plan):
-        super().__init__(optimizer, model, plan)
-        self.plan = plan
-
-    def step(self, inputs, targets):
-        self.plan.transcript.record(self.plan.sampling_rate, (self.plan.noise_multiplier,))
-        return super().step(inputs, targets)
+class Pretends(Clipping):
+    def blocks(self):
+        return []
 
 
 class Solver(PrivateSolver):
     name = "not_private"
-    parameters = {"learning_rate": [0.5]}
+    parameters = {"learning_rate": [5.0]}
+    network = "unconstrained"
 
     def mechanism(self, optimizer, model, plan):
-        return Pretends(optimizer, model, plan)
+        return Pretends(optimizer, model, plan, clip_norm=0.1)

@@ -1,7 +1,7 @@
-"""Private training: a solver brings a mechanism; data, batches, noise level, accounting and tests are the harness's."""
+"""Private training: a solver brings a mechanism; data, batches, noise, accounting and tests are the harness's."""
 
 from .evaluation import RADII
-from .mechanisms import ClipFree, Clipping, NonPrivate, Plan
+from .mechanisms import ClipFree, Clipping, Mechanism, NonPrivate, Plan
 from .objective import PrivacyObjective
 from .solver import PrivateSolver
 from .task import NETWORK, PrivacyDataset, PrivateTask
@@ -11,6 +11,7 @@ __all__ = [
     "RADII",
     "ClipFree",
     "Clipping",
+    "Mechanism",
     "NonPrivate",
     "Plan",
     "PrivacyDataset",

@@ -1,24 +1,25 @@
-"""What is measured of a private run: tests of its mechanism, an audit, certificates, gradients against noise."""
+"""What is measured of a private run: tests of its claims, certificates, gradients against noise."""
 
 import json
 import math
-from dataclasses import replace
+from functools import partial
 
 import torch
 
 from ...lipschitz.bounds import upper_bound
 from ...lipschitz.certificates import certified_accuracy, certified_radius
-from ...privacy import audit, mechanism_tests
-from ...privacy.transcript import Transcript
-from ..seeds import seed_everything
+from ...privacy import mechanism_tests
 from ..status import Diverged
-from ..training.evaluation import EXAMPLES_AT_ONCE, evaluation_mode, rebuild
-from .loop import PrivateTrainer, plan_of
+from ..training.evaluation import EXAMPLES_AT_ONCE, evaluation_mode
+from .loop import blocks_of_parameters
+from .mechanisms import losses
 
 # Of the training examples: how many the tests begin from, and how many are tried in the end.
 SEARCHED, TRIED, TYPICAL = 32, 4, 8
-CANARY_REPETITIONS, NOISE_DRAWS = 300, 20_000
 MEASURED_BATCH = 512
+
+# Of the cross-entropies whose gradients the adversarial examples are searched by: the mechanism's own is a solver's.
+TEMPERATURES = (1.0, 0.0625)
 
 # Of a bound that certificates are divided by: a network of zeros names no class.
 SMALLEST = 1e-12
@@ -27,104 +28,92 @@ SMALLEST = 1e-12
 RADII = (1, 2, 4, 8, 16, 32)
 
 
-class Examination:
-    """Tests of a mechanism, on a trained network.
+def examine(task, kind, run, ask):
+    """Test what a finished private run claimed.
 
     Parameters
     ----------
     task : PrivateTask
     kind : str
-    model : torch.nn.Module
-        Trained.
-    mechanism : callable
-        As `PrivateSolver.mechanism`.
-    noise_multiplier : float
-    device : torch.device
+        Of the network.
+    run : PrivateRun
+    ask : callable
+        Takes a `Question`, returns the `Summed` of a stand that has seen no batch before.
+
+    Returns
+    -------
+    dict
+        ``findings``, a list of `Finding`; ``layers``, JSON, by parameter its bound and the norms that examples had; and
+        ``gradient_to_noise``, the norm of the sum of a batch over that of its noise, with the trained weights.
     """
+    part, now = task.parts.train, run.question
 
-    def __init__(self, task, kind, model, mechanism, noise_multiplier, device):
-        self._task, self._make_model, self._trained = task, task.model_factory(kind), model
-        self._mechanism, self._device = mechanism, device
-        self._plan = plan_of(task, noise_multiplier, Transcript(), device, 0)
-        self._part = task.parts.train
+    def ask_now(inputs, targets):
+        return ask(now._replace(inputs=inputs, targets=targets))
 
-    def make(self, optimizer, generator):
-        """Return a fresh mechanism, as `orthobench.privacy.mechanism_tests` asks for it."""
-        model = rebuild(self._make_model, 0, self._trained.state_dict(), self._device)
-        plan = replace(self._plan, transcript=Transcript(), generator=generator)
-        return self._mechanism(optimizer(model.parameters()), model, plan)
-
-    def run(self, sizes, transcript, canary):
-        """Run all tests.
-
-        Parameters
-        ----------
-        sizes : list of int
-            Of the batches that the harness's loader drew.
-        transcript : Transcript
-        canary : bool
-            Whether single steps with and without a canary are repeated, too.
-
-        Returns
-        -------
-        list of Finding
-        str
-            JSON: by parameter its bound and the norms that examples had.
-        """
-        probe = mechanism_tests.Probe(self.make, self._device)
-        adversarial = self._adversarial(probe.mechanism)
-        typical = tuple(each[:TYPICAL].to(self._device) for each in (self._part.inputs, self._part.targets))
-        tried = [torch.cat(each) for each in zip(adversarial, typical, strict=True)]
-        sensitivity, norms = mechanism_tests.sensitivity_test(self.make, *tried, device=self._device)
-        found = [
-            mechanism_tests.noise_test(self.make, *typical, NOISE_DRAWS, device=self._device),
-            sensitivity,
-            mechanism_tests.batch_size_test(sizes, len(self._part), self._task.sampling_rate),
-            mechanism_tests.transcript_test(transcript, probe.mechanism.blocks(), len(sizes), self._task.sampling_rate),
+    # Batches as they were in the run come first, so that nothing tells them from another run's.
+    findings = []
+    for question, summed in reversed(run.kept):
+        ask_then = partial(_ask_at, ask, question)
+        findings.append(mechanism_tests.sum_test(ask_then, question.inputs, question.targets, summed))
+    adversarial = _adversarial(task, kind, now.weights)
+    tried = [
+        torch.cat([found, own[:TYPICAL]]) for found, own in zip(adversarial, (part.inputs, part.targets), strict=True)
+    ]
+    for index, (question, summed) in enumerate(run.kept):
+        place = index % len(tried[0])
+        more = [
+            torch.cat([own, each[place : place + 1]])
+            for own, each in zip((question.inputs, question.targets), tried, strict=True)
         ]
-        if canary:
-            one = [each[:1] for each in adversarial]
-            found.append(mechanism_tests.canary_test(self.make, *one, CANARY_REPETITIONS, device=self._device))
-        return found, self._layers(norms, probe.mechanism.blocks(), len(adversarial[0]))
+        findings.append(mechanism_tests.change_test(_ask_at(ask, question, *more), summed))
+    sensitivity, norms = mechanism_tests.sensitivity_test(ask_now, *tried, (now.inputs, now.targets))
+    return {
+        "findings": [sensitivity, *findings, run.independence.test()],
+        "layers": _layers(norms, ask_now(*(each[:0] for each in tried)).blocks, len(adversarial[0])),
+        "gradient_to_noise": _gradient_to_noise(task, ask_now, now.weights),
+    }
 
-    def gradient_to_noise(self):
-        """Return the norm of the mean gradient of a batch, as the mechanism makes it, over that of its noise."""
-        count = min(MEASURED_BATCH, self._task.batch_size, len(self._part))
-        mean = self.known(*(each[:count].to(self._device) for each in (self._part.inputs, self._part.targets)))
-        signal = math.sqrt(sum(float(each.square().sum()) for each in mean.values()))
-        blocks = mechanism_tests.Probe(self.make, self._device).mechanism.blocks()
-        noise = math.sqrt(sum(block.std**2 * sum(mean[name].numel() for name in block.names) for block in blocks))
-        return signal * (self._task.batch_size / count) / noise if noise else math.inf
 
-    def known(self, inputs, targets):
-        """Return what a batch adds to the private gradient with the weights as they are, without the noise."""
-        with torch.random.fork_rng(devices=[]):
-            (quiet, _), (loud, _) = (
-                mechanism_tests.Probe(self.make, self._device).gradient(*each, seed=4)
-                for each in ((inputs[:0], targets[:0]), (inputs, targets))
+def _ask_at(ask, question, inputs, targets):
+    return ask(question._replace(inputs=inputs, targets=targets))
+
+
+def _adversarial(task, kind, weights):
+    part = task.parts.train
+    some = part.inputs[:SEARCHED], part.targets[:SEARCHED]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        model = task.model_factory(kind)(0)
+        model.load_state_dict(model.state_dict() | weights)
+        found = [
+            mechanism_tests.adversarial_examples(
+                model, partial(losses, temperature=each), *some, task.input_norm, count=TRIED // len(TEMPERATURES)
             )
-        return {name: loud[name] - quiet[name] for name in loud}
+            for each in TEMPERATURES
+        ]
+    return [torch.cat(each) for each in zip(*found, strict=True)]
 
-    def _adversarial(self, mechanism):
-        some = (each[:SEARCHED].to(self._device) for each in (self._part.inputs, self._part.targets))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(5)
-            # On a network without the hooks of a mechanism.
-            model = rebuild(self._make_model, 0, self._trained.state_dict(), self._device)
-            return mechanism_tests.adversarial_examples(
-                model, mechanism.loss, *some, self._task.input_norm, count=TRIED
-            )
 
-    def _layers(self, norms, blocks, adversarial):
-        """Return by parameter its bound and the norms of examples, both of their sum: times the batch size."""
-        bounds = {name: block.bound for block in blocks for name in block.names}
-        found = []
-        for name, own in norms.items():
-            scaled = [each * self._task.batch_size for each in own]
-            typical = scaled[adversarial:]
-            figures = {"bound": bounds.get(name, 0.0) * self._task.batch_size, "largest": max(scaled)}
-            found.append({"name": name, **figures, "mean": sum(typical) / len(typical)})
-        return json.dumps(found)
+def _gradient_to_noise(task, ask, weights):
+    part = task.parts.train
+    count = min(MEASURED_BATCH, task.batch_size, len(part))
+    sums, blocks = ask(part.inputs[:count], part.targets[:count])
+    blocks = blocks_of_parameters(blocks, weights)
+    signal = math.sqrt(sum(float(sums[name].double().square().sum()) for name in weights))
+    noise = math.sqrt(sum(each.std**2 * sum(weights[name].numel() for name in each.names) for each in blocks))
+    return signal * (task.batch_size / count) / noise if noise else math.inf
+
+
+def _layers(norms, blocks, adversarial):
+    """Return by parameter its bound and the norms of examples; those that aren't adversarial are typical."""
+    bounds = {name: block.bound for block in blocks for name in block.names}
+    figures = [
+        {"name": name, "bound": bounds[name], "largest": max(own), "mean": sum(typical) / len(typical)}
+        for name, own in norms.items()
+        for typical in [own[adversarial:]]
+    ]
+    return json.dumps(figures)
 
 
 def outputs_of(model, inputs, device):
@@ -140,40 +129,6 @@ def outputs_of(model, inputs, device):
     if not outputs.isfinite().all():
         raise Diverged("the model's outputs hold NaN or infinity: try a lower learning rate")
     return outputs
-
-
-def audit_run(task, kind, methods, noise_multiplier, seed, device):
-    """Train once more, with canaries, and audit the run.
-
-    The auditor knows the examples, as the adversary of differential privacy does, and takes what they add off again.
-
-    Parameters
-    ----------
-    task : PrivateTask
-    kind : str
-    methods : tuple of callable
-        The solver's ``mechanism`` and ``optimizer``.
-    noise_multiplier : float
-    seed : int
-    device : torch.device
-
-    Returns
-    -------
-    dict
-        ``epsilon_audit``, the lower bound; ``audit_power``, what it is on average for a mechanism that is as private as
-        it claims, by simulation.
-    """
-    seed_everything(seed)
-    model = task.model_factory(kind)(seed).to(device)
-    smallest = min(each.numel() for each in model.parameters() if each.requires_grad)
-    count = max(2, min(audit.CANARIES, smallest))
-    canaries = audit.Canaries(count, task.sampling_rate, seed)
-    known = Examination(task, kind, model, methods[0], noise_multiplier, device).known
-    trainer = PrivateTrainer(task, model, *methods, noise_multiplier, seed, device, canaries, known)
-    for _ in range(task.steps):
-        trainer.step()
-    simulated = audit.simulated_bounds(noise_multiplier, task.sampling_rate, task.steps, count, task.delta)
-    return {"epsilon_audit": canaries.lower_bound(task.delta)[0], "audit_power": float(simulated.mean())}
 
 
 def certificates(model, outputs, part, shape):

@@ -9,12 +9,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from ...lipschitz.losses import CrossEntropy
-from ...privacy.allocation import noise_stds
 from ...privacy.clip_free import ClipFreeOptimizer
 from ...privacy.clipping import ClippedGradients
 from ...privacy.losses import loss_constant
-from ...privacy.mechanism_tests import Block
-from ...privacy.transcript import Transcript
+from ...privacy.release import Block
 
 # Of the norm of the outputs, at which the constant of the loss is computed.
 LEVELS = 64
@@ -27,16 +25,12 @@ class Plan:
     Attributes
     ----------
     noise_multiplier : float
-        Of each step, all its mechanisms together.
+        Of each step, all its blocks together; 0 for a run that isn't private.
     sampling_rate, expected_batch_size : float
     steps : int
     input_norm : float
         That no example exceeds.
     classes : int
-    transcript : Transcript
-        Each step is recorded in it.
-    generator : torch.Generator
-        Of the noise, on the model's device.
     """
 
     noise_multiplier: float
@@ -45,27 +39,72 @@ class Plan:
     steps: int
     input_norm: float
     classes: int
-    transcript: Transcript
-    generator: torch.Generator
 
     @property
     def common(self):
         """What every private optimizer of `orthobench.privacy` takes."""
-        names = ("noise_multiplier", "sampling_rate", "expected_batch_size", "transcript", "generator")
+        names = ("noise_multiplier", "sampling_rate", "expected_batch_size")
         return {name: getattr(self, name) for name in names}
 
 
-class Clipping:
-    """Steps of `orthobench.privacy.clipping.ClippedGradients`, with a cross-entropy of some temperature.
+class Mechanism:
+    """What a private step is made of. Two processes make one each: one calls the first half, the other the second.
+
+    The process with the data is asked :meth:`blocks` and :meth:`sum_gradients`; the bench adds the noise; the process
+    with the optimizer, which never sees an example, is told to :meth:`apply` the noisy sums. Its weights and
+    :meth:`state` go back to the first, whose answers must depend on them and the batch alone. Random numbers of torch's
+    global generator begin anew with each question.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Of the model's parameters.
+    model : torch.nn.Module
+    plan : Plan
+    """
+
+    def __init__(self, optimizer, model, plan):
+        self.optimizer, self.model, self.plan = optimizer, model, plan
+        self.parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
+
+    def blocks(self):
+        """Return what is claimed of the next sums: a list of `orthobench.privacy.release.Block`, each sum in one."""
+        raise NotImplementedError
+
+    def sum_gradients(self, inputs, targets):
+        """Return the sum of the losses, (), and the sums over a batch, which may be empty.
+
+        The sums are a dict of tensors: by the name of each trained parameter that of the examples' gradients, bounded
+        in what way ever; and more of other names, which :meth:`apply` gets too.
+        """
+        raise NotImplementedError
+
+    def apply(self, noisy):
+        """Make a step of the optimizer from sums with noise, and whatever follows from it, such as a projection."""
+        raise NotImplementedError
+
+    def state(self):
+        """Return what else than the weights the next sums depend on: a dict of numbers, as JSON can hold."""
+        return {}
+
+    def load_state(self, state):
+        """Take such a state, of the weights that were loaded just before."""
+
+    @property
+    def failure_probability(self):
+        """The probability that a bound of all steps so far did not hold, which is added to delta."""
+        return 0.0
+
+
+class Clipping(Mechanism):
+    """The parts of `orthobench.privacy.clipping.ClippedGradients`, with a cross-entropy of some temperature.
 
     With `project`, the weights are brought back to singular values of at most 1 after each step, exactly: that is
     post-processing.
 
     Parameters
     ----------
-    optimizer : torch.optim.Optimizer
-    model : torch.nn.Module
-    plan : Plan
+    optimizer, model, plan
     temperature : float
     project : orthobench.privacy.projection.Projection, optional
     **how
@@ -73,32 +112,37 @@ class Clipping:
     """
 
     def __init__(self, optimizer, model, plan, *, temperature=1.0, project=None, **how):
-        self.model, self.loss = model, partial(losses, temperature=temperature)
+        super().__init__(optimizer, model, plan)
+        self.loss = partial(losses, temperature=temperature)
         self._private = ClippedGradients(optimizer, model, **plan.common, **how)
         self._project = project
 
-    def step(self, inputs, targets):
-        """Do a private step; return the sum of the losses."""
-        total = self._private.step(inputs, targets, self.loss)
+    def blocks(self):
+        return self._private.blocks()
+
+    def sum_gradients(self, inputs, targets):
+        return self._private.sum_gradients(inputs, targets, self.loss)
+
+    def apply(self, noisy):
+        self._private.apply(noisy)
         if self._project is not None:
             with torch.no_grad():
                 for name, parameter in self.model.named_parameters():
                     self._project.project(name, parameter.detach().flatten(1))
-        return total
 
-    def blocks(self):
-        """Return the `Block` of the next step."""
-        return self._private.blocks()
+    def state(self):
+        return {"clip_norm": self._private.clip_norm}
+
+    def load_state(self, state):
+        self._private.clip_norm = state["clip_norm"]
 
 
-class ClipFree:
-    """Steps of `orthobench.privacy.clip_free.ClipFreeOptimizer`, with a cross-entropy of some temperature.
+class ClipFree(Mechanism):
+    """The parts of `orthobench.privacy.clip_free.ClipFreeOptimizer`, with a cross-entropy of some temperature.
 
     Parameters
     ----------
-    optimizer : torch.optim.Optimizer
-    model : torch.nn.Module
-    plan : Plan
+    optimizer, model, plan
     temperature : float
     tight : bool
         Whether the constant of the loss is that for outputs as large as they can be, instead of sqrt(2) for any.
@@ -107,7 +151,7 @@ class ClipFree:
     """
 
     def __init__(self, optimizer, model, plan, *, temperature=1.0, tight=True, **how):
-        self.model, self.loss = model, partial(losses, temperature=temperature)
+        super().__init__(optimizer, model, plan)
         self._criterion, self._size = CrossEntropy(temperature=temperature, margin=0.0), plan.expected_batch_size
         self._private = ClipFreeOptimizer(
             optimizer,
@@ -118,52 +162,59 @@ class ClipFree:
             **how,
         )
 
-    def step(self, inputs, targets):
-        """Do a private step; return the sum of the losses."""
+    # The optimizer's gradients are means over the expected batch size.
+
+    def blocks(self):
+        return [Block(each.names, each.bound * self._size, each.std * self._size) for each in self._private.blocks()]
+
+    def sum_gradients(self, inputs, targets):
         self._private.zero_grad(set_to_none=True)
         total = torch.zeros((), device=inputs.device)
         if len(inputs):
             loss = self._private.loss(self._criterion, self.model(inputs), targets)
             loss.backward()
             total = loss.detach() * self._size
-        self._private.step()
-        return total
+        return total, {name: each * self._size for name, each in self._private.gradients().items()}
 
-    def blocks(self):
-        """Return a `Block` for each parameter, of the next step."""
-        private = self._private
-        bounds = private.current_bounds()
-        sizes = {name: each.numel() for name, each in self.model.named_parameters() if name in bounds}
-        stds = noise_stds(bounds, sizes, private.noise_multiplier, private.allocation)
-        return [Block((name,), bound, stds[name] / bound if bound else 1.0) for name, bound in bounds.items()]
+    def apply(self, noisy):
+        self._private.apply({name: each / self._size for name, each in noisy.items()})
+
+    def state(self):
+        return {"norms": self._private.norms}
+
+    def load_state(self, state):
+        self._private.note_norms(state["norms"])
+
+    @property
+    def failure_probability(self):
+        return self._private.transcript.extra_delta
 
 
-class NonPrivate:
+class NonPrivate(Mechanism):
     """Plain steps on the mean gradient, for reference.
 
     Parameters
     ----------
-    optimizer : torch.optim.Optimizer
-    model : torch.nn.Module
-    plan : Plan
+    optimizer, model, plan
     temperature : float
     """
 
     def __init__(self, optimizer, model, plan, *, temperature=1.0):
-        self.model, self.loss = model, partial(losses, temperature=temperature)
-        self._optimizer, self._size = optimizer, plan.expected_batch_size
-
-    def step(self, inputs, targets):
-        """Do a step; return the sum of the losses."""
-        self._optimizer.zero_grad(set_to_none=True)
-        total = self.loss(self.model(inputs), targets).sum()
-        (total / self._size).backward()
-        self._optimizer.step()
-        return total.detach()
+        super().__init__(optimizer, model, plan)
+        self.loss = partial(losses, temperature=temperature)
 
     def blocks(self):
-        """Return no block: nothing is private."""
         return []
+
+    def sum_gradients(self, inputs, targets):
+        total = self.loss(self.model(inputs), targets).sum()
+        gradients = torch.autograd.grad(total, self.parameters.values())
+        return total.detach(), dict(zip(self.parameters, gradients, strict=True))
+
+    def apply(self, noisy):
+        for name, parameter in self.parameters.items():
+            parameter.grad = noisy[name] / self.plan.expected_batch_size
+        self.optimizer.step()
 
 
 def tight_constant(temperature, plan):

@@ -1,18 +1,16 @@
 """The base of the objective: accuracy at a given epsilon, which is computed again, tested and audited."""
 
-import copy
 import math
-from dataclasses import replace
 
-from ...data.parts import Parts, digest
 from ...privacy.accounting import epsilon as epsilon_of
+from ...privacy.transcript import Transcript
 from ..device import resolve_device
 from ..objective import Objective
 from ..stand_in import StandIn
-from ..status import REFUTED, InvalidResult
+from ..status import REFUTED
 from ..training.evaluation import rebuild
 from ..unsaved import Unsaved
-from .evaluation import Examination, audit_run, certificates, outputs_of
+from .evaluation import certificates, outputs_of
 
 PARTS = ("held_out", "tuning")
 ACCOUNTANTS = ("pld", "prv", "rdp")
@@ -21,17 +19,14 @@ ACCOUNTANTS = ("pld", "prv", "rdp")
 CLAIM_SHARE, CLAIM_SLACK = 1e-3, 2e-3
 UNKNOWN = math.nan
 
-TESTED = ("noise", "sensitivity", "batch sizes", "transcript", "canary")
-
 # Columns that only the last evaluation of a private run has.
 LAST = (
     *(f"epsilon_{name}" for name in ACCOUNTANTS),
     "epsilon_audit",
     "audit_power",
-    "noise_ratio",
     "sensitivity_ratio",
-    "batch_sizes_p",
-    "canary_ratio",
+    "sum_difference",
+    "noise_p",
     "gradient_to_noise",
 )
 
@@ -41,78 +36,48 @@ class PrivacyObjective(Objective):
 
     A subclass has the parameters ``epsilon``, for which noise is chosen ("inf": none); ``part``, the part that metrics
     are of: what is evaluated on the held-out one is trained on the tuning one too; and ``audit``, whether the run is
-    trained once more with canaries. What may disprove the claim is done at the last evaluation; a canary in repeated
-    single steps, in the first repetition.
+    trained once more with canaries. What may disprove the claim is done at the last evaluation.
     """
 
     def set_data(self, task):
-        self._task, self._digest = task, ""
-        if isinstance(task, StandIn):  # its error becomes the row of each cell
-            return
-        if self.part == "held_out":
+        self._task = task
+        if self.part == "held_out" and not isinstance(task, StandIn):  # whose error becomes the row of each cell
             self._task = task.with_tuning()
-        self._digest = digest(self._task.parts.train)
 
     def get_objective(self):
-        """Return the task with copies of the training data, without the parts that are evaluated on, and epsilon."""
-        task = self._task
-        if not isinstance(task, StandIn):
-            withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
-            task = replace(task, parts=Parts(copy.deepcopy(task.parts.train), tuning=withheld, held_out=withheld))
-        return {"task": task, "epsilon": float(self.epsilon)}
+        return {"task": self._task, "epsilon": float(self.epsilon), "audit": bool(self.audit)}
 
-    def evaluate(
-        self,
-        model,
-        kind,
-        digest,
-        steps,
-        train_loss,
-        elapsed_s,
-        transcript,
-        sizes,
-        noise_multiplier,
-        claimed,
-        methods,
-    ):
+    def evaluate(self, state, kind, steps, train_loss, elapsed_s, transcript, noise_multiplier, claimed, examined):
         """Return the metrics of a fresh model with the trained weights; see `orthobench.harness.Objective.evaluate`.
 
         Parameters
         ----------
-        model : torch.nn.Module
+        state : dict of str to torch.Tensor
+            Of the network, trained.
         kind : str
             Of its network.
-        digest : str or None
-            Of the training data as they are now.
         steps : int
             So far; the last evaluation is after those of the task.
         train_loss, elapsed_s : float
         transcript : Transcript
-            What the mechanism recorded.
-        sizes : list of int
-            Of the batches that the harness drew.
+            The bench's.
         noise_multiplier : float
-            That the harness chose; 0 for a run that isn't private.
+            0 for a run that isn't private.
         claimed : float
             The epsilon that the solver claims, for the task's delta.
-        methods : tuple of callable
-            The solver's mechanism and optimizer.
+        examined : dict or None
+            What `examine` returned, and the figures of the audit; None but for the last of a private run.
         """
         if self.part not in PARTS:
             raise ValueError(f"part={self.part!r}: expected {' or '.join(PARTS)}")
-        if digest not in (None, self._digest):
-            raise InvalidResult("the solver changed the training data: they belong to the harness")
-        if not (isinstance(claimed, int | float) and claimed > 0):
-            raise InvalidResult(f"the claimed epsilon is {claimed!r}: expected a positive number")
         device, task = resolve_device(), self._task
-        model = rebuild(task.model_factory(kind), 0, model.state_dict(), device)
+        model = rebuild(task.model_factory(kind), 0, state, device)
         part = getattr(task.parts, self.part)
         outputs = outputs_of(model, part.inputs, device).cpu()
         accuracy = float((outputs.argmax(1) == part.targets).double().mean())
-        figures = dict.fromkeys(LAST, UNKNOWN) | {"layers": ""}
-        doubts = []
-        if steps == task.steps and noise_multiplier:
-            found, doubts = self._examine(model, kind, transcript, sizes, noise_multiplier, claimed, methods, device)
+        figures, doubts = dict.fromkeys(LAST, UNKNOWN) | {"layers": ""}, []
+        if examined is not None:
+            found, doubts = self._judged(transcript, claimed, **examined)
             figures |= found
         return {
             "value": 1 - accuracy,
@@ -135,46 +100,33 @@ class PrivacyObjective(Objective):
             **({"status": REFUTED, "message": "; ".join(doubts)} if doubts else {}),
         }
 
-    def _examine(self, model, kind, transcript, sizes, noise_multiplier, claimed, methods, device):
+    def _judged(self, transcript, claimed, findings, **figures):
         """Return the figures of a finished private run, and what disproves its claim."""
-        first = not self._run_context.repetition
-        examination = Examination(self._task, kind, model, methods[0], noise_multiplier, device)
-        findings, layers = examination.run(sizes, transcript, canary=first)
-        by_test = {each.test: each.figure for each in findings}
-        doubts = [f"{each.test}: {each.message}" for each in findings if not each.passed]
-        figures = {f"epsilon_{name}": epsilon_of(transcript, self._task.delta, name) for name in ACCOUNTANTS}
+        worst = {}
+        for each in findings:  # of several of a test, one that didn't pass, else the first
+            if each.test not in worst or (worst[each.test].passed and not each.passed):
+                worst[each.test] = each
+        doubts = [f"{each.test}: {each.message}" for each in worst.values() if not each.passed]
+        figures |= {f"epsilon_{name}": epsilon_of(transcript, self._task.delta, name) for name in ACCOUNTANTS}
         least = min(figures["epsilon_pld"], figures["epsilon_prv"])
         if claimed < least * (1 - CLAIM_SHARE) - CLAIM_SLACK:
             doubts.insert(0, f"accounting: claims an epsilon of {claimed:g}, and its transcript has {least:.4g}")
-        if self.audit:
-            seed = self.get_seed(use_repetition=True)
-            figures |= audit_run(self._task, kind, methods, noise_multiplier, seed, device)
-            if figures["epsilon_audit"] > claimed:
-                doubts.append(
-                    f"audit: claims an epsilon of {claimed:g}, and {figures['epsilon_audit']:.3g} was audited"
-                )
-        return {
-            **figures,
-            "noise_ratio": by_test["noise"],
-            "sensitivity_ratio": by_test["sensitivity"],
-            "batch_sizes_p": by_test["batch sizes"],
-            "canary_ratio": by_test.get("canary", UNKNOWN),
-            "gradient_to_noise": examination.gradient_to_noise(),
-            "layers": layers,
-        }, doubts
+        if figures.get("epsilon_audit", 0.0) > claimed:
+            audited = figures["epsilon_audit"]
+            doubts.append(f"audit: claims an epsilon of {claimed:g}, and {audited:.3g} was audited")
+        tested = {"sensitivity": "sensitivity_ratio", "sum": "sum_difference", "noise": "noise_p"}
+        return figures | {column: worst[test].figure for test, column in tested.items()}, doubts
 
     def get_one_result(self):
         kind = "lipschitz"
         return {
-            "model": Unsaved(self._task.model_factory(kind)(0).to(resolve_device())),
+            "state": Unsaved(self._task.model_factory(kind)(0).state_dict()),
             "kind": kind,
-            "digest": None,
             "steps": self._task.steps,
             "train_loss": UNKNOWN,
             "elapsed_s": 1.0,
-            "transcript": None,
-            "sizes": [],
+            "transcript": Unsaved(Transcript()),
             "noise_multiplier": 0.0,
             "claimed": math.inf,
-            "methods": None,
+            "examined": None,
         }
