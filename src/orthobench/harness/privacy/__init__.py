@@ -1,21 +1,14 @@
 """Private training: a solver brings a mechanism; data, batches, noise, accounting and tests are the harness's."""
 
-from .evaluation import RADII
-from .mechanisms import ClipFree, Clipping, Mechanism, NonPrivate, Plan
-from .objective import PrivacyObjective
-from .solver import PrivateSolver
-from .task import NETWORK, PrivacyDataset, PrivateTask
+from ..exports import export
 
-__all__ = [
-    "NETWORK",
-    "RADII",
-    "ClipFree",
-    "Clipping",
-    "Mechanism",
-    "NonPrivate",
-    "Plan",
-    "PrivacyDataset",
-    "PrivacyObjective",
-    "PrivateSolver",
-    "PrivateTask",
-]
+__all__, __getattr__ = export(
+    __name__,
+    {
+        "evaluation": ["RADII"],
+        "mechanisms": ["ClipFree", "Clipping", "Mechanism", "NonPrivate", "Plan"],
+        "objective": ["PrivacyObjective"],
+        "solver": ["PrivateSolver"],
+        "task": ["NETWORK", "PrivacyDataset", "PrivateTask"],
+    },
+)

@@ -7,7 +7,7 @@ import torch
 
 from ...data.parts import Examples, Parts
 from ...models.checks import check_integer
-from ..training import TaskDataset
+from ..datasets import TaskDataset
 from .networks import network_factory
 
 # After the start: the accuracy by time.
