@@ -5,16 +5,14 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from toys import STRATEGIES, toy
 
-from orthobench.harness import clock, resolve_device, solver
-from orthobench.harness.clock import Stopwatch, peak_memory_bytes, reset_peak_memory, time_limit
+from orthobench.harness import clock, resolve_device
+from orthobench.harness.clock import Stopwatch
 from orthobench.harness.products import count_products, plain_product_rate
-from orthobench.harness.status import BudgetExceeded
 
 CPU = torch.device("cpu")
 
@@ -33,92 +31,16 @@ def test_the_device_is_synchronised_before_each_reading(monkeypatch):
     stopwatch.start()
     queue.append(0.1)
     stopwatch.stop()
-    assert 0.1 <= stopwatch.elapsed_s < 1.5
     time.sleep(0.05)
-    assert stopwatch.reading_s() == stopwatch.elapsed_s
-
-
-def test_a_callback_solver_waits_for_the_device_at_evaluations_alone(small_benchmark, monkeypatch):
-    events = []
-    monkeypatch.setattr(clock, "synchronize", lambda device: events.append("wait"))
-    monkeypatch.setattr(solver, "resolve_device", lambda: CPU)
-    files = toy("callback", {"honest": (None, "")}, in_bench=True)
-    source = files["solvers/honest.py"].replace("evaluation_points = range(4 + 1)", "evaluation_points = (0, 3, 4)")
-    files["solvers/honest.py"] = source
-    rows = small_benchmark.write(files).run()
-    assert rows["stop_val"].tolist() == [0, 3, 4]
-    # Start and stop around steps 1 to 3, then around step 4.
-    assert len(events) == 4
-
-
-def test_warm_up_and_evaluation_are_not_billed(small_benchmark):
-    prepare = "def prepare(self, stop_val):\n    time.sleep(1.5)\n    self.x, self.done, self.drawn = 0, 0, 0"
-    files = toy("run_once", {"warm": ("time.sleep(0.01)", prepare)}, in_bench=True)
-    rows = small_benchmark.write(files).run()
-    assert 0.04 <= rows["time"].item() < 1.5
+    assert 0.1 <= stopwatch.elapsed_s < 1.5
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_warm_up_and_evaluation_are_not_billed_in_a_stand(small_benchmark, strategy):
+def test_warm_up_and_evaluation_are_not_billed(small_benchmark, strategy):
     files = toy(strategy, {"warm": ("time.sleep(0.01)", "def prepare(self): time.sleep(1.5)")})
     seconds = small_benchmark.write(files).run()["objective_seconds"]
     steps = {"iteration": [1, 2, 3, 4], "callback": [0, 1, 1, 1, 1], "run_once": [4]}[strategy]
     assert all(0.01 * count <= each < 1.5 for each, count in zip(seconds, steps, strict=True))
-
-
-@pytest.mark.parametrize("in_main_thread", [True, False])
-def test_a_limit_interrupts_python_code_and_is_off_afterwards(in_main_thread):
-    def hang():
-        while True:
-            pass
-
-    def limit():
-        start = time.perf_counter()
-        with time_limit(0.1, 9), pytest.raises(BudgetExceeded, match="time budget of 9 s"):
-            hang()
-        assert time.perf_counter() - start < 6
-        with time_limit(0.05, 0.05):
-            pass
-        time.sleep(0.1)  # no late alarm
-        with time_limit(None, None):
-            pass
-        return True
-
-    with ThreadPoolExecutor(1) as threads:
-        assert limit() if in_main_thread else threads.submit(limit).result()
-
-
-def _count_for(seconds):
-    start = time.perf_counter()
-    while time.perf_counter() - start < seconds:
-        pass
-
-
-def test_limits_of_several_threads_do_not_meet():
-    def limit(seconds):
-        start = time.perf_counter()
-        with time_limit(seconds, seconds), pytest.raises(BudgetExceeded, match=f"budget of {seconds:g} s"):
-            _count_for(30)
-        return time.perf_counter() - start
-
-    with ThreadPoolExecutor(2) as threads:
-        short, long = threads.map(limit, (0.1, 1.5))
-    assert 0.1 <= short < 30
-    assert 1.5 <= long < 30
-
-
-def test_peak_memory_is_that_of_the_timed_part():
-    if not os.access("/proc/self/clear_refs", os.W_OK):
-        assert math.isnan(peak_memory_bytes(CPU)) or peak_memory_bytes(CPU) > 0
-        return
-    block = torch.ones(64 * 2**20)  # 256 MiB before the timed part, given back at once
-    del block
-    reset_peak_memory(CPU)
-    before = peak_memory_bytes(CPU)
-    block = torch.ones(32 * 2**20)  # 128 MiB
-    after = peak_memory_bytes(CPU)
-    del block
-    assert 0.9 * 2**27 < after - before < 1.2 * 2**27
 
 
 def test_products_are_counted_with_their_batch():

@@ -50,7 +50,7 @@ FAULTS = {
 }
 
 # What only a process of its own survives.
-FATAL = {
+FAULTS |= {
     "interrupts": ("error", "KeyboardInterrupt", "if step == 3: raise KeyboardInterrupt"),
     "crashes": ("error", "was ended by SIGSEGV when it was asked to advance", "if step == 3: ctypes.string_at(0)"),
     "aborts": ("error", "was ended by SIGABRT", "if step == 3: os.abort()"),
@@ -81,28 +81,11 @@ BROKEN = {
     "leaves_in_skip": ("left with exit code 3 when it was asked to skip", "def skip(self, size): os._exit(3)"),
     "hides_a_parameter": ("hides the parameter", "parameters = {'lr': [0.5]}\nlr = 0.1"),
 }
-BROKEN_IN_BENCH = {
-    "overrides_run": ("overrides `run`", "def run(self, stop_val): self.x = torch.ones(self.size)"),
-    "overrides_run_and_raises": ("overrides `run`", "def run(self, stop_val): raise RuntimeError"),
-    "overrides_get_result": ("overrides `get_result`", "def get_result(self): return {'x': None}"),
-    "replaces_run": ("replaces `run`", "def prepare(self, stop_val): self.run = lambda _: None"),
-    "raises_in_receive": ("RuntimeError: no problem", "def receive(self, size): raise RuntimeError('no problem')"),
-    "raises_in_skip": ("RuntimeError: no skip", "def skip(self, size): raise RuntimeError('no skip')"),
-    "raises_in_prepare": ("RuntimeError: not ready", "def prepare(self, stop_val): raise RuntimeError('not ready')"),
-    "hides_a_parameter": ("hides the parameter", "parameters = {'lr': [0.5]}\nlr = 0.1"),
-}
-
-
-# A benchmark's solvers run in stands, or in the bench.
-FAULTS_IN, BROKEN_IN = {False: FAULTS | FATAL, True: FAULTS}, {False: BROKEN, True: BROKEN_IN_BENCH}
-PLACES = {"stand": False, "bench": True}
-WITH_FAULTS = [(place, name) for place, in_bench in PLACES.items() for name in FAULTS_IN[in_bench]]
-WITH_BROKEN = [(place, name) for place, in_bench in PLACES.items() for name in BROKEN_IN[in_bench]]
 
 
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
-    """One run for each place and strategy of all faulty solvers, an honest one before and after them by name."""
+    """One run for each strategy of all faulty solvers, an honest one before and after them by name."""
     from conftest import SmallBenchmark
 
     from orthobench.harness import raise_failures
@@ -110,38 +93,37 @@ def frames(tmp_path_factory):
     raise_failures(False)
     done = {}
 
-    def run(place, strategy):
-        if (place, strategy) not in done:
-            in_bench = PLACES[place]
-            solvers = {name: (code, "") for name, (_, _, code) in FAULTS_IN[in_bench].items()}
-            solvers |= {name: (None, code) for name, (_, code) in BROKEN_IN[in_bench].items()}
+    def run(strategy):
+        if strategy not in done:
+            solvers = {name: (code, "") for name, (_, _, code) in FAULTS.items()}
+            solvers |= {name: (None, code) for name, (_, code) in BROKEN.items()}
             solvers |= {"an_honest_one": (None, ""), "the_honest_one": (None, "")}
             benchmark = SmallBenchmark(tmp_path_factory.mktemp(strategy))
-            frame = benchmark.write(toy(strategy, solvers, in_bench)).run(timeout=2)
+            frame = benchmark.write(toy(strategy, solvers)).run(timeout=2)
             # A name may carry parameters.
             frame["solver_name"] = frame["solver_name"].str.split("[").str[0]
-            done[place, strategy] = frame
-        return done[place, strategy]
+            done[strategy] = frame
+        return done[strategy]
 
     return run
 
 
 @pytest.fixture(params=STRATEGIES)
 def cell(request, frames):
-    """Return a function of place and name that returns the rows of a cell, in each strategy."""
+    """Return a function of the name that returns the rows of a cell, in each strategy."""
 
-    def cell(place, name):
-        frame = frames(place, request.param)
+    def cell(name):
+        frame = frames(request.param)
         return frame[frame["solver_name"] == name]
 
     cell.strategy = request.param
     return cell
 
 
-@pytest.mark.parametrize(("place", "fault"), WITH_FAULTS)
-def test_a_fault_leaves_its_row_and_the_points_before_it(cell, place, fault):
-    status, message, _ = FAULTS_IN[PLACES[place]][fault]
-    curve = cell(place, fault)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_leaves_its_row_and_the_points_before_it(cell, fault):
+    status, message, _ = FAULTS[fault]
+    curve = cell(fault)
     before = [point for point in points(cell.strategy) if point < 3] if cell.strategy != "run_once" else []
     assert curve["objective_status"].tolist() == ["ok"] * len(before) + [status]
     assert curve["stop_val"].tolist() == [*before, 3 if cell.strategy != "run_once" else 1]
@@ -150,16 +132,15 @@ def test_a_fault_leaves_its_row_and_the_points_before_it(cell, place, fault):
     assert curve["objective_value"].isna().iloc[-1]
 
 
-@pytest.mark.parametrize(("place", "name"), WITH_BROKEN)
-def test_a_broken_solver_leaves_one_row_with_a_remedy(cell, place, name):
-    curve = cell(place, name)
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_solver_leaves_one_row_with_a_remedy(cell, name):
+    curve = cell(name)
     assert curve["objective_status"].tolist() == ["error"]
-    assert BROKEN_IN[PLACES[place]][name][0] in curve["objective_message"].item()
+    assert BROKEN[name][0] in curve["objective_message"].item()
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_a_message_is_one_line_and_says_how_to_retry(cell, place):
-    message = cell(place, "raises")["objective_message"].iloc[-1]
+def test_a_message_is_one_line_and_says_how_to_retry(cell):
+    message = cell("raises")["objective_message"].iloc[-1]
     assert "\n" not in message
     assert message.endswith("retry: benchopt run " + message.split("benchopt run ")[1])
     assert "-f raises" in message
@@ -167,20 +148,17 @@ def test_a_message_is_one_line_and_says_how_to_retry(cell, place):
     assert "-r 1" in message
 
 
-@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", ["an_honest_one", "the_honest_one"])
-def test_the_other_solvers_go_on(cell, place, name):
-    curve = cell(place, name)
+def test_the_other_solvers_go_on(cell, name):
+    curve = cell(name)
     assert curve["objective_status"].tolist() == ["ok"] * len(points(cell.strategy))
     assert curve["stop_val"].tolist() == points(cell.strategy)
     assert curve["objective_value"].iloc[-1] == 0
     assert (curve["objective_message"] == "").all()
 
 
-@pytest.mark.parametrize("place", PLACES)
-def test_rows_say_where_the_solver_ran(cell, place):
-    where = {"stand": "process", "bench": "none"}[place]
-    assert cell(place, "an_honest_one")["objective_env_stand"].eq(where).all()
+def test_rows_say_where_the_solver_ran(cell):
+    assert cell("an_honest_one")["objective_env_stand"].eq("process").all()
 
 
 def test_a_curve_ends_at_the_solvers_own_last_step_whatever_max_runs_says(small_benchmark):
@@ -189,10 +167,9 @@ def test_a_curve_ends_at_the_solvers_own_last_step_whatever_max_runs_says(small_
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("place", PLACES)
-def test_the_budget_covers_the_whole_cell_and_not_the_evaluation(small_benchmark, place, strategy):
+def test_the_budget_covers_the_whole_cell_and_not_the_evaluation(small_benchmark, strategy):
     """Four steps of 0.5 s: 0.5 + 1 + 1.5 + 2 s from scratch each time, 2 s in one go."""
-    files = toy(strategy, {"sleeps": ("time.sleep(0.5)", "")}, PLACES[place])
+    files = toy(strategy, {"sleeps": ("time.sleep(0.5)", "")})
     slow = files["objective.py"].replace(
         "def evaluate(",
         "def evaluate(self, **result):\n"
@@ -227,22 +204,23 @@ def test_a_failed_row_is_cached_and_f_retries_it(small_benchmark, tmp_path):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("place", PLACES)
-def test_an_interruption_by_the_user_is_not_contained(small_benchmark, place, strategy):
-    interrupt = {"stand": "os.kill(self.bench, signal.SIGINT); time.sleep(600)", "bench": "raise KeyboardInterrupt"}
-    small_benchmark.write(toy(strategy, {"interrupted": (interrupt[place], "")}, PLACES[place]))
+def test_an_interruption_by_the_user_is_not_contained(small_benchmark, strategy):
+    small_benchmark.write(toy(strategy, {"interrupted": ("self.signal = signal.SIGINT", "")}))
     with pytest.raises(KeyboardInterrupt):
         small_benchmark.run()
 
 
-def test_strict_mode_raises_what_a_run_contains(small_benchmark):
+def test_strict_mode_raises_what_a_run_contains():
     from orthobench.harness import raise_failures
-    from orthobench.harness.solver import RunOnceSolver
+    from orthobench.harness.solver import Contained
 
-    class Broken(RunOnceSolver):
+    class Broken(Contained):
         name = "broken"
 
-        def receive(self):
+        def skip(self):
+            return False, None
+
+        def set_objective(self):
             raise RuntimeError("planted")
 
     solver = Broken.get_instance()
@@ -288,7 +266,7 @@ def test_a_device_beyond_use_still_leaves_a_row(small_benchmark, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", broken)
     monkeypatch.setenv("ORTHOBENCH_DEVICE", "cpu")
-    monkeypatch.setattr("orthobench.harness.solver.resolve_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr("orthobench.harness.stand.cells.resolve_device", lambda: torch.device("cpu"))
     small_benchmark.write(toy("run_once", {"broken": ("raise RuntimeError('illegal memory access')", "")}))
     monkeypatch.setattr("orthobench.harness.provenance._device", lambda: None)
     assert small_benchmark.run()["objective_status"].tolist() == ["error"]

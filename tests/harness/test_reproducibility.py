@@ -45,14 +45,13 @@ def test_order_and_parallel_workers_change_no_bit(root_copy):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("in_bench", [False, True])
-def test_what_solvers_draw_is_paired_by_repetition_and_ignores_who_ran_before(small_benchmark, in_bench, strategy):
+def test_what_solvers_draw_is_paired_by_repetition_and_ignores_who_ran_before(small_benchmark, strategy):
     draws = "import random, numpy\n"
     draws += "self.drawn = float(torch.rand(())) + numpy.random.rand() + random.random()"
     greedy = "torch.rand(1000); import numpy; numpy.random.rand(7)\n" + draws.replace("self.drawn =", "self.ignored =")
     code = "if self.done == 1:\n" + "\n".join("    " + line for line in draws.splitlines())
     solvers = {"a_greedy_one": (greedy, ""), "b": (code, ""), "c": (code, "")}
-    small_benchmark.write(toy(strategy, solvers, in_bench))
+    small_benchmark.write(toy(strategy, solvers))
     rows = small_benchmark.run(repetitions=3)
     last = rows.pivot_table(index="solver_name", columns="idx_rep", values="objective_drawn", aggfunc="last")
     assert last.loc["b"].tolist() == last.loc["c"].tolist()

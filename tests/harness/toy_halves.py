@@ -16,12 +16,12 @@ CPU = torch.device("cpu")
 
 
 class IterationToy:
-    """Makes ones in four steps; a solver plants at each of them. It knows its bench, as a faulty one might."""
+    """Makes ones in four steps; a solver plants at each of them. `signal` is sent to the bench, as others may."""
 
     cell = "toy_halves:IterationToyCell"
     yours = ("prepare", "plant", "skip")
     name = ""
-    size, bench, repetition = 0, 0, 0
+    size, bench, repetition, signal = 0, 0, 0, 0
     device = None
 
     def skip(self, size):
@@ -80,7 +80,8 @@ class ToyRole(Role):
         """Do some steps, on the clock."""
         _, seconds, _ = self._timer.run(self.solver.go_on, steps)
         check_plain([self.solver.x], self.device)
-        return {"seconds": seconds, "drawn": self.solver.drawn}, [self.solver.x]
+        told = {"seconds": seconds, "drawn": self.solver.drawn, "signal": int(self.solver.signal)}
+        return told, [self.solver.x]
 
 
 class ToyCell:
@@ -98,6 +99,7 @@ class ToyCell:
     def go_on(self, steps):
         answer = self.limited(self.stand, "advance", steps=steps, largest=self._largest)
         (x,) = answer.tensors
+        os.kill(os.getpid(), int(answer.number("signal")))  # 0 is none
         return {"x": Unsaved(x), "drawn": answer.number("drawn"), "seconds": answer.number("seconds")}
 
 

@@ -1,13 +1,12 @@
 """A toy benchmark in each sampling strategy, with places to plant faults.
 
-The problem: return a vector of ones. The method has four steps, and ``plant`` runs at each of them: in a stand (see
-`toy_halves`), or in the bench, where the solvers of some benchmarks still run.
+The problem: return a vector of ones. The method has four steps, and ``plant`` runs at each of them (see `toy_halves`).
 """
 
 import textwrap
 from pathlib import Path
 
-from toy_halves import STEPS
+from toy_halves import STEPS  # noqa: F401 - for tests
 
 STRATEGIES = ("iteration", "callback", "run_once")
 BASES = {"iteration": "Iteration", "callback": "Callback", "run_once": "RunOnce"}
@@ -67,52 +66,20 @@ class Solver({base}Toy):
     name = {name!r}
 """
 
-IN_BENCH = """
-from orthobench.harness import {base}Solver, Unsaved
 
-class Solver({base}Solver):
-    name = {name!r}
-    {points}
-
-    def receive(self, size):
-        self.size = size
-
-    def prepare(self, stop_val):
-        self.x, self.done, self.drawn = torch.zeros(self.size), 0, 0.0
-
-    def result(self):
-        return {{"x": Unsaved(self.x), "drawn": self.drawn}}
-
-    def compute(self, steps={steps}):
-        for _ in range(steps):
-            self.step()
-
-    def step(self):
-        self.done += 1
-        self.x = torch.full((self.size,), self.done / {steps})
-        self.plant(self.done)
-
-    def plant(self, step):
-        pass
-"""
-IN_BENCH_POINTS = {"iteration": f"steps = {STEPS}", "callback": f"evaluation_points = range({STEPS} + 1)"}
-
-
-def solver(name, strategy, plant=None, extra="", in_bench=False):
+def solver(name, strategy, plant=None, extra=""):
     """Return the source of a toy solver; ``plant`` is the body of its method ``plant(self, step)``."""
     if plant is not None:
         extra = f"def plant(self, step):\n{textwrap.indent(textwrap.dedent(plant), '    ')}\n" + extra
-    text = (IN_BENCH if in_bench else SOLVER).format(
-        name=name, base=BASES[strategy], steps=STEPS, points=IN_BENCH_POINTS.get(strategy, "")
-    )
+    text = SOLVER.format(name=name, base=BASES[strategy])
     return f"{IMPORTS}{text}\n{textwrap.indent(extra, '    ')}"
 
 
-def toy(strategy, solvers, in_bench=False):
+def toy(strategy, solvers):
     """Return the files of a toy benchmark with ``solvers``, a dict of name to ``(plant, extra)``."""
     files = {"objective.py": OBJECTIVE, "datasets/simulated.py": DATASET}
     for name, (plant, extra) in solvers.items():
-        files[f"solvers/{name}.py"] = solver(name, strategy, plant, extra, in_bench)
+        files[f"solvers/{name}.py"] = solver(name, strategy, plant, extra)
     return files
 
 

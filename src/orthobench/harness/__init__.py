@@ -15,7 +15,6 @@ __all__, __getattr__ = export(
         "orthogonalisation.datasets": ["MatrixDataset", "timing_metrics"],
         "orthogonalisation.solvers": ["DirectOrthogonaliser", "IterativeOrthogonaliser", "NewtonSchulz"],
         "seeds": ["set_threads"],
-        "solver": ["CallbackSolver", "IterationSolver", "RunOnceSolver", "Solver"],
         "status": ["STATUSES", "Diverged", "InvalidResult", "Refuted"],
         "strict": ["raise_failures"],
         "unsaved": ["Unsaved"],

@@ -46,18 +46,6 @@ def replaced():
     return [f"{namespace.__name__}.{name}" for namespace, names in _changes() for name in names]
 
 
-def restore():
-    """Put back what has been replaced since it is watched; return what it was, as :func:`replaced` does."""
-    found = replaced()
-    for namespace, names in _changes():
-        for name in names:
-            if name in _watched[namespace]:
-                setattr(namespace, name, _watched[namespace][name])
-            else:
-                delattr(namespace, name)
-    return found
-
-
 def _changes():
     """Return each namespace in which something changed, with the names."""
     changes = []

@@ -224,11 +224,6 @@ def test_an_edited_file_is_read_anew(read):
     assert read(solver(name="second")).name == "second"
 
 
-def test_a_solver_on_a_base_that_runs_in_the_bench_is_left_to_benchopt(read):
-    text = "import missing_library\nfrom orthobench.harness.solver import Solver as Base\nclass Solver(Base): pass"
-    assert read(text) is None
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -771,17 +766,6 @@ def test_a_file_from_elsewhere_has_a_module_of_its_own(hook, tmp_path):
     made = [dynamic_modules._load_class_from_module(tmp_path / "bench", path, "Solver") for path in paths]
     assert made[0].__module__ != made[1].__module__
     assert {each.benchmark for each in made} == {"bench"}
-
-
-def test_solvers_that_still_run_in_the_bench_are_loaded_by_benchopt(hook, tmp_path):
-    thin.install()
-    path = tmp_path / "solvers" / "toy.py"
-    path.parent.mkdir()
-    path.write_text(
-        "from orthobench.harness.solver import Solver as Base\nclass Solver(Base):\n    name = str('ran')\n"
-    )
-    made = dynamic_modules._load_class_from_module(tmp_path, path, "Solver")
-    assert made.name == "ran"
 
 
 def test_a_missing_library_makes_a_solver_not_installed(hook, tmp_path):

@@ -25,7 +25,6 @@ from benchopt.utils import dynamic_modules
 from .roles import resolve
 
 REFUSED = "orthobench.harness.stand.cells:RefusedCell"
-IN_BENCH = "orthobench.harness.solver:Solver"  # of the benchmarks whose solvers still run in the bench
 LOADER = ["module_filename", "benchmark_dir", "subpkg"]
 
 # Those whose modules the bench imports where a solver's file does. A benchmark with halves of its own, outside of this
@@ -94,8 +93,7 @@ def stub(path, module_name):
 
     Returns
     -------
-    types.ModuleType or None
-        None where the file's base class still runs in the bench: Benchopt's own loader is right for it.
+    types.ModuleType
 
     Raises
     ------
@@ -110,8 +108,6 @@ def stub(path, module_name):
 
 
 def _stub(file, module_name):
-    if file.base is not None and not _has_cell(file.base):
-        return None
     file.find_libraries()
     cell = resolve(REFUSED if file.base is None else file.base.cell)
     module = ModuleType(module_name)
@@ -543,12 +539,8 @@ def _is_ours(module):
     return module.partition(".")[0] in packages
 
 
-def _has_cell(base):
-    return isinstance(getattr(base, "cell", None), str)
-
-
 def _is_harness(value):
-    return isinstance(value, type) and (_has_cell(value) or issubclass(value, resolve(IN_BENCH)))
+    return isinstance(value, type) and isinstance(getattr(value, "cell", None), str)
 
 
 def _text(node):
@@ -613,8 +605,9 @@ def install():
 
     @functools.wraps(original)
     def load(module_filename, benchmark_dir, subpkg=None):
-        module = stub(module_filename, _module_name(module_filename, benchmark_dir)) if subpkg == "solvers" else None
-        return original(module_filename, benchmark_dir, subpkg) if module is None else module
+        if subpkg != "solvers":
+            return original(module_filename, benchmark_dir, subpkg)
+        return stub(module_filename, _module_name(module_filename, benchmark_dir))
 
     @functools.wraps(hash_of)
     def file_hash(filename):

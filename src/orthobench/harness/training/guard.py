@@ -2,7 +2,6 @@
 
 import torch
 
-from .. import namespaces
 from ..status import InvalidResult
 from .batches import BatchOrder
 from .evaluation import weights
@@ -137,13 +136,6 @@ def check_foretold(expected, found, tolerance):
             f"a step's training loss is {found:.6g}, and {expected:.6g} of a fresh model with the same weights: the "
             "solver changed what the model computes (a hook may look, not alter), the batch or the random numbers"
         )
-
-
-def check_shared():
-    """Raise `InvalidResult` if functions that all solvers share were replaced; they are put back."""
-    found = namespaces.restore()
-    if found:
-        raise InvalidResult(f"the solver replaced {', '.join(found[:3])}: all solvers share it; change no such thing")
 
 
 class Passes:

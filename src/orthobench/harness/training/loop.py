@@ -241,7 +241,6 @@ class Trainer:
         ------
         InvalidResult
         """
-        guard.check_shared()
         guard.check_structure(self.model, self._structure)
         guard.check_seed(self._global_seed)
         guard.check_draws(self._draws, self._global_seed)
