@@ -5,12 +5,13 @@ import sys
 from torch.nn import functional
 
 from .. import namespaces
+from ..datasets import TaskDataset
 from .evaluation import evaluate_model, rebuild
 from .loop import Trainer
 from .objective import TrainingObjective
 from .schedule import warmup_stable_decay
 from .solver import LONG_WARM_UP_STEPS, MatrixSolver, TrainingSolver
-from .task import TaskDataset, TrainingTask, classification_loss
+from .task import TrainingTask, classification_loss
 
 __all__ = [
     "LONG_WARM_UP_STEPS",

@@ -4,16 +4,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchopt import BaseDataset
-from benchopt.benchmark import get_running_benchmark
-from benchopt.config import get_data_path
 from torch.nn.functional import cross_entropy
 
-from ...data.download import Exactly
 from ...data.parts import Parts
 from ...models.checks import check_integer
-from ..stand_in import StandIn
-from ..strict import contain
 
 
 def classification_loss(outputs, targets):
@@ -74,35 +68,3 @@ class TrainingTask:
         """The steps after which the model is evaluated, from 0 to the last."""
         count = self.evaluations or min(10, max(1, self.steps // 10))
         return sorted({round(self.steps * i / count) for i in range(count + 1)})
-
-
-class TaskDataset(BaseDataset):
-    """A data set to train on. A subclass implements :meth:`task`."""
-
-    def task(self, seed):
-        """Return the `TrainingTask` of one repetition; the seed matters to simulated data alone."""
-        raise NotImplementedError
-
-    def folder(self):
-        """Return where the files are, for the loaders of `orthobench.data`.
-
-        The folder that Benchopt's ``data_paths`` has for this data set's name; else that of all data sets, Benchopt's
-        ``data_home``, if it is set; else None, for the default.
-        """
-        benchmark = get_running_benchmark()
-        if benchmark.get_setting("data_paths").get(self.name):
-            return Exactly(get_data_path(self.name))
-        return get_data_path() if benchmark.get_setting("data_home") else None
-
-    def prepare(self):
-        """Download what is missing (``benchopt prepare``)."""
-        self.task(0)
-
-    def get_data(self):
-        """Return the task of this repetition, or what stands for it: a missing file must not end the whole run."""
-        seed = self.get_seed(use_repetition=True)
-        try:
-            return {"task": self.task(seed)}
-        except Exception as error:
-            contain(error)
-            return {"task": StandIn(error)}
