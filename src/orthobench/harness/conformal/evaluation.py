@@ -76,7 +76,7 @@ class Measurement:
     thresholds : list of float
         One a split.
     noisy : bool
-        Whether prediction scores depend on the seed of the noise, which is kept from split to split.
+        Whether scores depend on the seed of the noise, which is kept from split to split.
     clean, attacked, moved : Sets
         The last two are None where inputs can't be attacked; the last, of random changes, where none is claimed.
     agreement : float
@@ -135,7 +135,8 @@ class Measurement:
         calibration = None if reusable else self._sorted[0]
         scores, seconds, other = self.method.timed_scores("prediction", inputs, seeds[0], calibration)
         self.prediction_time_s, self.peak_memory_bytes = seconds / len(inputs), max(peak, other)
-        self.passes, self.noisy = aside.audit(inputs, scores, seeds, calibration)
+        self.passes, *noisy = aside.audit(inputs, scores, seeds, calibration)
+        self.noisy, self._draws = any(noisy), noisy[1]
         self._clean_scores = scores if reusable else None
         if reusable:
             by_split = [scores[split[2]] for split in self.splits]
@@ -148,7 +149,7 @@ class Measurement:
         inputs, labels = self.inputs[:examples], self.labels[:examples]
         description, radius = self.method.description, self.task.radius
         calibration = None if description.reusable else self._sorted[0]
-        sigma = (description.sigma or radius) if self.noisy else None
+        sigma = (description.sigma or radius) if self._draws else None
         options |= {"passes": self.passes, "sigma": sigma, "seed": self.task.noise_seed(Stream.ATTACK)}
         options |= {"calibration": calibration}
         searches, self.agreement = attack(aside, self.network, inputs, labels, radius, **options)
@@ -158,7 +159,7 @@ class Measurement:
         """Make sets at the worst input that was found for each example, as told by other noise than theirs."""
         inputs = self.inputs[: len(searches[0])]
         labels, count = self.labels[: len(inputs)], len(inputs)
-        streams = (Stream.CHOICE, Stream.ATTACKED) if self.noisy else (Stream.ATTACKED,)
+        streams = (Stream.CHOICE, Stream.ATTACKED) if self._draws else (Stream.ATTACKED,)
         found = [self._by_split(each, [self.task.noise_seed(stream) for stream in streams]) for each in searches]
         worst = []
         for split, *scored in zip(self.splits, *found, strict=True):

@@ -201,8 +201,8 @@ class Aside:
 
         Returns
         -------
-        tuple of (float, bool)
-            Passes of an input, and whether scores depend on the seed.
+        tuple of (float, bool, bool)
+            Passes of an input, and whether its scores at calibration and at prediction depend on the seed.
         """
         for count in (min(AUDITED, len(inputs)), len(inputs)):
             answer = self._method.scores(self._stand, inputs[:count], seeds[0], calibration, counted=True)
@@ -210,8 +210,14 @@ class Aside:
                 break
         else:
             raise Refuted("it returns other scores for the same inputs and noise while its passes are counted")
-        other = self._method.scores(self._stand, inputs[:count], seeds[1], calibration).tensors[0]
-        return answer.number("passes"), not torch.equal(answer.tensors[0], other)
+        noisy = []
+        for purpose in ("calibration", "prediction"):
+            some = [
+                self._method.scores(self._stand, inputs[:AUDITED], seed, calibration, purpose=purpose).tensors[0]
+                for seed in seeds
+            ]
+            noisy.append(not torch.equal(*some))
+        return answer.number("passes"), *noisy
 
     def gradient(self, inputs, classes, seed, slope, samples, calibration=None):
         """Return the scores (n,) of a class for each input and, if ``slope``, their gradient; else None."""

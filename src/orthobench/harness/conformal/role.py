@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import torch
+import torch._dynamo  # checkpoints and torch's dispatch modes do, when the first is used: better before the fork
 
 from ...conformal import Predictor
 from ...lipschitz.bounds.jacobian import evaluating

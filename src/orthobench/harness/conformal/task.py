@@ -10,7 +10,7 @@ import torch
 
 from ...data.parts import Examples, Parts, check_disjoint
 from ...models.checks import check_integer
-from ..training import TaskDataset
+from ..datasets import TaskDataset
 from .networks import FAMILIES, trained_network
 
 # Of an attack: starts for each input, and the most noise samples that it averages over at each step.
