@@ -1,5 +1,7 @@
 """Calibration scores of all classes: those of each class, as labels get them, by one pass over the examples."""
 
+import itertools
+
 import pytest
 import torch
 from conformal_cases import CLASSES as CASES
@@ -64,7 +66,7 @@ def test_a_randomised_score_under_noise(score):
 def network(width=8, classes=CASES):
     torch.manual_seed(0)
     sizes = [CASE_FEATURES, width, width, classes]
-    layers = [each for a, b in zip(sizes[:-1], sizes[1:], strict=True) for each in (nn.Linear(a, b), nn.ReLU())]
+    layers = [each for a, b in itertools.pairwise(sizes) for each in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*layers[:-1]).double().requires_grad_(False)
 
 
