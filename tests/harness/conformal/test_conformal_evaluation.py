@@ -8,7 +8,7 @@ import torch
 from conformal_toys import CLASSES, RADIUS, SHAPE, Corners, make_task, points
 from scipy.stats import binom
 
-from orthobench.conformal import LAC, VRCPI, LipschitzConformal, Margin, SplitConformal
+from orthobench.conformal import APRCP, APS, LAC, VRCPI, LipschitzConformal, Margin, SplitConformal
 from orthobench.conformal.smoothing import CAS, RCP1, BinCP, RSCPPlus
 from orthobench.data import Examples
 from orthobench.harness.conformal import ConformalObjective
@@ -85,7 +85,8 @@ def test_measured_sets_are_those_of_a_plain_loop(score):
     by_class = [float(torch.cat(hits)[torch.cat([task.pool.targets[p[2]] for p in task.parts()]) == c].double().mean())
                 for c in range(CLASSES)]  # fmt: skip
     assert worst_class_coverage(sets, task.pool.targets) == pytest.approx(min(by_class))
-    assert sets.shares().mean() == pytest.approx(sets.coverage, abs=0.01)
+    assert all(map(torch.equal, sets.misses, (~each for each in sets.hits)))
+    assert sets.part == 600
 
 
 @pytest.mark.parametrize(
@@ -158,6 +159,40 @@ def test_a_verified_method_is_attacked_by_the_clean_score_of_its_network():
     before, after = (predictor.true_class_score(each, measurement.labels[:300])
                      for each in (measurement.inputs[:300], attacked))  # fmt: skip
     assert ((before - after) > 0.95 * 2**0.5 * RADIUS).double().mean() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("make", "noisy"),
+    [
+        (lambda: SplitConformal(LAC(), 0.1), False),
+        (lambda: SplitConformal(APS(randomised=False), 0.1), False),
+        (lambda: SplitConformal(APS(), 0.1), True),
+        (lambda: APRCP(LAC(), 0.1, RADIUS, samples=256), True),
+        (lambda: RCP1(LAC(), 0.1, RADIUS, sigma=0.1), True),
+        (lambda: BinCP(LAC(), 0.1, RADIUS, **SMOOTH), True),
+    ],
+    ids=["LAC", "APS", "randomised APS", "aPRCP", "RCP1", "BinCP"],
+)
+def test_noise_is_found_by_scoring_twice(make, noisy):
+    predictor = make()
+    if not noisy:
+        predictor.sigma = 0.1  # what it is called doesn't count
+    assert measured(predictor, splits=1).noisy == noisy
+
+
+def test_noisy_scores_are_judged_with_enough_splits_alone():
+    objective = ConformalObjective()
+    objective.alpha = 0.1
+    for splits, untested in ((20, "needs 100 splits of noisy scores, these are 20"), (100, "")):
+        predictor = RCP1(LAC(), 0.1, RADIUS, sigma=0.1)
+        measurement = measured(predictor, splits=splits)
+        sets = measurement.sets(measurement.inputs, CLEAN)
+        figures, doubts = objective._judged(predictor.claim, measurement, sets, 0.0)
+        assert (figures["judged"], figures["untested"]) == (not untested, untested)
+        assert np.isnan(figures["p_value"]) == bool(untested)
+        assert not doubts
+        unclaimed, _ = objective._judged(SplitConformal(LAC(), 0.1).claim, measurement, sets, RADIUS, "attacked")
+        assert (unclaimed["judged_attacked"], unclaimed["untested_attacked"]) == (False, "")
 
 
 def test_the_certified_curve_brackets_the_attacked_coverage():

@@ -4,7 +4,6 @@ import json
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from ...conformal import coverage_bounds
@@ -19,6 +18,8 @@ STREAMS = 8
 # The radii of the curve, as shares of twice the task's.
 GRID = 21
 DELTA = 0.01
+# Examples that are scored twice, to see whether there is noise in scores.
+SCORED_TWICE = 32
 
 
 @dataclass
@@ -31,14 +32,14 @@ class Sets:
         Indices into the pool, one tensor a split.
     hits, sizes : list of Tensor
         Whether the set held the true class; how many classes it held.
-    partial : bool
-        Whether they are of the first examples of the pool alone: then splits share their luck with these.
+    part : int
+        How many of the examples that the splits divide may be tested: a part of them shares its luck.
     """
 
     examples: list
     hits: list
     sizes: list
-    partial: bool = False
+    part: int
 
     @property
     def coverage(self):
@@ -50,11 +51,10 @@ class Sets:
         """Mean over all splits."""
         return float(torch.cat(self.sizes).double().mean())
 
-    def shares(self):
-        """Return for each example that was tested the share of its sets that held the true class."""
-        places, hits = torch.cat(self.examples).numpy(), torch.cat(self.hits).double().numpy()
-        tested = np.bincount(places)
-        return np.bincount(places, hits)[tested > 0] / tested[tested > 0]
+    @property
+    def misses(self):
+        """Whether the sets did without the true class."""
+        return [~each for each in self.hits]
 
 
 class Measurement:
@@ -75,6 +75,7 @@ class Measurement:
             raise InvalidResult("the predictor evaluates another model than the harness's")
         self.withheld = self._hold_out()
         self.splits = list(task.parts(self.withheld))
+        self.noisy = self._differs_by_stream()
         self._scores, self.calibration_scores = {}, self._calibrate_all()
         self._calibrate(self.splits[0])
         self._check_agreement()
@@ -95,7 +96,7 @@ class Measurement:
             places.append(test)
             hits.append(sets.gather(1, self.labels[test][:, None]).squeeze(1).cpu())
             sizes.append(sets.sum(1).cpu())
-        return Sets(places, hits, sizes, partial=len(inputs) < len(self.inputs))
+        return Sets(places, hits, sizes, part=sum(int((part < len(inputs)).sum()) for part in self.splits[0]))
 
     def attacked(self, **options):
         """Return inputs of the first examples of the pool under attack, `options` as of a task's ``attack``."""
@@ -108,9 +109,9 @@ class Measurement:
             )
 
     @property
-    def fresh(self):
-        """Whether the predictor draws noise on the inputs, which is kept from split to split."""
-        return hasattr(self.predictor, "sigma")
+    def pool(self):
+        """How many examples the splits divide."""
+        return sum(map(len, self.splits[0]))
 
     def noisy_sets(self):
         """Return the `Sets` at inputs that are moved at random, uniformly in the ball."""
@@ -150,6 +151,16 @@ class Measurement:
         order = torch.randperm(len(self.inputs), generator=torch.Generator().manual_seed(self.task.seed))[:count]
         self.predictor.fit_transform(self.inputs[order], self.labels[order], generator=self.noise(CALIBRATION))
         return order.tolist()
+
+    def _differs_by_stream(self):
+        """Return whether the same examples have other scores with another stream of noise."""
+        inputs, labels = self.inputs[:SCORED_TWICE], self.labels[:SCORED_TWICE]
+        found = []
+        for stream in (CALIBRATION, CLEAN):
+            scores = self.predictor.calibration_scores(inputs, labels, generator=self.noise(stream))
+            self.predictor.calibrate_scores(scores)
+            found.append((scores, self._prediction_scores(inputs, self.noise(stream))))
+        return not all(map(torch.equal, *found))
 
     def _calibrate_all(self):
         return self.predictor.calibration_scores(self.inputs, self.labels, generator=self.noise(CALIBRATION))
