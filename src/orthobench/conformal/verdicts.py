@@ -134,8 +134,8 @@ def coverage_distribution(calibration, tests, alpha, part=None, pool=None):
         alpha (1 - alpha) (n + 1 + t) / (t (n + 2))
 
     (Vovk, "Conditional validity of inductive conformal predictors", ACML 2012). k isn't rounded: what is tested is the
-    claim, 1 - alpha. As ranks alone are random, this holds given the pool, too, and splits of all of it are independent;
-    coverages of splits of a random part of it have a covariance of alpha (1 - alpha) (1/k - 1/N), to first order. The
+    claim, 1 - alpha. As ranks alone are random, this holds given the pool, too: splits of all of it are independent.
+    Coverages of splits of a random part of it have a covariance of alpha (1 - alpha) (1/k - 1/N), to first order. The
     number of hits in several splits is taken as beta-binomial with its mean and variance: where they are independent,
     p-values are 0.98 to 1.3 times those of the convolution, down to 1e-7.
     """
