@@ -1,8 +1,8 @@
 """How often the verdict on coverage, or on another risk, doubts a claim that holds, and refutes one that doesn't.
 
-``python -m orthobench.studies.verdicts`` simulates methods that keep their level exactly, over random splits of pools. It
-prints how often their p-values are small, each share beside its goal, and then how often a coverage that is two points
-too low is refuted. It takes some minutes.
+``python -m orthobench.studies.verdicts`` simulates methods that keep their level exactly, over random splits of pools.
+It prints how often their p-values are small, each share beside its goal, and then how often a coverage that is two
+points too low is refuted. It takes some minutes.
 """
 
 import argparse
