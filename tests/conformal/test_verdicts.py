@@ -154,7 +154,7 @@ def test_claims_that_hold_are_rarely_doubted(setting):
 def test_luck_that_splits_share_would_look_like_low_coverage(setting):
     random, doubted = np.random.default_rng(0), 0
     for _ in range(100):
-        examples, losses = setting._losses(random)
+        examples, losses = setting.losses(random)
         doubted += coverage_verdict(examples, losses, setting.alpha, calibration=setting.calibration).p_value < 0.05
     assert doubted > 15
 
