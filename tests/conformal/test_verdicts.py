@@ -112,6 +112,7 @@ def test_splits_count_by_their_tests():
 def test_where_nothing_varies_a_mean_above_the_claim_refutes():
     for mean, p_value in ((0.2, 0.0), (0.1, 1.0), (0.05, 1.0)):
         assert risk_verdict(*losses_of([mean] * SPLITS), 0.1) == (p_value, "")
+    assert risk_verdict(*losses_of([1 / 7] * SPLITS, size=7), 1 / 7) == (1.0, "")
 
 
 def test_what_has_no_valid_test_says_why():

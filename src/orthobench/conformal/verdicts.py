@@ -13,7 +13,7 @@ SPLITS, EXAMPLES = 100, 10
 # A file's verdicts are Holm-adjusted by the report. A cell of its own is refuted below this: Bonferroni's bound, which
 # Holm's is at least as lenient as, for a thousand verdicts at 1e-3.
 LEVEL, VERDICTS = 1e-3, 1000
-# A mean above the claim by less is rounding, where splits don't differ.
+# Means that differ by less don't: it is rounding.
 ROUNDING = 1e-9
 
 
@@ -67,15 +67,15 @@ def risk_verdict(examples, losses, alpha, *, part=None, pool=None, noisy=False):
         return Verdict(np.nan, "no example was tested")
     if len(losses) < SPLITS:
         return Verdict(np.nan, f"needs {SPLITS} splits{' of noisy scores' * noisy}, these are {len(losses)}")
-    shared, reason = 0.0, ""
-    if noisy or part != pool:
-        shared, reason = _luck(np.concatenate(examples), np.concatenate(losses), alpha, part, pool, noisy)
-    if reason:
-        return Verdict(np.nan, reason)
+    by_example = _means(np.concatenate(examples), np.concatenate(losses))
+    part, pool = part or len(by_example), pool or len(by_example)
+    if part < EXAMPLES and (noisy or part < pool):
+        return Verdict(np.nan, f"needs {EXAMPLES} examples of the pool, these are {part}")
+    luck = by_example.var() * (1 / part - (0 if noisy else 1 / pool)) + noisy * alpha * (1 - alpha) / pool
     excess = (np.array([np.sum(each, dtype=float) for each in losses]) - alpha * sizes) / sizes.mean()
-    error = (excess.var(ddof=1) / len(excess) + shared) ** 0.5
-    if not error:
-        return Verdict(float(excess.mean() <= ROUNDING))
+    error = (excess.var(ddof=1) / len(excess) + luck) ** 0.5
+    if error < ROUNDING:
+        return Verdict(float(excess.mean() < ROUNDING))
     return Verdict(float(t.sf(excess.mean() / error, len(excess) - 1)))
 
 
@@ -156,13 +156,7 @@ def coverage_band(calibration, tests, alpha, level=0.99):
     return float(low) / sum(tests), float(high) / sum(tests)
 
 
-def _luck(examples, losses, alpha, part, pool, noisy):
-    """Return the variance of what splits share, or why it can't be told: see `risk_verdict`."""
+def _means(examples, losses):
+    """Return the mean loss of each example that occurs."""
     tested = np.bincount(examples)
-    means = np.bincount(examples, losses)[tested > 0] / tested[tested > 0]
-    part, pool = part or len(means), pool or len(means)
-    if part < EXAMPLES:
-        return np.nan, f"needs {EXAMPLES} examples of the pool, these are {part}"
-    if noisy:
-        return means.var() / part + alpha * (1 - alpha) / pool, ""
-    return means.var() * (1 / part - 1 / pool), ""
+    return np.bincount(examples, losses)[tested > 0] / tested[tested > 0]

@@ -19,8 +19,8 @@ CALIBRATIONS, SPLIT_COUNTS, CELLS = (50, 100, 400, 1000), (1, 2, 5, 20, 100), 40
 ALPHA, TESTS, PART, LOSSES = 0.1, 200, 100, 4
 # The largest share of p-values below a level.
 ALARMS = {0.05: 0.09, 0.001: 0.003}
-# What is refuted that often, with so many examples each to calibrate and test: coverage too low by so much. Where the same
-# half of them is always tested, its luck alone has a standard deviation of one point.
+# What is refuted that often, with so many examples each to calibrate and test: coverage too low by so much. Where all
+# splits test within the same half of them, its luck alone has a standard deviation of one point.
 POWER, EXAMPLES = 0.9, 400
 TOO_LOW = {None: 0.02, EXAMPLES: 0.1}
 METHODS = ("exact", "noisy", "risk")
