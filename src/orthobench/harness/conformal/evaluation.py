@@ -5,7 +5,6 @@ import json
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from ...conformal import conformal_threshold, coverage_bounds
@@ -32,14 +31,14 @@ class Sets:
         Indices into the pool, one tensor a split.
     hits, sizes : list of Tensor
         Whether the set held the true class; how many classes it held.
-    partial : bool
-        Whether they are of the first examples of the pool alone: then splits share their luck with these.
+    part : int
+        How many of the examples that the splits divide may be tested: a part of them shares its luck.
     """
 
     examples: list
     hits: list
     sizes: list
-    partial: bool = False
+    part: int
 
     @property
     def coverage(self):
@@ -51,11 +50,10 @@ class Sets:
         """Mean over all splits."""
         return float(torch.cat(self.sizes).double().mean())
 
-    def shares(self):
-        """Return for each example that was tested the share of its sets that held the true class."""
-        places, hits = torch.cat(self.examples).numpy(), torch.cat(self.hits).double().numpy()
-        tested = np.bincount(places)
-        return np.bincount(places, hits)[tested > 0] / tested[tested > 0]
+    @property
+    def misses(self):
+        """Whether the sets did without the true class."""
+        return [~each for each in self.hits]
 
 
 class Measurement:
@@ -106,6 +104,11 @@ class Measurement:
             self._attack(searches)
             if self.claim.kind == "random_noise":
                 self._move()
+
+    @property
+    def pool(self):
+        """How many examples the splits divide."""
+        return sum(map(len, self.splits[0]))
 
     def bounds(self, form="binomial"):
         """Return the mean over splits of bounds of the coverage under attack: radii, lower, upper; None without any.
@@ -194,7 +197,9 @@ class Measurement:
         tests = [_first(split[2], count) for split in self.splits]
         sets = [at_least(each, threshold) for each, threshold in zip(scores, self.thresholds, strict=True)]
         hits = [_of_labels(each, self.labels[test]) for each, test in zip(sets, tests, strict=True)]
-        return Sets(tests, hits, [each.sum(1) for each in sets], partial=count < len(self.inputs))
+        return Sets(
+            tests, hits, [each.sum(1) for each in sets], sum(len(_first(part, count)) for part in self.splits[0])
+        )
 
     def _vanilla_slope(self):
         """Return the Lipschitz constant of the score of vanilla sets, None if these are others."""

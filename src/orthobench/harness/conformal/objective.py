@@ -1,6 +1,7 @@
 """The base of the objective: coverage and size over many splits, clean and attacked, and the verdict on a claim."""
 
 from ...conformal import Margin, SplitConformal
+from ...conformal.verdicts import coverage_band, coverage_verdict, is_refuted
 from ...lipschitz.bounds import lower_bound
 from ..device import resolve_device
 from ..objective import Objective
@@ -8,7 +9,6 @@ from ..status import REFUTED
 from ..unsaved import Unsaved
 from .evaluation import UNKNOWN, Measurement, curve_text, set_shares, worst_class_coverage
 from .method import InThisProcess, Method
-from .verdict import coverage_band, coverage_p_value, is_refuted, pooled_p_value
 
 # How far a measured lower bound of the network's constant may be above the one that sets rest on: rounding.
 ROUNDING = 1e-4
@@ -79,17 +79,18 @@ class ConformalObjective(Objective):
 
     def _judged(self, claim, measured, sets, radius, change=""):
         """Return coverage with its p-value, and what is doubtful of it if it is claimed."""
-        alpha = self.alpha
-        if measured.noisy or sets.partial:
-            p_value = pooled_p_value(sets.shares(), alpha)
-        else:
-            hits, tests = sum(int(each.sum()) for each in sets.hits), [len(each) for each in sets.hits]
-            p_value = coverage_p_value(hits, len(measured.splits[0][0]), tests, alpha)
+        alpha, calibration = self.alpha, len(measured.splits[0][0])
+        examples, misses = ([each.numpy() for each in some] for some in (sets.examples, sets.misses))
+        # Noise that moves the inputs is drawn once, too.
+        options = {"part": sets.part, "pool": measured.pool, "noisy": measured.noisy or change == "noise"}
+        p_value, untested = coverage_verdict(examples, misses, alpha, calibration=calibration, **options)
         suffix = f"_{change}" if change else ""
         where = {"": "on clean inputs", "attacked": "under attack", "noise": "under random noise"}[change]
         doubt = f"covers {sets.coverage:.4f} {where}, claims {1 - alpha:g} (p = {p_value:.1e})"
-        judged = _covers(claim, change, radius)
-        figures = {f"coverage{suffix}": sets.coverage, f"p_value{suffix}": p_value, f"judged{suffix}": judged}
+        claimed = _covers(claim, change, radius)
+        judged = claimed and not untested
+        figures = {"coverage": sets.coverage, "p_value": p_value, "judged": judged, "untested": untested * claimed}
+        figures = {f"{name}{suffix}": figure for name, figure in figures.items()}
         return figures, [doubt] if judged and is_refuted(p_value) else []
 
     @staticmethod
