@@ -22,6 +22,7 @@ REFUTED = {
     "claims_a_radius": "under attack, claims 0.9",
     "claims_a_smaller_constant": "rests on a Lipschitz constant of 0.5, and",
     "claims_in_another_norm": "on clean inputs, claims 0.9",
+    "lies_in_the_choice": "under attack, claims 0.9",
     "masks_its_gradient": "under attack, claims 0.9",
     "memorises_labels": "under attack, claims 0.9",
     "seems_noisy": "on clean inputs, claims 0.9",
@@ -30,6 +31,7 @@ REFUTED = {
 # Before there is a figure.
 DISPROVED = {
     "cheap_while_counted": "other scores for the same inputs and noise while its passes are counted",
+    "knows_all_splits": "its threshold depends on more than the calibration scores of a split",
     "leaves_a_process": "started processes that went on when it was done",
     "reads_labels_off_scores": "other scores for the same inputs and noise while its passes are counted",
 }

@@ -354,7 +354,8 @@ def test_no_stand_is_asked_what_would_help_it_with_another_answer():
     measurement = measured(lambda: Diary(pages), splits=2)
     kinds = [list(dict.fromkeys(kind for kind, _ in page)) for page in pages]
     aside = ["fit", "threshold", "prediction", "calibration", "gradient"]
-    assert kinds == [["fit", "calibration"], aside, *4 * [["fit", "prediction"]]]
+    timed = ["fit", "prediction", "threshold"]
+    assert kinds == [["fit", "calibration"], aside, timed, *3 * [["fit", "prediction"]]]
     # Thresholds come before all inputs but those of the hold-out, which are in no part of any split.
     held_out = pages[0][0][1]
     assert len(held_out) == 50

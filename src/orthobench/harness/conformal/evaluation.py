@@ -3,7 +3,8 @@
 import contextlib
 import json
 import math
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -54,6 +55,15 @@ class Sets:
     def misses(self):
         """Whether the sets did without the true class."""
         return [~each for each in self.hits]
+
+
+def together(several):
+    """Return the `Sets` that hold the outcomes of several, split by split."""
+    parts = [
+        [torch.cat(each) for each in zip(*(getattr(sets, name) for sets in several), strict=True)]
+        for name in ("examples", "hits", "sizes")
+    ]
+    return replace(several[0], **dict(zip(("examples", "hits", "sizes"), parts, strict=True)))
 
 
 class Measurement:
@@ -136,7 +146,9 @@ class Measurement:
         reusable = self.method.description.reusable
         inputs = self.inputs if reusable else self.inputs[self.splits[0][2]]
         calibration = None if reusable else self._sorted[0]
-        scores, seconds, other = self.method.timed_scores("prediction", inputs, seeds[0], calibration)
+        drawn = secrets.randbelow(len(self.splits))  # nobody knows which one is looked at again
+        known = self._sorted[drawn], self.thresholds[drawn]
+        scores, seconds, other = self.method.timed_scores("prediction", inputs, seeds[0], calibration, known)
         self.prediction_time_s, self.peak_memory_bytes = seconds / len(inputs), max(peak, other)
         self.passes, *noisy = aside.audit(inputs, scores, seeds, calibration)
         self.noisy, self._draws = any(noisy), noisy[1]
@@ -152,23 +164,32 @@ class Measurement:
         inputs, labels = self.inputs[:examples], self.labels[:examples]
         description, radius = self.method.description, self.task.radius
         calibration = None if description.reusable else self._sorted[0]
-        sigma = (description.sigma or radius) if self._draws else None
+        # What it says of its noise only leads a search, and shall not mislead it.
+        sigma = min(max(description.sigma or radius, radius / 4), 4 * radius) if self._draws else None
         options |= {"passes": self.passes, "sigma": sigma, "seed": self.task.noise_seed(Stream.ATTACK)}
         options |= {"calibration": calibration}
         searches, self.agreement = attack(aside, self.network, inputs, labels, radius, **options)
         return searches
 
     def _attack(self, searches):
-        """Make sets at the worst input that was found for each example, as told by other noise than theirs."""
+        """Make sets at the worst input that was found for each example.
+
+        Where noise is drawn, the worst is told by other noise than theirs; each of two streams is judged at what the
+        other says is the worst, so that it doesn't help to say something else.
+        """
         inputs = self.inputs[: len(searches[0])]
         labels, count = self.labels[: len(inputs)], len(inputs)
         streams = (Stream.CHOICE, Stream.ATTACKED) if self._draws else (Stream.ATTACKED,)
         found = [self._by_split(each, [self.task.noise_seed(stream) for stream in streams]) for each in searches]
-        worst = []
-        for split, *scored in zip(self.splits, *found, strict=True):
-            own = torch.stack([_of_labels(each[0], labels[_first(split[2], count)]) for each in scored])
-            worst.append(_choose([each[-1] for each in scored], own.argmin(0)))
-        self.attacked, self.searches = self._sets(worst, count), searches
+        turns = []
+        for judged in range(len(streams)):
+            worst = []
+            for split, *scored in zip(self.splits, *found, strict=True):
+                tests = labels[_first(split[2], count)]
+                own = torch.stack([_of_labels(each[judged - 1], tests) for each in scored])
+                worst.append(_choose([each[judged] for each in scored], own.argmin(0)))
+            turns.append(self._sets(worst, count))
+        self.attacked, self.searches = together(turns), searches
         device = next((each.device for each in self.network.model.parameters()), inputs.device)
         self.quotient = max(
             largest_quotient(self.network.model, inputs.to(device), each.to(device)) for each in searches

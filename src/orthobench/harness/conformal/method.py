@@ -82,8 +82,12 @@ class Method:
         order = torch.randperm(len(self._task.pool), generator=torch.Generator().manual_seed(self._task.seed))
         return order[:count].tolist()
 
-    def timed_scores(self, purpose, inputs, seed, calibration=None):
-        """Return scores (n, C) of inputs from a stand that scores nothing else, its seconds, and its peak of memory."""
+    def timed_scores(self, purpose, inputs, seed, calibration=None, known=None):
+        """Return scores (n, C) of inputs from a stand that scores nothing else, its seconds, and its peak of memory.
+
+        If ``known``, sorted calibration scores of one split and their threshold, are given, the stand must find the
+        same threshold, when all else is done: another one knew the scores of all splits, and so of what they test.
+        """
         for _ in range(clocks.ATTEMPTS):
             with self._stand() as stand:
                 question = {"purpose": purpose, "points": self.points}
@@ -92,6 +96,8 @@ class Method:
                 answer = self.scores(stand, inputs, seed, calibration, self._bench.limited, purpose, measured=True)
                 seconds, peak = answer.number("seconds"), answer.fields.get("peak_memory_bytes")
                 peak = float(peak) if isinstance(peak, int | float) else stand.peak_memory_bytes()
+                if known is not None and self.thresholds(stand, [known[0]]) != [known[1]]:
+                    raise Refuted("its threshold depends on more than the calibration scores of a split")
                 doubt = self._bench.doubt(stand, seconds, answer.cost, [inputs], answer.tensors)
             if not doubt:
                 return answer.tensors[0], seconds, peak
@@ -151,6 +157,14 @@ class Method:
             raise InvalidResult("the predictor says something else of itself in another process")
         self.description = found
 
+    def thresholds(self, stand, calibrations):
+        """Ask a stand for the threshold for each vector of sorted calibration scores."""
+        answer = self.ask(stand, "thresholds", *calibrations)
+        found = answer.tensors[0] if len(answer.tensors) == 1 else torch.empty(0)
+        if found.shape != (len(calibrations),) or found.dtype != torch.float64 or found.isnan().any():
+            raise InvalidResult(f"the thresholds are no {len(calibrations)} numbers")
+        return found.tolist()
+
     def scores(self, stand, inputs, seed, calibration, ask=None, purpose="prediction", counted=False, **options):
         """Ask a stand for scores, and return its answer, whose tensor they are."""
         shape = (len(inputs), self._task.classes)
@@ -179,11 +193,7 @@ class Aside:
 
     def thresholds(self, calibrations):
         """Return the threshold for each vector of sorted calibration scores."""
-        answer = self._method.ask(self._stand, "thresholds", *calibrations)
-        found = answer.tensors[0] if len(answer.tensors) == 1 else torch.empty(0)
-        if found.shape != (len(calibrations),) or found.dtype != torch.float64 or found.isnan().any():
-            raise InvalidResult(f"the thresholds are no {len(calibrations)} numbers")
-        return found.tolist()
+        return self._method.thresholds(self._stand, calibrations)
 
     def audit(self, inputs, scores, seeds, calibration=None):
         """Have passes of the network counted, and see whether scores depend on the noise.

@@ -100,7 +100,10 @@ class ConformalRole(Role):
 
     def thresholds(self, *calibrations):
         """Choose a threshold by each vector of sorted scores of the true classes."""
-        found = [float(self._predictor.calibrate_scores(each.to(self.device)).threshold) for each in calibrations]
+        found = []
+        for scores in calibrations:
+            seed_again(self.seed, self.device)
+            found.append(float(self._predictor.calibrate_scores(scores.to(self.device)).threshold))
         return {}, [torch.tensor(found, dtype=torch.float64)]
 
     def gradient(self, inputs, classes, *calibration, seed, points, samples, slope):
