@@ -43,7 +43,7 @@ HARMLESS = (
     "says_it_costs_nothing",
 )
 FIGURES = ("set_size", "coverage", "coverage_attacked", "set_size_attacked", "worst_class_coverage", "forward_passes")
-DATA = "digits[splits=20,calibration=300,evaluation=100,pool=900,steps=200,attack_steps=10,attacked=900]"
+DATA = "digits[splits=100,calibration=300,evaluation=100,pool=900,steps=200,attack_steps=10,attacked=900]"
 
 
 @pytest.fixture(scope="module")
