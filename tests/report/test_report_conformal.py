@@ -75,7 +75,17 @@ def test_each_claim_is_judged_once_and_p_values_are_adjusted_over_the_file():
     assert verdicts[0].adjusted == pytest.approx(1e-9 * len(verdicts))
     cells, told = conformal.verdicts_table(frame)
     assert len(cells) == len(verdicts)
-    assert "56 claims of coverage tested, 8 refuted" in told["title"]
+    assert "56 claims of coverage tested, 8 refuted\n" in told["title"]
+
+
+def test_claims_without_a_test_are_counted_apart():
+    frame = made_up_frame()
+    noisy = frame["solver_name"] == "CAS[network=noise]"
+    frame.loc[noisy, ["objective_judged", "objective_p_value"]] = [False, np.nan]
+    frame["objective_untested"] = np.where(noisy, "needs 100 splits of noisy scores, these are 20", "")
+    cells, told = conformal.verdicts_table(frame)
+    assert len(cells) == 48
+    assert "48 claims of coverage tested, 8 refuted, 8 untested\n" in told["title"]
 
 
 def test_a_p_value_that_only_a_large_file_explains_does_not_refute():

@@ -80,18 +80,18 @@ class APRCP(Predictor):
     def _prediction_scores(self, x, generator):
         return self.score(self._logits(x), generator)
 
-    def _calibration_scores(self, x, y, generator):
+    def _calibration_scores(self, x, generator, y=None):
         rank = self.inner_rank
 
-        def low_quantile(scores, own):
-            low = of_labels(scores, own).kthvalue(max(rank, 1), dim=1).values
+        def low_quantile(scores, *own):
+            low = of_labels(scores, *own).kthvalue(max(rank, 1), dim=1).values
             return low if rank else torch.full_like(low, -math.inf)
 
         return reduce_over_noise(
             noisy_scorer(self, x),
             lambda some, samples, drawn_by: uniform_in_ball(some, samples, drawn_by, self.radius),
             x,
-            y,
+            *(() if y is None else (y,)),
             samples=self.samples,
             reduce=low_quantile,
             generator=generator,

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from ..lipschitz.certificates import check_radius, check_scale
 from .predictor import check_share
@@ -135,6 +135,6 @@ def coverage_bounds(distances, radii, *, delta=0.01, form="binomial"):
 def _largest_share(successes, count, share):
     """Return max{p: P(Bin(count, p) <= successes) >= share}, a beta quantile, for successes (R,); 1 for all of them."""
     k = successes.cpu().numpy()
-    largest = beta.ppf(1 - share, k + 1, (count - k).clip(min=1))
+    largest = betaincinv(k + 1, (count - k).clip(min=1), 1 - share)
     largest[k == count] = 1.0
     return torch.as_tensor(largest, dtype=torch.float64, device=successes.device)

@@ -84,18 +84,23 @@ class Predictor(ABC):
     ----------
     threshold : float
         Of the calibration; None before it.
+    points : int
+        Number of calibration examples, which scores may depend on; None before calibration, unless it is set.
     reusable_scores : bool
         Whether scores of inputs stay what they are when another calibration of as many examples chooses the threshold.
+    transform : bool
+        Whether scores are fitted to labelled examples of their own, by ``fit_transform``, before the calibration.
     """
 
     norm = "l2"
     reusable_scores = True
+    transform = False
 
     def __init__(self, score, alpha, radius=0.0, *, batch_size=1024):
         check_radius(radius)
         self.score, self.alpha, self.radius = score, check_alpha(alpha), float(radius)
         self.batch_size = check_count("batch_size", batch_size)
-        self.model = self.threshold = None
+        self.model = self.threshold = self.points = None
 
     @property
     def claim(self):
@@ -141,23 +146,33 @@ class Predictor(ABC):
         self.model = model
         return self
 
-    def calibration_scores(self, x, y, *, generator=None):
-        """Return the scores (n,) of the true classes that the threshold is chosen from.
+    def calibration_scores(self, x, y=None, *, generator=None):
+        """Return the scores of examples as calibration takes them: the threshold is chosen from the true classes'.
 
         Parameters
         ----------
-        x, y, generator
+        x, generator
             As of `calibrate`.
+        y : Tensor (n,), optional
+            Labels: their scores alone cost less where scores are bounds. On the same generator they are those of all
+            classes, up to rounding.
+
+        Returns
+        -------
+        Tensor (n, C), or (n,) with labels
         """
         self._check_model()
         y = check_examples(x, y)
         with evaluating(self.model):
+            if y is None:
+                return torch.cat([self._calibration_scores(some, generator) for some in self._batches(x)])
             parts = zip(x.split(self.batch_size), y.split(self.batch_size), strict=True)
-            scores = [self._calibration_scores(some, own, generator) for some, own in parts]
+            scores = [self._calibration_scores(some, generator, own) for some, own in parts]
         return torch.cat(scores) if scores else torch.zeros(0)
 
     def calibrate_scores(self, scores):
-        """Choose the threshold by calibration scores (n,), as `calibration_scores` returns them; return itself."""
+        """Choose the threshold by calibration scores (n,) of the true classes; return itself."""
+        self.points = len(scores)
         self.threshold = self._threshold(scores)
         return self
 
@@ -207,8 +222,7 @@ class Predictor(ABC):
         self._check_model()
         check_examples(x)
         with evaluating(self.model):
-            batches = x.split(self.batch_size) if len(x) else [x]
-            return torch.cat([self._prediction_scores(some, generator) for some in batches])
+            return torch.cat([self._prediction_scores(some, generator) for some in self._batches(x)])
 
     def true_class_score(self, x, y, *, generator=None):
         """Return by how much the true classes' scores exceed the threshold: what an attack lowers.
@@ -239,8 +253,8 @@ class Predictor(ABC):
     def _prediction_scores(self, x, generator):
         """Return the scores (b, C) of a batch, float32 or float64, differentiable in x where there are gradients."""
 
-    def _calibration_scores(self, x, y, generator):
-        """Return the scores (b,) of the true classes of a batch."""
+    def _calibration_scores(self, x, generator, y=None):
+        """Return the scores (b, C) of a batch at calibration, or those (b,) of labels."""
         return true_scores(self._prediction_scores(x, generator), y)
 
     def _true_class_scores(self, x, y, generator):
@@ -255,9 +269,16 @@ class Predictor(ABC):
         """Return the model's logits (b, C) of a batch, checked, in float32 or float64."""
         return check_logits(self.model(x))
 
+    def _batches(self, x):
+        return x.split(self.batch_size) if len(x) else [x]
+
     def _check_model(self):
         if self.model is None:
             raise RuntimeError(f"{type(self).__name__} has no model yet: call calibrate, or attach, first.")
+
+    def _check_points(self):
+        if self.points is None:
+            raise RuntimeError(f"{type(self).__name__} isn't calibrated: call calibrate, or set points, first.")
 
     def _check_calibrated(self):
         self._check_model()
@@ -265,8 +286,13 @@ class Predictor(ABC):
             raise RuntimeError(f"{type(self).__name__} isn't calibrated: call calibrate first.")
 
 
-def true_scores(scores, y):
-    """Return the scores (N,) of labels (N,) among scores (N, C); raise ValueError for a label that is no class."""
+def true_scores(scores, y=None):
+    """Return the scores (N,) of labels (N,) among scores (N, C); raise ValueError for a label that is no class.
+
+    Without labels, all of them.
+    """
+    if y is None:
+        return scores
     classes = scores.shape[1]
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
         raise ValueError(

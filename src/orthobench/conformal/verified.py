@@ -8,6 +8,7 @@ from .predictor import NORMS, Predictor, true_scores
 from .verification import BoundedNetwork
 
 ROWS = ("margins", "logits")
+_NUMBERS_AT_ONCE = 2**24
 
 
 class VerifiedConformal(Predictor):
@@ -63,35 +64,39 @@ class VerifiedConformal(Predictor):
 
     def _bounds(self, x, y=None):
         """Return bounds of the scores: (b, C), or those of labels alone, (b,)."""
-        classes = self._classes()
+        classes, boxes = self._classes(), self._bounded.boxes(x)
         if self.score.rises_with == "logit":
-            return self.score.of_bounds(self._logit_bounds(x, y, classes))
-        if self.rows == "margins":
-            differences = self._margin_bounds(x, y, classes)
-        else:
-            own, others = self._logit_bounds(x, None, classes), self._logit_bounds(x, None, classes, -self._side)
-            own = own if y is None else own.gather(1, y[:, None])
-            differences = own[:, :, None] - others[:, None, :]
-        labels = torch.arange(classes, device=x.device)[None] if y is None else y[:, None]
-        own = labels[:, :, None].expand(*differences.shape[:2], 1)
-        scores = self.score.of_bounds(differences.scatter(2, own, torch.inf))
-        return scores if y is None else scores.squeeze(1)
+            return self.score.of_bounds(self._logit_bounds(x, y, classes, self._side, boxes))
+        logits = None
+        if self.rows == "logits":
+            logits = [self._logit_bounds(x, None, classes, side, boxes) for side in (self._side, -self._side)]
+        every = torch.arange(classes, device=x.device)[None]
+        # Differences to all others of so many classes at once: what bounds the memory.
+        size = max(1, _NUMBERS_AT_ONCE // (classes * max(classes, len(x))))
+        blocks = every.split(size, dim=1) if y is None else [y[:, None]]
+        scores = []
+        for labels in blocks:
+            if logits is None:
+                differences = self._margin_bounds(x, labels, classes, boxes)
+            else:
+                differences = logits[0].gather(1, labels.expand(len(x), -1))[:, :, None] - logits[1][:, None, :]
+            own = labels[:, :, None].expand(*differences.shape[:2], 1)
+            scores.append(self.score.of_bounds(differences.scatter(2, own, torch.inf)))
+        return torch.cat(scores, dim=1) if y is None else scores[0].squeeze(1)
 
-    def _margin_bounds(self, x, y, classes):
-        """Return bounds (b, C, C) of f_y - f_k for each y and k, or (b, 1, C) for the labels alone."""
+    def _margin_bounds(self, x, labels, classes, boxes):
+        """Return bounds (b, k, C) of f_y - f_k for labels y (b or 1, k) and each class k."""
         identity = torch.eye(classes, device=x.device)
-        own = identity[None, :, None] if y is None else identity[y][:, None, None]
-        rows = (own - identity[None, None]).flatten(1, 2)
-        rows = rows[0] if y is None else rows
-        found = self._side * -self._bounded.lower_bounds(x, -self._side * rows)
+        rows = (identity[labels][:, :, None] - identity[None, None]).flatten(1, 2)
+        rows = rows[0] if len(labels) == 1 else rows
+        found = self._side * -self._bounded.lower_bounds(x, -self._side * rows, boxes)
         return found.view(len(x), -1, classes)
 
-    def _logit_bounds(self, x, y, classes, side=None):
+    def _logit_bounds(self, x, y, classes, side, boxes):
         """Return bounds (b, C) of the logits, or (b,) of the labels' alone."""
-        side = side or self._side
         rows = torch.eye(classes, device=x.device)
         rows = rows if y is None else rows[y][:, None]
-        found = side * -self._bounded.lower_bounds(x, -side * rows)
+        found = side * -self._bounded.lower_bounds(x, -side * rows, boxes)
         return found if y is None else found.squeeze(1)
 
     def _classes(self):
@@ -127,7 +132,7 @@ class VRCPI(VerifiedConformal):
         true_scores(self._logits(x), y)  # for its checks
         return self._bounds(x, y)
 
-    def _calibration_scores(self, x, y, generator):
+    def _calibration_scores(self, x, generator, y=None):
         return true_scores(self.score(self._logits(x), generator), y)
 
     def _prediction_scores(self, x, generator):
@@ -146,7 +151,7 @@ class VRCPC(VerifiedConformal):
 
     _side = -1
 
-    def _calibration_scores(self, x, y, generator):
+    def _calibration_scores(self, x, generator, y=None):
         true_scores(self._logits(x), y)  # for its checks
         return self._bounds(x, y)
 

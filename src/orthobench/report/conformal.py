@@ -45,7 +45,7 @@ class CoverageVerdict:
 def coverage_verdicts(frame):
     """Return a `CoverageVerdict` for each claim that the rows of a file test, most doubtful first.
 
-    What a method doesn't claim isn't judged.
+    What a method doesn't claim isn't judged, nor what its row has no test of.
     """
     check_frame(frame)
     found = []
@@ -66,8 +66,11 @@ def verdicts_table(frame):
     verdicts = coverage_verdicts(frame)
     names = short_solvers(sorted({each.solver for each in verdicts}))
     refuted = sum(each.refuted for each in verdicts)
+    untested = sum(
+        int(frame[column].fillna("").ne("").sum()) for column in frame if column.startswith("objective_untested")
+    )
     title = [
-        f"{len(verdicts)} claims of coverage tested, {refuted} refuted",
+        f"{len(verdicts)} claims of coverage tested, {refuted} refuted{f', {untested} untested' if untested else ''}",
         f"one-sided p of so low a coverage at the nominal level, Holm-adjusted over the file; refuted below "
         f"{REFUTED_BELOW:g}; under attack coverage is an upper bound of that in the worst case",
     ]

@@ -1,7 +1,14 @@
-"""Overwrites what it was given, the images that it is to predict among it."""
+"""Overwrites what it was given, once it has looked at it."""
 
 from orthobench.conformal import Margin, SplitConformal
 from orthobench.harness.conformal import ConformalSolver
+
+
+class Overwrites(SplitConformal):
+    def prediction_scores(self, x, *, generator=None):
+        scores = super().prediction_scores(x, generator=generator)
+        x.fill_(0.5)
+        return scores
 
 
 class Solver(ConformalSolver):
@@ -9,6 +16,4 @@ class Solver(ConformalSolver):
     parameters = {"network": ["lipschitz"]}
 
     def predictor(self, problem):
-        for tensor in (self._data.calibration.inputs, self._data.test_inputs):
-            tensor.fill_(0.5)
-        return SplitConformal(Margin(), problem.alpha)
+        return Overwrites(Margin(), problem.alpha)

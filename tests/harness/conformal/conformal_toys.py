@@ -4,6 +4,8 @@ import torch
 
 from orthobench.data import Examples
 from orthobench.harness.conformal import ConformalTask, Network
+from orthobench.harness.conformal.evaluation import Measurement
+from orthobench.harness.conformal.method import InThisProcess, Method
 
 CLASSES, SHAPE = 3, (1, 2, 2)
 RADIUS = 0.1
@@ -33,6 +35,18 @@ def make_task(seed=0, constant=1.0, scale=1.0, count=600, attacked=300, splits=2
     """Return the task; the network has the constant `scale`, and is said to have `constant`."""
     attack = {"steps": 10, "restarts": 1, "examples": attacked, "samples": 16} if attacked else None
     return ConformalTask(
-        points(count, seed), points(200, seed + 1), CLASSES, RADIUS, lambda family: Network(Corners(scale), constant),
+        points(count, seed), CLASSES, RADIUS, lambda family: Network(Corners(scale), constant),
         families, splits, 200, 100, seed, attack,
     )  # fmt: skip
+
+
+def method_of(make, task, network=None, alpha=0.1):
+    """Return the `Method` of a predictor that ``make()`` returns, in this process."""
+    return Method(InThisProcess(lambda problem: make(), task, alpha), task, alpha, network or task.network("lipschitz"))
+
+
+def measured(make, network=None, **options):
+    """Return the `Measurement` of a predictor that ``make()`` returns, on the task with options."""
+    task = make_task(**options)
+    network = network or task.network("lipschitz")
+    return Measurement(method_of(make, task, network), task, network)

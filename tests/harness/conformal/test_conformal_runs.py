@@ -16,15 +16,15 @@ from orthobench.harness.conformal import ConformalDataset
 
 class Dataset(ConformalDataset):
     name = "toy"
-    parameters = {{"scale": [1.0], "attacked": [300], "missing": [False]}}
+    parameters = {{"scale": [1.0], "attacked": [300], "splits": [20], "missing": [False]}}
 
     def task(self, seed):
         if self.missing:
             raise ConnectionError("no such file")
-        return make_task(seed=seed % 1000, scale=self.scale, attacked=self.attacked)
+        return make_task(seed=seed % 1000, scale=self.scale, attacked=self.attacked, splits=self.splits)
 """
 SOLVERS = ("vanilla", "lip_rcp", "rscp", "rcp1", "bincp", "aprcp")
-FIGURES = ["set_size", "coverage", "coverage_attacked", "set_size_attacked", "p_value", "coverage_lower"]
+FIGURES = ["set_size", "coverage", "coverage_attacked", "set_size_attacked", "coverage_lower", "p_value"]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_good_run_has_a_row_for_each_solver_with_every_metric(conformal):
     assert rows["objective_status"].eq("ok").all(), rows["objective_message"].tolist()
     by_name = rows.groupby("family").first()
     assert set(by_name.index) == {"Vanilla", "lip-rcp", "RSCP", "RCP1", "BinCP", "aPRCP"}
-    for column in FIGURES[:5]:
+    for column in FIGURES[:4]:
         assert rows[f"objective_{column}"].notna().all()
     assert rows["objective_value"].equals(rows["objective_set_size"])
     assert (rows["objective_coverage_attacked"] <= rows["objective_coverage"] + 0.02).all()
@@ -68,7 +68,7 @@ def test_a_good_run_has_a_row_for_each_solver_with_every_metric(conformal):
 
 
 def test_only_what_a_method_claims_is_judged(conformal):
-    rows = conformal(*SOLVERS)(dataset_names=["toy[attacked=600]"]).groupby("family").first()
+    rows = conformal(*SOLVERS)(dataset_names=["toy[attacked=600,splits=100]"]).groupby("family").first()
     clean = rows["objective_judged"].to_dict()
     attacked = rows["objective_judged_attacked"].to_dict()
     assert clean == {"Vanilla": True, "lip-rcp": True, "RSCP": False, "RCP1": True, "BinCP": True, "aPRCP": False}
@@ -77,6 +77,17 @@ def test_only_what_a_method_claims_is_judged(conformal):
     assert rows["objective_coverage_noise"].notna().to_dict() == {name: name == "aPRCP" for name in rows.index}
     assert rows.loc["Vanilla", "objective_coverage_attacked"] < rows.loc["Vanilla", "objective_coverage_band_low"]
     assert rows.loc["lip-rcp", "objective_coverage_attacked"] >= rows.loc["lip-rcp", "objective_coverage_band_low"]
+
+
+def test_what_is_claimed_and_not_tested_is_not_judged_and_says_why(conformal):
+    rows = conformal("vanilla", "rcp1", "aprcp")().groupby("family").first()
+    assert rows["objective_judged"].to_dict() == {"Vanilla": True, "RCP1": False, "aPRCP": False}
+    assert rows["objective_p_value"].isna().to_dict() == {"Vanilla": False, "RCP1": True, "aPRCP": False}
+    said = "needs 100 splits of noisy scores, these are 20"
+    assert rows["objective_untested"].to_dict() == {"Vanilla": "", "RCP1": said, "aPRCP": ""}
+    assert rows["objective_untested_attacked"].to_dict() == {"Vanilla": "", "RCP1": said, "aPRCP": ""}
+    assert rows.loc["aPRCP", "objective_untested_noise"] == said
+    assert rows["objective_status"].eq("ok").all()
 
 
 def test_the_certified_bounds_are_those_of_vanilla_sets_and_hold_the_attacked_coverage(conformal):

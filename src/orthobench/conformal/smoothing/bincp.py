@@ -42,11 +42,13 @@ class BinCP(BudgetedPredictor):
         super().__init__(score, alpha, radius, sigma=sigma, samples=samples, failure=failure, batch_size=batch_size)
         self.probability = check_share("probability", probability)
 
-    def _calibration_scores(self, x, y, generator):
-        return self._over_noise(x, generator, lambda scores, own: _largest(of_labels(scores, own), self._successes), y)
+    def _calibration_scores(self, x, generator, y=None):
+        return self._over_noise(
+            x, generator, lambda scores, *own: _largest(of_labels(scores, *own), self._successes), y
+        )
 
     def _prediction_scores(self, x, generator):
-        self._check_calibrated()
+        self._check_points()
         return self._over_noise(x, generator, self._least_needed)
 
     def _least_needed(self, scores):

@@ -29,16 +29,18 @@ class CAS(BudgetedPredictor):
     `calibrate_scores` to take a part of, have bounds for as many examples as were scored together, which is valid.
     """
 
-    def _calibration_scores(self, x, y, generator):
+    def _calibration_scores(self, x, generator, y=None):
         return self._over_noise(x, generator, self._lowest, y)
 
-    def _lowest(self, scores, y):
+    def _lowest(self, scores, y=None):
         classes = scores.shape[2]
         check_unit_interval(self.score, classes)
-        return lowest_mean(of_labels(scores, y), self.shift, self._share_of_failure(classes))
+        own = scores.movedim(2, 1).flatten(0, 1) if y is None else of_labels(scores, y)
+        lowest = lowest_mean(own, self.shift, self._share_of_failure(classes))
+        return lowest.unflatten(0, (len(scores), classes)) if y is None else lowest
 
     def _prediction_scores(self, x, generator):
-        self._check_calibrated()
+        self._check_points()
         return self._over_noise(x, generator, self._upper)
 
     def _upper(self, scores):

@@ -156,9 +156,9 @@ class RSCPPlus(_SmoothedMean):
         check_unit_interval(self.score, scores.shape[2])
         return mean_with_bernstein(scores, self.failure)
 
-    def _calibration_scores(self, x, y, generator):
+    def _calibration_scores(self, x, generator, y=None):
         self._check_transform()
-        return self._over_noise(x, generator, lambda scores, own: true_scores(self._mean(scores), own), y)
+        return self._over_noise(x, generator, lambda scores, *own: true_scores(self._mean(scores), *own), y)
 
     def _threshold(self, scores):
         tau = conformal_threshold(scores, less(self.alpha, self.failure, self.failure))

@@ -56,13 +56,13 @@ class SmoothedPredictor(Predictor):
         """The radius in standard deviations of the noise."""
         return self.radius / self.sigma
 
-    def _over_noise(self, x, generator, reduce, *labels, samples=None):
-        """Return ``reduce(scores, *labels)`` of the scores (b, samples, C) of each batch of inputs."""
+    def _over_noise(self, x, generator, reduce, y=None, samples=None):
+        """Return ``reduce(scores)`` of the scores (b, samples, C) of each batch, or ``reduce(scores, y)`` of labels."""
         return reduce_over_noise(
             noisy_scorer(self, x),
             lambda some, samples, drawn_by: gaussian_noise(some, samples, drawn_by).mul_(self.sigma),
             x,
-            *labels,
+            *(() if y is None else (y,)),
             samples=samples or self.samples,
             reduce=reduce,
             generator=generator,
@@ -82,24 +82,17 @@ class BudgetedPredictor(SmoothedPredictor):
         As of `SmoothedPredictor`.
     failure : float
         eta, above 0 and below alpha.
-
-    Attributes
-    ----------
-    points : int
-        n, of the calibration; None before it.
     """
 
     def __init__(self, score, alpha, radius=0.0, *, sigma, samples=256, failure=1e-3, batch_size=4096):
         super().__init__(score, alpha, radius, sigma=sigma, samples=samples, batch_size=batch_size)
         self.failure = check_failure("failure", failure, self.alpha)
-        self.points = None
 
-    def calibration_scores(self, x, y, *, generator=None):
+    def calibration_scores(self, x, y=None, *, generator=None):
         self.points = len(x) if isinstance(x, torch.Tensor) and x.ndim else None
         return super().calibration_scores(x, y, generator=generator)
 
     def _threshold(self, scores):
-        self.points = len(scores)
         return conformal_threshold(scores, less(self.alpha, self.failure))
 
     def _share_of_failure(self, classes):
@@ -143,8 +136,10 @@ def mean_with_bernstein(scores, delta):
     return means + bernstein_radius(variance, samples, delta)
 
 
-def of_labels(scores, y):
-    """Return the scores (b, samples) of labels (b,) among scores (b, samples, C)."""
+def of_labels(scores, y=None):
+    """Return the scores (b, samples) of labels (b,) among scores (b, samples, C); without labels, all of them."""
+    if y is None:
+        return scores
     samples = scores.shape[1]
     return true_scores(scores.flatten(0, 1), y.repeat_interleave(samples)).unflatten(0, (len(y), samples))
 

@@ -55,7 +55,7 @@ class BoundedNetwork:
         self.radius, self.method, self._dual = float(radius), method, _DUALS[norm]
         self._first_radii = self.radius * self.stages[0].row_norms(self._dual)
 
-    def lower_bounds(self, x, rows):
+    def lower_bounds(self, x, rows, boxes=None):
         """Return lower bounds (b, R) of A f(x') over the balls around inputs (b, ...), for rows A.
 
         Parameters
@@ -63,6 +63,8 @@ class BoundedNetwork:
         x : Tensor (b, ...)
         rows : Tensor (R, C) or (b, R, C)
             The same for all inputs, or each input's own.
+        boxes : list, optional
+            As :meth:`boxes` returns them, where they are known.
 
         Returns
         -------
@@ -71,7 +73,7 @@ class BoundedNetwork:
         """
         last = len(self.stages) - 1
         rows = rows.to(x.device, x.dtype)
-        boxes = self.boxes(x)
+        boxes = self.boxes(x) if boxes is None else boxes
         return self._back_in_parts(x, rows if rows.ndim == 3 else rows[None], last, boxes)
 
     def boxes(self, x):

@@ -1,110 +1,184 @@
-"""Attacks on a predictor's own score of the true class."""
+"""Attacks on a predictor: on its own score, on the margin of the bench's network, and in random directions."""
 
-import copy
+import functools
 
 import torch
 
-from ...conformal import LAC, SplitConformal
+from ...conformal import LAC
 from ...lipschitz.attacks import pgd_l2
 from ...lipschitz.bounds.jacobian import evaluating
 
-# Inputs at once, and of a smoothed method noisy copies of all inputs together.
+# Inputs at once, and of a method with noise copies of all inputs together.
 AT_ONCE, COPIES_AT_ONCE = 1024, 16_384
+# A gradient is that of the score if a step along it raises the score for such a share of inputs; so many are looked at,
+# and the step is this share of the radius.
+AGREES, CHECKED, STEP = 0.9, 32, 0.1
+# Where it isn't: finite differences along so many random directions, each of this share of the radius.
+DIRECTIONS, REACH = 4, 0.25
+_SHRINK = 1 - 1e-6
 
 
-def attack(predictor, inputs, labels, radius, *, steps, restarts, samples, seed):
-    """Search for inputs, within a radius (L2) and with pixels in [0, 1], at which the true classes' scores are low.
+def attack(aside, network, inputs, labels, radius, *, passes, sigma, steps, restarts, samples, seed, calibration=None):
+    """Search for inputs, within a radius (L2) and with pixels in [0, 1], at which a class is likely to leave the sets.
 
-    Projected gradients, by `pgd_l2`, on `true_class_score`. What a smoothed method scores by is a mean or a count over
-    noise, which hardly changes, or not at all, where the class wins under all of the noise: there an attack would keep
-    what it began with. So these are attacked a second time, on the mean over noise of the log-odds, which never
-    saturates; noise is fresh at each step. Of both results the one with the lower score is kept. A method whose scores
-    are bounds by a verifier is attacked by the clean score of its network: each gradient of its own would take the
-    verifier.
+    Three searches, for each fails where another doesn't: projected gradients (`pgd_l2`) on the method's own score, as
+    its stand gives it; on the margin of the bench's own network, under noise of the method's size if it draws any; and
+    random directions. What a smoothed method scores by hardly changes, or not at all, where the class wins under all of
+    the noise: the log-odds' mean over noise never saturates. Noise is fresh at each step.
+
+    If steps along the stand's gradient don't raise the score, as where it is hidden, its search is by finite
+    differences of the score. What takes more than ``samples`` passes a step is searched in as many fewer steps.
 
     Parameters
     ----------
-    predictor : Predictor
-        Calibrated.
+    aside : Aside
+        Gives the gradients.
+    network : Network
+        The bench's own, on its device.
     inputs, labels : Tensor
-        (n, ...) and (n,).
+        (n, ...) and (n,), on the CPU.
     radius : float
+    passes : float
+        Of the network, that the method's score takes.
+    sigma : float or None
+        Of the method's noise; None if it draws none.
     steps, restarts : int
         As of `pgd_l2`.
     samples : int
-        Of a smoothed method's noise, at most.
+        Of noise, at most.
     seed : int
         Of the noise and of the restarts.
+    calibration : Tensor, optional
+        As of `Method.prediction_scores`.
 
     Returns
     -------
-    Tensor (n, ...)
-        The inputs with the lowest scores found.
+    searches : list of Tensor (n, ...)
+        What each search found. No stand may score two of them: how they differ may tell labels.
+    agreement : float
+        The share of inputs for which a step along the stand's gradient raises the score, of those where it moves at
+        all; NaN if none does.
     """
-    targets = _targets(predictor, samples)
-    size = COPIES_AT_ONCE // targets[0].samples if hasattr(predictor, "sigma") else AT_ONCE
-    found = []
-    for part, own in zip(inputs.split(size), labels.split(size), strict=True):
-        noise = torch.Generator(part.device).manual_seed(seed)
-        inside = torch.zeros_like(own)
-        best = None
-        for target in targets:
-            model = _AgainstTheScore(target, own, noise)
-            other = pgd_l2(model, part, inside, radius, steps, restarts, seed, low=0.0, high=1.0)
-            best = other if best is None else _lower(predictor, best, other, own, seed)
-        found.append(best)
-    return torch.cat(found)
-
-
-@torch.no_grad()
-def _lower(predictor, first, second, labels, seed):
-    """Return of each pair of inputs the one with the lower score of the label, on the same noise; second of equals."""
-    scores = [
-        predictor.prediction_scores(each, generator=torch.Generator(each.device).manual_seed(seed))
-        .gather(1, labels[:, None])
-        .squeeze(1)
-        for each in (first, second)
+    device = next((each.device for each in network.model.parameters()), inputs.device)
+    noise = torch.Generator().manual_seed(seed)
+    size, cost = AT_ONCE, passes
+    if sigma is not None:
+        size, cost = COPIES_AT_ONCE // samples, min(samples, passes)
+    box = {"low": 0.0, "high": 1.0}
+    ask = functools.partial(aside.gradient, samples=samples, calibration=calibration)
+    some = slice(max(2, min(CHECKED, int(CHECKED * samples / cost))))
+    agreement = _agreement(ask, inputs[some], labels[some], radius, noise)
+    if agreement < AGREES:
+        ask, cost = functools.partial(_by_differences, ask, radius), cost * (1 + 2 * DIRECTIONS) / 3
+    fewer = max(1, min(steps, int(steps * samples / cost))), restarts if cost <= samples else 1
+    own = [
+        pgd_l2(_OwnScore(ask, some, noise), part, torch.zeros_like(some), radius, *fewer, seed, **box)
+        for part, some in zip(inputs.split(size), labels.split(size), strict=True)
     ]
-    keeps = (scores[0] < scores[1]).view(-1, *[1] * (first.ndim - 1))
-    return torch.where(keeps, first, second)
+    margin = []
+    for part, some in zip(inputs.to(device).split(size), labels.to(device).split(size), strict=True):
+        model, classes = network.model, some
+        if sigma is not None:
+            model, classes = _UnderNoise(model, some, sigma, samples, noise), torch.zeros_like(some)
+        margin.append(pgd_l2(model, part, classes, radius, steps, restarts, seed, **box).cpu())
+    moved = _along(inputs, _directions(inputs, noise), radius * _SHRINK).clamp(0, 1)
+    return [torch.cat(own), torch.cat(margin), moved], agreement
 
 
-class _AgainstTheScore:
+class _Asked(torch.autograd.Function):
+    """Scores of a stand, with the gradient that it gives."""
+
+    @staticmethod
+    def forward(context, inputs, ask):
+        scores, gradient = ask(inputs, True)
+        context.save_for_backward(gradient)
+        return scores
+
+    @staticmethod
+    def backward(context, wanted):
+        (gradient,) = context.saved_tensors
+        return wanted.to(gradient.dtype).view(-1, *[1] * (gradient.ndim - 1)) * gradient, None
+
+
+class _OwnScore:
     """Two logits of each input: the true class's score, and 0, which wins where the class is out of the set."""
 
-    def __init__(self, predictor, labels, noise):
-        self.predictor, self.labels, self.noise = predictor, labels, noise
+    def __init__(self, ask, labels, noise):
+        self._ask, self._labels, self._noise = ask, labels, noise
 
     def __call__(self, inputs):
-        scores = self.predictor.true_class_score(inputs, self.labels, generator=self.noise)
+        seed = _draw_seed(self._noise)
+
+        def ask(points, slope):
+            return self._ask(points.detach(), self._labels, seed, slope)
+
+        scores = _Asked.apply(inputs, ask) if inputs.requires_grad else ask(inputs, False)[0]
         return torch.stack([scores, torch.zeros_like(scores)], dim=1)
 
 
-class _MeanLogOdds(SplitConformal):
-    """The mean of the log-odds under the noise of another predictor."""
+class _UnderNoise:
+    """Two logits of each input: the mean over noise of the log-odds of its class, and 0."""
 
-    def __init__(self, predictor, samples):
-        super().__init__(LAC(), predictor.alpha)
-        self.sigma, self.samples = predictor.sigma, samples
+    def __init__(self, model, labels, sigma, samples, noise):
+        self._model, self._labels, self._sigma, self._samples, self._noise = model, labels, sigma, samples, noise
 
-    def _prediction_scores(self, x, generator):
-        copies = x.repeat_interleave(self.samples, dim=0)
-        noise = torch.randn(copies.shape, generator=generator, dtype=x.dtype, device=x.device)
-        scores = self.score(self._logits(copies + self.sigma * noise), generator)
-        return scores.unflatten(0, (len(x), self.samples)).mean(1)
+    def __call__(self, inputs):
+        copies = inputs.repeat_interleave(self._samples, dim=0)
+        moved = self._sigma * torch.randn(copies.shape, generator=self._noise, dtype=copies.dtype).to(copies.device)
+        odds = LAC()(self._model(copies + moved)).unflatten(0, (len(inputs), self._samples)).mean(1)
+        own = odds.gather(1, self._labels[:, None])
+        return torch.cat([own, torch.zeros_like(own)], dim=1)
 
 
-def _targets(predictor, samples):
-    """Return the predictors whose scores are attacked: see `attack`."""
-    if hasattr(predictor, "sigma"):
-        own = copy.copy(predictor)
-        own.samples = min(predictor.samples, samples)
-        return [own, _MeanLogOdds(predictor, own.samples).attach(predictor.model)]
-    if predictor.forward_passes_per_input > 1:
-        clean = SplitConformal(predictor.score, predictor.alpha).attach(predictor.model)
-        clean.threshold = predictor.threshold
-        return [clean]
-    return [predictor]
+def _agreement(ask, inputs, labels, radius, noise):
+    """Compare a stand's gradient with differences of its scores along it, and along a random direction."""
+    seed, reach = _draw_seed(noise), STEP * radius
+    _, gradient = ask(inputs, labels, seed, True)
+    along, across = (
+        _difference(ask, inputs, labels, seed, direction, reach)
+        for direction in (_unit(gradient.nan_to_num()), _directions(inputs, noise))
+    )
+    moves = (along != 0) | (across != 0)
+    return float((along[moves] > 0).double().mean())
+
+
+def _by_differences(ask, radius, inputs, labels, seed, slope):
+    """Ask for scores, and estimate their gradient by differences along random directions, on the same noise."""
+    scores, _ = ask(inputs, labels, seed, False)
+    if not slope:
+        return scores, None
+    noise, total = torch.Generator().manual_seed(seed), torch.zeros_like(inputs)
+    for _ in range(DIRECTIONS):
+        direction = _directions(inputs, noise)
+        total += _along(
+            torch.zeros_like(inputs), direction, _difference(ask, inputs, labels, seed, direction, REACH * radius)
+        )
+    return scores, total
+
+
+def _difference(ask, inputs, labels, seed, direction, reach):
+    up, down = (ask(_along(inputs, direction, sign * reach), labels, seed, False)[0] for sign in (1, -1))
+    return (up - down).nan_to_num(posinf=0, neginf=0)
+
+
+def _directions(like, noise):
+    return _unit(torch.randn(like.shape, generator=noise, dtype=torch.float64)).to(like.dtype)
+
+
+def _unit(vectors):
+    norms = vectors.flatten(1).norm(dim=1)
+    return vectors / torch.where(norms > 0, norms, 1).view(-1, *[1] * (vectors.ndim - 1))
+
+
+def _along(inputs, direction, lengths):
+    """Move inputs (n, ...) along unit vectors, by one length or each by its own."""
+    if isinstance(lengths, torch.Tensor):
+        lengths = lengths.to(inputs.dtype).view(-1, *[1] * (inputs.ndim - 1))
+    return inputs + lengths * direction
+
+
+def _draw_seed(noise):
+    return int(torch.randint(2**62, (), generator=noise))
 
 
 def largest_quotient(model, inputs, others):

@@ -1,24 +1,25 @@
 """What is measured of a predictor over many splits of a pool: coverage and sizes of its sets, clean and attacked."""
 
+import contextlib
 import json
 import math
-from dataclasses import dataclass
+import secrets
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
-from ...conformal import coverage_bounds
+from ...conformal import conformal_threshold, coverage_bounds
 from ...conformal.quantile import at_least
 from ...conformal.smoothing import uniform_in_ball
-from ..status import InvalidResult
-from .attacks import attack, largest_quotient
+from ...lipschitz.bounds.jacobian import evaluating
+from .attacks import AT_ONCE, attack, largest_quotient
+from .solver import SCORES
+from .task import Stream
 
-# Independent streams of noise, from the task's seed.
-CALIBRATION, CLEAN, ATTACK, ATTACKED, RANDOM = range(5)
-STREAMS = 8
 # The radii of the curve, as shares of twice the task's.
 GRID = 21
 DELTA = 0.01
+UNKNOWN = math.nan
 
 
 @dataclass
@@ -31,14 +32,14 @@ class Sets:
         Indices into the pool, one tensor a split.
     hits, sizes : list of Tensor
         Whether the set held the true class; how many classes it held.
-    partial : bool
-        Whether they are of the first examples of the pool alone: then splits share their luck with these.
+    part : int
+        How many of the examples that the splits divide may be tested: a part of them shares its luck.
     """
 
     examples: list
     hits: list
     sizes: list
-    partial: bool = False
+    part: int
 
     @property
     def coverage(self):
@@ -50,127 +51,208 @@ class Sets:
         """Mean over all splits."""
         return float(torch.cat(self.sizes).double().mean())
 
-    def shares(self):
-        """Return for each example that was tested the share of its sets that held the true class."""
-        places, hits = torch.cat(self.examples).numpy(), torch.cat(self.hits).double().numpy()
-        tested = np.bincount(places)
-        return np.bincount(places, hits)[tested > 0] / tested[tested > 0]
+    @property
+    def misses(self):
+        """Whether the sets did without the true class."""
+        return [~each for each in self.hits]
+
+
+def together(several):
+    """Return the `Sets` that hold the outcomes of several, split by split."""
+    parts = [
+        [torch.cat(each) for each in zip(*(getattr(sets, name) for sets in several), strict=True)]
+        for name in ("examples", "hits", "sizes")
+    ]
+    return replace(several[0], **dict(zip(("examples", "hits", "sizes"), parts, strict=True)))
 
 
 class Measurement:
-    """A predictor on a task: its scores, each computed once if they stay the same, and its sets in each split.
+    """What a method does on a task: its scores, and its sets in each split, clean, attacked and moved at random.
 
     Parameters
     ----------
-    predictor : Predictor
+    method : Method
     task : ConformalTask
     network : Network
-    device : torch.device
+        The bench's own.
+
+    Attributes
+    ----------
+    claim : Claim
+    splits : list of tuple of Tensor
+        Indices of calibration, evaluation and test examples.
+    thresholds : list of float
+        One a split.
+    noisy : bool
+        Whether scores depend on the seed of the noise, which is kept from split to split.
+    clean, attacked, moved : Sets
+        The last two are None where inputs can't be attacked; the last, of random changes, where none is claimed.
+    agreement : float
+        Of the method's gradient with its scores: see `attack`.
+    quotient : float
+        The largest one of the network's outputs and inputs, clean and attacked.
+    passes, calibration_time_s, prediction_time_s, peak_memory_bytes : float
+        Costs: passes and times of an input.
     """
 
-    def __init__(self, predictor, task, network, device):
-        self.predictor, self.task, self.network, self.device = predictor, task, network, device
-        self.inputs, self.labels = task.pool.inputs.to(device), task.pool.targets.to(device)
-        if predictor.attach(network.model) is not predictor or predictor.model is not network.model:
-            raise InvalidResult("the predictor evaluates another model than the harness's")
-        self.withheld = self._hold_out()
-        self.splits = list(task.parts(self.withheld))
-        self._scores, self.calibration_scores = {}, self._calibrate_all()
-        self._calibrate(self.splits[0])
-        self._check_agreement()
+    attacked = moved = None
+    agreement, quotient = UNKNOWN, 0.0
 
-    def noise(self, stream):
-        """Return a generator of a stream."""
-        return torch.Generator(self.device).manual_seed(self.task.seed % 2**32 * STREAMS + stream)
-
-    def sets(self, inputs, stream):
-        """Return the `Sets` at inputs (k, ...), those of the pool's first k examples, clean or attacked."""
-        generator, places, hits, sizes = self.noise(stream), [], [], []
-        kept = None if not self.predictor.reusable_scores else self._prediction_scores(inputs, generator)
-        for split in self.splits:
-            self._calibrate(split)
-            test = split[2][split[2] < len(inputs)]
-            scores = self._prediction_scores(inputs[test], generator) if kept is None else kept[test]
-            sets = at_least(scores, self.predictor.threshold)
-            places.append(test)
-            hits.append(sets.gather(1, self.labels[test][:, None]).squeeze(1).cpu())
-            sizes.append(sets.sum(1).cpu())
-        return Sets(places, hits, sizes, partial=len(inputs) < len(self.inputs))
-
-    def attacked(self, **options):
-        """Return inputs of the first examples of the pool under attack, `options` as of a task's ``attack``."""
-        self._calibrate(self.splits[0])
-        count = min(options.pop("examples"), len(self.inputs))
-        seed = self.task.seed % 2**32 * STREAMS + ATTACK
-        with torch.enable_grad():
-            return attack(
-                self.predictor, self.inputs[:count], self.labels[:count], self.task.radius, seed=seed, **options
-            )
+    def __init__(self, method, task, network):
+        self.method, self.task, self.network = method, task, network
+        self.inputs, self.labels = task.pool.inputs, task.pool.targets
+        scores, seconds, peak = method.timed_scores("calibration", self.inputs, task.noise_seed(Stream.CALIBRATION))
+        self.claim, self.calibration_time_s = method.description.claim, seconds / len(self.inputs)
+        self.calibration_scores = _of_labels(scores, self.labels)
+        self.splits = list(task.parts(method.withheld))
+        self._sorted = [self.calibration_scores[split[0]].sort().values for split in self.splits]
+        with method.aside() as aside:
+            self.thresholds = aside.thresholds(self._sorted)
+            self._predict(aside, peak)
+            searches = self._search(aside, **task.attack) if task.attack is not None else None
+        if searches is not None:
+            self._attack(searches)
+            if self.claim.kind == "random_noise":
+                self._move()
 
     @property
-    def fresh(self):
-        """Whether the predictor draws noise on the inputs, which is kept from split to split."""
-        return hasattr(self.predictor, "sigma")
-
-    def noisy_sets(self):
-        """Return the `Sets` at inputs that are moved at random, uniformly in the ball."""
-        noise = uniform_in_ball(self.inputs, 1, self.noise(RANDOM), self.task.radius)
-        return self.sets(self.inputs + noise.squeeze(1), RANDOM)
+    def pool(self):
+        """How many examples the splits divide."""
+        return sum(map(len, self.splits[0]))
 
     def bounds(self, form="binomial"):
         """Return the mean over splits of bounds of the coverage under attack: radii, lower, upper; None without any.
 
-        For scores that are continuous, and predictors that compare clean scores.
+        They are of vanilla sets: of sets whose scores, of calibration and prediction, are those of a continuous score
+        of the network's logits, as computed here, and whose thresholds are the quantiles of these.
         """
-        try:
-            slope = self.predictor.score.lipschitz(self.network.constant)
-        except ValueError:
+        slope = self._vanilla_slope()
+        if slope is None:
             return None
         radii = torch.linspace(0, 2 * self.task.radius, GRID, dtype=torch.float64)
         lower, upper = [], []
-        for split in self.splits:
-            self._calibrate(split)
+        for split, threshold in zip(self.splits, self.thresholds, strict=True):
             scores = self.calibration_scores[split[1]].double()
-            found = coverage_bounds((scores - self.predictor.threshold) / slope, radii, delta=DELTA, form=form)
+            found = coverage_bounds((scores - threshold) / slope, radii, delta=DELTA, form=form)
             lower.append(found.lower)
             upper.append(found.upper)
         return radii, torch.stack(lower).mean(0), torch.stack(upper).mean(0)
 
-    def quotient(self, attacked):
-        """Return the largest quotient of the network's outputs and inputs, clean and attacked."""
-        return largest_quotient(self.network.model, self.inputs[: len(attacked)], attacked)
+    # --- steps
 
-    # --- scores
+    def _predict(self, aside, peak):
+        """Have clean inputs scored, on the clock, and again, to count passes and to see whether noise is drawn."""
+        seeds = [self.task.noise_seed(stream) for stream in (Stream.CLEAN, Stream.AGAIN)]
+        reusable = self.method.description.reusable
+        inputs = self.inputs if reusable else self.inputs[self.splits[0][2]]
+        calibration = None if reusable else self._sorted[0]
+        drawn = secrets.randbelow(len(self.splits))  # nobody knows which one is looked at again
+        known = self._sorted[drawn], self.thresholds[drawn]
+        scores, seconds, other = self.method.timed_scores("prediction", inputs, seeds[0], calibration, known)
+        self.prediction_time_s, self.peak_memory_bytes = seconds / len(inputs), max(peak, other)
+        self.passes, *noisy = aside.audit(inputs, scores, seeds, calibration)
+        self.noisy, self._draws = any(noisy), noisy[1]
+        self._clean_scores = scores if reusable else None
+        if reusable:
+            by_split = [scores[split[2]] for split in self.splits]
+        else:
+            by_split = [scores, *(found[0] for found in self._by_split(self.inputs, seeds[:1], 1))]
+        self.clean = self._sets(by_split, len(self.inputs))
 
-    def _hold_out(self):
-        """Fit what a method fits to examples of its own, which are taken from its share of the calibration."""
-        if not getattr(self.predictor, "transform", False):
-            return []
-        count = max(1, round(self.predictor.hold_out * self.task.calibration))
-        order = torch.randperm(len(self.inputs), generator=torch.Generator().manual_seed(self.task.seed))[:count]
-        self.predictor.fit_transform(self.inputs[order], self.labels[order], generator=self.noise(CALIBRATION))
-        return order.tolist()
+    def _search(self, aside, examples, **options):
+        """Attack the first examples; return what each search found."""
+        inputs, labels = self.inputs[:examples], self.labels[:examples]
+        description, radius = self.method.description, self.task.radius
+        calibration = None if description.reusable else self._sorted[0]
+        # What it says of its noise only leads a search, and shall not mislead it.
+        sigma = min(max(description.sigma or radius, radius / 4), 4 * radius) if self._draws else None
+        options |= {"passes": self.passes, "sigma": sigma, "seed": self.task.noise_seed(Stream.ATTACK)}
+        options |= {"calibration": calibration}
+        searches, self.agreement = attack(aside, self.network, inputs, labels, radius, **options)
+        return searches
 
-    def _calibrate_all(self):
-        return self.predictor.calibration_scores(self.inputs, self.labels, generator=self.noise(CALIBRATION))
+    def _attack(self, searches):
+        """Make sets at the worst input that was found for each example.
 
-    def _calibrate(self, split):
-        self.predictor.calibrate_scores(self.calibration_scores[split[0].to(self.device)])
+        Where noise is drawn, the worst is told by other noise than theirs; each of two streams is judged at what the
+        other says is the worst, so that it doesn't help to say something else.
+        """
+        inputs = self.inputs[: len(searches[0])]
+        labels, count = self.labels[: len(inputs)], len(inputs)
+        streams = (Stream.CHOICE, Stream.ATTACKED) if self._draws else (Stream.ATTACKED,)
+        found = [self._by_split(each, [self.task.noise_seed(stream) for stream in streams]) for each in searches]
+        turns = []
+        for judged in range(len(streams)):
+            worst = []
+            for split, *scored in zip(self.splits, *found, strict=True):
+                tests = labels[_first(split[2], count)]
+                own = torch.stack([_of_labels(each[judged - 1], tests) for each in scored])
+                worst.append(_choose([each[judged] for each in scored], own.argmin(0)))
+            turns.append(self._sets(worst, count))
+        self.attacked, self.searches = together(turns), searches
+        device = next((each.device for each in self.network.model.parameters()), inputs.device)
+        self.quotient = max(
+            largest_quotient(self.network.model, inputs.to(device), each.to(device)) for each in searches
+        )
 
-    def _prediction_scores(self, inputs, generator):
-        return self.predictor.prediction_scores(inputs, generator=generator)
+    def _move(self):
+        """Make sets at inputs that are moved at random, uniformly in the ball."""
+        seed = self.task.noise_seed(Stream.RANDOM)
+        noise = uniform_in_ball(self.inputs, 1, torch.Generator().manual_seed(seed), self.task.radius)
+        found = self._by_split(self.inputs + noise.squeeze(1), [seed])
+        self.moved = self._sets([each[0] for each in found], len(self.inputs))
 
-    def _check_agreement(self):
-        """Raise InvalidResult unless `predict_sets` gives the sets that scores and threshold give."""
-        some = self.inputs[self.splits[0][2][:64].to(self.device)]
-        sets = self.predictor.predict_sets(some, generator=self.noise(CLEAN))
-        scores = self._prediction_scores(some, self.noise(CLEAN))
-        expected = (len(some), self.task.classes)
-        if not isinstance(sets, torch.Tensor) or sets.dtype != torch.bool or tuple(sets.shape) != expected:
-            got = f"{sets.dtype} {tuple(sets.shape)}" if isinstance(sets, torch.Tensor) else type(sets).__name__
-            raise InvalidResult(f"predict_sets returned {got}: expected a bool tensor {expected}")
-        if not torch.equal(sets, at_least(scores, self.predictor.threshold)):
-            raise InvalidResult("predict_sets returned other sets than prediction_scores and the threshold give")
+    def _by_split(self, inputs, seeds, first=0):
+        """Return for each split from the first on, and for each seed, the scores of the tests among the inputs."""
+        tests = [_first(split[2], len(inputs)) for split in self.splits[first:]]
+        if self.method.description.reusable:
+            found = self.method.prediction_scores(inputs, seeds)
+            return [[scores[test] for scores in found] for test in tests]
+        return [
+            self.method.prediction_scores(inputs[test], seeds, calibration)
+            for test, calibration in zip(tests, self._sorted[first:], strict=True)
+        ]
+
+    def _sets(self, scores, count):
+        """Return the `Sets` of the test examples among the first ones, by their scores in each split."""
+        tests = [_first(split[2], count) for split in self.splits]
+        sets = [at_least(each, threshold) for each, threshold in zip(scores, self.thresholds, strict=True)]
+        hits = [_of_labels(each, self.labels[test]) for each, test in zip(sets, tests, strict=True)]
+        return Sets(
+            tests, hits, [each.sum(1) for each in sets], sum(len(_first(part, count)) for part in self.splits[0])
+        )
+
+    def _vanilla_slope(self):
+        """Return the Lipschitz constant of the score of vanilla sets, None if these are others."""
+        quantiles = [conformal_threshold(each, self.claim.alpha) for each in self._sorted]
+        if self.thresholds != quantiles or self._clean_scores is None:
+            return None
+        model = self.network.model
+        device = next((each.device for each in model.parameters()), self.inputs.device)
+        with evaluating(model):
+            logits = torch.cat([model(some.to(device)).cpu() for some in self.inputs.split(AT_ONCE)])
+        own = _of_labels(self._clean_scores, self.labels)
+        if not torch.allclose(own.double(), self.calibration_scores.double(), rtol=1e-6, atol=1e-6):
+            return None
+        for score in SCORES.values():
+            with contextlib.suppress(ValueError):  # it isn't continuous
+                slope = score.lipschitz(self.network.constant)
+                if torch.allclose(score(logits).double(), self._clean_scores.double(), rtol=1e-5, atol=1e-5):
+                    return slope
+        return None
+
+
+def _of_labels(matrix, labels):
+    return matrix.gather(1, labels[:, None]).squeeze(1)
+
+
+def _first(places, count):
+    return places[places < count]
+
+
+def _choose(matrices, choice):
+    """Return for each row that of one of the matrices."""
+    return torch.stack(matrices)[choice, torch.arange(len(choice))]
 
 
 def curve_text(radii, lower, upper):
@@ -191,6 +273,3 @@ def set_shares(sets, classes):
     sizes = torch.cat(sets.sizes)
     shares = {"empty": sizes == 0, "singleton": sizes == 1, "full": sizes == classes}
     return {f"{name}_share": float(each.double().mean()) for name, each in shares.items()}
-
-
-UNKNOWN = math.nan

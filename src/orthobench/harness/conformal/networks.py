@@ -13,7 +13,6 @@ from ...lipschitz.losses import make_loss
 from ...models import lipschitz_convnet, seeded
 from ..device import resolve_device
 from ..provenance import package_hash
-from ..training.evaluation import evaluation_mode
 
 FAMILIES = ("lipschitz", "standard", "noise")
 ARCHITECTURES = ("dense", "convolutional")
@@ -126,6 +125,8 @@ def _train(family, inputs, targets, classes, options, sigma, seed, device, packa
             _fit(model, examples, loss, RATES[family], options, sigma, seed, torch.device(device))
     else:
         _fit(model, examples, loss, RATES[family], options, sigma, seed, resolve_device())
+    from ..training.evaluation import evaluation_mode  # not above: what trains takes a second to import
+
     plain = export_plain(model.cpu()).requires_grad_(False).eval()
     with evaluation_mode(plain):
         return plain, float(upper_bound(plain, shape).total)

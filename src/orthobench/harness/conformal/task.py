@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +10,24 @@ import torch
 
 from ...data.parts import Examples, Parts, check_disjoint
 from ...models.checks import check_integer
-from ..training import TaskDataset
+from ..datasets import TaskDataset
 from .networks import FAMILIES, trained_network
 
 # Of an attack: starts for each input, and the most noise samples that it averages over at each step.
 RESTARTS, SAMPLES = 2, 32
 
+STREAMS = 8
+
 # The parameters that every data set of images has: of the splits, of the attack, of the networks.
 SPLITS = {"splits": [50], "calibration": [400], "evaluation": [200], "pool": [1000]}
 ATTACK = {"attack_steps": [40], "attacked": [1000]}
 NETWORK = {"architecture": ["dense"], "width": [128], "steps": [600]}
+
+
+class Stream(IntEnum):
+    """Independent streams of noise, from the task's seed."""
+
+    CALIBRATION, CLEAN, ATTACK, ATTACKED, RANDOM, AGAIN, CHOICE = range(7)
 
 
 @dataclass(frozen=True)
@@ -44,10 +53,7 @@ class ConformalTask:
     Attributes
     ----------
     pool : Examples
-        That no network was trained on and no solver sees, without copies: calibration, evaluation and test examples are
-        drawn from it.
-    shown : Examples
-        Others, that a solver is given to be timed on: half of them to calibrate, half to predict.
+        That no network was trained on, without copies: calibration, evaluation and test examples are drawn from it.
     classes : int
     radius : float
         Of the attack, in the Euclidean norm and the units of the inputs.
@@ -65,7 +71,6 @@ class ConformalTask:
     """
 
     pool: Examples
-    shown: Examples
     classes: int
     radius: float
     network: Callable
@@ -113,26 +118,9 @@ class ConformalTask:
             order = places[torch.randperm(len(places), generator=generator)]
             yield order[:count], order[count : count + self.evaluation], order[count + self.evaluation :]
 
-    def for_solvers(self):
-        """Return what a solver is given: nothing of the pool, and no label of what it predicts."""
-        half = (len(self.shown) + 1) // 2
-        calibration = Examples(self.shown.inputs[:half].clone(), self.shown.targets[:half].clone())
-        tests = self.shown.inputs[half:].clone()
-        options = self.classes, self.radius, self.network, self.families
-        return SolverTask(calibration, tests, *options, images=self.attack is not None)
-
-
-@dataclass(frozen=True)
-class SolverTask:
-    """What a solver sees of a `ConformalTask`."""
-
-    calibration: Examples
-    test_inputs: torch.Tensor
-    classes: int
-    radius: float
-    network: Callable
-    families: tuple
-    images: bool
+    def noise_seed(self, stream):
+        """Return the seed of a `Stream` of noise."""
+        return self.seed % 2**32 * STREAMS + stream
 
 
 def distinct(examples):
@@ -176,10 +164,9 @@ class ConformalDataset(TaskDataset):
             sizes = {"batch_size": self.batch_size, "sigma": self.radius, "seed": seed, **options}
             return Network(*trained_network(family, train, self.classes, **sizes))
 
-        shown = Examples(train.inputs[: 2 * self.calibration], train.targets[: 2 * self.calibration])
         sizes = self.splits, self.calibration, self.evaluation, seed
         attack = {"steps": self.attack_steps, "restarts": RESTARTS, "examples": self.attacked, "samples": SAMPLES}
-        return ConformalTask(pool, shown, self.classes, self.radius, network, FAMILIES, *sizes, attack)
+        return ConformalTask(pool, self.classes, self.radius, network, FAMILIES, *sizes, attack)
 
 
 class LogitsDataset(TaskDataset):
@@ -192,21 +179,15 @@ class LogitsDataset(TaskDataset):
     def task(self, seed):
         logits, labels = load_logits(self.file)
         examples = distinct(Examples(logits, labels))
-        if len(examples) < self.pool + 2:
-            raise ValueError(
-                f"{self.file} has {len(examples)} different rows: take a pool of fewer than {len(examples) - 1}, for "
-                "some are needed to time the solvers on"
-            )
-        pool, shown = (
-            Examples(examples.inputs[part].clone(), examples.targets[part].clone())
-            for part in (slice(None, self.pool), slice(self.pool, None))
-        )
+        if len(examples) < self.pool:
+            raise ValueError(f"{self.file} has {len(examples)} different rows: take a pool of no more")
+        pool = Examples(examples.inputs[: self.pool].clone(), examples.targets[: self.pool].clone())
 
         def network(family):
             return Network(torch.nn.Identity(), float(self.lipschitz_constant))
 
         sizes = self.splits, self.calibration, self.evaluation, seed
-        return ConformalTask(pool, shown, logits.shape[1], self.radius, network, ("lipschitz",), *sizes, attack=None)
+        return ConformalTask(pool, logits.shape[1], self.radius, network, ("lipschitz",), *sizes, attack=None)
 
 
 def load_logits(file):
