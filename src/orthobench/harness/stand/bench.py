@@ -78,9 +78,6 @@ class Server:
             "OPENBLAS_NUM_THREADS": "1",
             "OMP_NUM_THREADS": "1",
             "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
-            # A process that lives for one cell would give the memory of each large tensor back, and fault it in again.
-            "MALLOC_TRIM_THRESHOLD_": str(2**30),
-            "MALLOC_MMAP_THRESHOLD_": str(2**25),
             "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         }
         command = [sys.executable, "-P", "-m", f"{__package__}.server", str(theirs.fileno())]
