@@ -48,8 +48,17 @@ def budget_exceeded(seconds):
     return BudgetExceeded(f"stopped: the time budget of {seconds:g} s is spent; raise it with --timeout")
 
 
+def reset_peak_memory(device):
+    """Start a new measurement for :func:`peak_memory_bytes`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+            file.write("5")  # resets this process's VmHWM (Linux, proc_pid_clear_refs)
+
+
 def peak_memory_bytes(device):
-    """Return the peak so far, in bytes.
+    """Return the peak since :func:`reset_peak_memory`, in bytes.
 
     On CUDA the memory torch allocated on the device; on a CPU the resident memory of the whole process, which Linux
     alone reports (NaN elsewhere).

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -31,13 +32,14 @@ def package_hash():
 
 
 def cache_identity():
-    """Return what the cache key must hold besides Benchopt's own: code, torch, device asked for, threads, processes."""
+    """Return what the cache key must hold besides Benchopt's own: code, torch, device, threads, processes, stands."""
     return {
         "package": package_hash(),
         "torch": torch.__version__,
         "device": requested_device(),
         "threads": torch.get_num_threads(),
         "processes": world_size(),
+        "in process": os.environ.get("ORTHOBENCH_IN_PROCESS", "0"),
     }
 
 

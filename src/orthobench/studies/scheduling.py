@@ -72,7 +72,7 @@ from orthobench.studies.scheduling import Nothing
 
 class Solver(Nothing):
     name = "nothing"
-    parameters = {"cell": list(range(COUNT))}
+    parameters = {"number": COUNT}
 """,
 }
 
@@ -136,7 +136,7 @@ def write_benchmark(folder, cells):
     for name, text in FILES.items():
         path = Path(folder) / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace("COUNT", str(cells)))
+        path.write_text(text.replace("COUNT", str(list(range(cells)))))
 
 
 def measure(engine, cells, workers, folder):

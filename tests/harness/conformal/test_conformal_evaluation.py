@@ -49,6 +49,19 @@ def test_what_is_withheld_is_in_no_part_and_costs_calibration_examples():
         assert [len(calibration), len(evaluation), len(test)] == [197, 100, 300]
 
 
+def test_what_is_attacked_is_a_random_part_of_the_pool():
+    task = make_task()
+    part = task.random_part(200)
+    assert part.tolist() == sorted({*part.tolist()})
+    assert len(part) == 200
+    assert 250 < part.double().mean() < 350
+    assert not torch.equal(part, make_task(seed=1).random_part(200))
+    assert torch.equal(task.random_part(1000), torch.arange(600))
+    # It has nothing to do with what calibrates in any split.
+    shared = [len({*calibration.tolist()} & {*part.tolist()}) for calibration, _, _ in task.parts()]
+    assert 45 < np.mean(shared) < 90
+
+
 def test_a_pool_without_tests_is_an_error():
     with pytest.raises(ValueError, match="no test example beside 200 for calibration and 100"):
         make_task(count=300)
@@ -101,7 +114,11 @@ def with_grad(predictor):
 )
 def test_the_search_by_the_method_s_score_reaches_the_exact_worst_case(make, worst):
     measurement = measured(make)
-    inputs, labels, score = measurement.inputs[:300], measurement.labels[:300], with_grad(make())
+    inputs, labels, score = (
+        measurement.inputs[measurement.part],
+        measurement.labels[measurement.part],
+        with_grad(make()),
+    )
     own, margin, moved = measurement.searches
     lost = (score(inputs, labels) - score(own, labels)).double()
     torch.testing.assert_close(lost, torch.full((300,), worst * RADIUS).double(), atol=2e-3, rtol=0)
@@ -119,12 +136,13 @@ def test_the_search_by_the_method_s_score_reaches_the_exact_worst_case(make, wor
 @pytest.mark.parametrize("make", [lambda: SplitConformal(Margin(), 0.1), lambda: SplitConformal(LAC("sigmoid"), 0.1)])
 def test_attacked_sets_are_those_of_the_worst_input_of_all_searches(make):
     measurement = measured(make, splits=3)
-    labels, score = measurement.labels[:300], with_grad(make())
+    labels, score = measurement.labels[measurement.part], with_grad(make())
     worst = torch.stack([score(each, labels) for each in measurement.searches]).min(0).values
     for place, hits, threshold in zip(
         measurement.attacked.examples, measurement.attacked.hits, measurement.thresholds, strict=True
     ):
-        assert torch.equal(worst[place] >= threshold, hits)
+        rows = torch.searchsorted(measurement.part, place)
+        assert torch.equal(worst[rows] >= threshold, hits)
 
 
 class Hidden(SplitConformal):
@@ -146,9 +164,10 @@ def test_a_gradient_that_differences_contradict_changes_the_search_and_is_no_ver
     assert measurement.agreement < 0.6
     assert honest.agreement == 1
     # By finite differences, it is about as good.
-    labels, score = measurement.labels[:300], with_grad(SplitConformal(Margin(), 0.1))
+    labels, score = measurement.labels[measurement.part], with_grad(SplitConformal(Margin(), 0.1))
     lost = [
-        (score(each.inputs[:300], labels) - score(each.searches[0], labels)).mean() for each in (measurement, honest)
+        (score(each.inputs[each.part], labels) - score(each.searches[0], labels)).mean()
+        for each in (measurement, honest)
     ]
     assert lost[0] > 0.8 * lost[1]
     assert measurement.attacked.coverage == pytest.approx(honest.attacked.coverage, abs=0.01)
@@ -181,7 +200,7 @@ def test_an_honest_score_with_steps_is_attacked_all_the_same():
 def test_smoothed_methods_are_attacked_through_their_noise_and_keep_what_they_claim(make):
     measurement, again = (measured(make, splits=5) for _ in range(2))
     assert measurement.noisy
-    moved = (measurement.searches[1] - measurement.inputs[:300]).flatten(1).norm(dim=1)
+    moved = (measurement.searches[1] - measurement.inputs[measurement.part]).flatten(1).norm(dim=1)
     assert moved.median() > RADIUS / 2
     assert 0.88 <= measurement.attacked.coverage <= measurement.clean.coverage + 0.02
     for sets in ("clean", "attacked"):
@@ -235,8 +254,9 @@ def test_an_honest_method_at_its_exact_worst_case_is_doubted_no_more_often_than_
     found = []
     for seed in range(100):
         measurement = measured(lambda: LipschitzConformal(LAC("sigmoid"), 0.1, RADIUS), seed=1000 * seed, attacked=0)
-        worst = measurement.inputs[:count].clone()
-        worst.flatten(1)[torch.arange(count), measurement.labels[:count]] -= RADIUS
+        measurement.part = measurement.task.random_part(count)
+        worst = measurement.inputs[measurement.part]
+        worst.flatten(1)[torch.arange(count), measurement.labels[measurement.part]] -= RADIUS
         measurement._attack([worst])
         judged = objective._judged(measurement.claim, measurement, measurement.attacked, RADIUS, "attacked")[0]
         found.append(judged["p_value_attacked"])
@@ -247,9 +267,9 @@ def test_an_honest_method_at_its_exact_worst_case_is_doubted_no_more_often_than_
 @pytest.mark.parametrize("make", [VRCPI, VRCPC])
 def test_a_verified_method_is_attacked(make):
     measurement = measured(lambda: make(Margin(), 0.1, RADIUS, SHAPE), dense(), splits=2)
-    labels, score = measurement.labels[:300], with_grad(SplitConformal(Margin(), 0.1))
+    labels, score = measurement.labels[measurement.part], with_grad(SplitConformal(Margin(), 0.1))
     for each in measurement.searches[:2]:
-        lost = score(measurement.inputs[:300], labels) - score(each, labels)
+        lost = score(measurement.inputs[measurement.part], labels) - score(each, labels)
         assert (lost > 0.9 * 2**0.5 * RADIUS).double().mean() > 0.95
     assert measurement.attacked.coverage < measurement.clean.coverage
 

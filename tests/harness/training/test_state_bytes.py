@@ -1,5 +1,7 @@
 """The memory of optimizers' states, against sums over the shapes that they hold."""
 
+import collections
+
 import pytest
 import torch
 from pytorch_optimizer import SOAP, ScalableShampoo
@@ -65,7 +67,7 @@ class KeepsItsOwn(torch.optim.SGD):
     def __init__(self, model):
         super().__init__(model.parameters(), lr=0.1)
         self.model = model
-        self.average = [each.detach().clone() for each in model.parameters()]
+        self.average = collections.deque(each.detach().clone() for each in model.parameters())
 
 
 def test_what_an_optimizer_keeps_as_attributes_counts_and_the_model_does_not():
@@ -73,4 +75,4 @@ def test_what_an_optimizer_keeps_as_attributes_counts_and_the_model_does_not():
     optimizer = KeepsItsOwn(model)
     model(torch.randn(8, 64)).sum().backward()
     optimizer.step()
-    assert state_bytes([optimizer], model) == 2 * 64 * 4
+    assert state_bytes([optimizer], [model]) == 2 * 64 * 4

@@ -1,18 +1,12 @@
 """Robust conformal prediction: a solver makes a predictor; all else is the harness's."""
 
-from .objective import ConformalObjective
-from .solver import ConformalSolver, make_score
-from .task import ATTACK, NETWORK, SPLITS, ConformalDataset, ConformalTask, LogitsDataset, Network
+from ..exports import export
 
-__all__ = [
-    "ATTACK",
-    "NETWORK",
-    "SPLITS",
-    "ConformalDataset",
-    "ConformalObjective",
-    "ConformalSolver",
-    "ConformalTask",
-    "LogitsDataset",
-    "Network",
-    "make_score",
-]
+__all__, __getattr__ = export(
+    __name__,
+    {
+        "objective": ["ConformalObjective"],
+        "solver": ["ConformalSolver", "make_score"],
+        "task": ["ATTACK", "NETWORK", "SPLITS", "ConformalDataset", "ConformalTask", "LogitsDataset", "Network"],
+    },
+)

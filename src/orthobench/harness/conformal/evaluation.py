@@ -85,6 +85,8 @@ class Measurement:
         One a split.
     noisy : bool
         Whether scores depend on the seed of the noise, which is kept from split to split.
+    part : Tensor
+        Indices of the examples that are attacked.
     clean, attacked, moved : Sets
         The last two are None where inputs can't be attacked; the last, of random changes, where none is claimed.
     agreement : float
@@ -140,6 +142,10 @@ class Measurement:
 
     # --- steps
 
+    @property
+    def _all(self):
+        return torch.arange(len(self.inputs))
+
     def _predict(self, aside, peak):
         """Have clean inputs scored, on the clock, and again, to count passes and to see whether noise is drawn."""
         seeds = [self.task.noise_seed(stream) for stream in (Stream.CLEAN, Stream.AGAIN)]
@@ -156,12 +162,13 @@ class Measurement:
         if reusable:
             by_split = [scores[split[2]] for split in self.splits]
         else:
-            by_split = [scores, *(found[0] for found in self._by_split(self.inputs, seeds[:1], 1))]
-        self.clean = self._sets(by_split, len(self.inputs))
+            by_split = [scores, *(found[0] for found in self._by_split(self.inputs, self._all, seeds[:1], 1))]
+        self.clean = self._sets(by_split, self._all)
 
     def _search(self, aside, examples, **options):
-        """Attack the first examples; return what each search found."""
-        inputs, labels = self.inputs[:examples], self.labels[:examples]
+        """Attack a random part of the pool; return what each search found."""
+        self.part = self.task.random_part(examples)
+        inputs, labels = self.inputs[self.part], self.labels[self.part]
         description, radius = self.method.description, self.task.radius
         calibration = None if description.reusable else self._sorted[0]
         # What it says of its noise only leads a search, and shall not mislead it.
@@ -177,18 +184,17 @@ class Measurement:
         Where noise is drawn, the worst is told by other noise than theirs; each of two streams is judged at what the
         other says is the worst, so that it doesn't help to say something else.
         """
-        inputs = self.inputs[: len(searches[0])]
-        labels, count = self.labels[: len(inputs)], len(inputs)
+        inputs, part = self.inputs[self.part], self.part
         streams = (Stream.CHOICE, Stream.ATTACKED) if self._draws else (Stream.ATTACKED,)
-        found = [self._by_split(each, [self.task.noise_seed(stream) for stream in streams]) for each in searches]
+        found = [self._by_split(each, part, [self.task.noise_seed(stream) for stream in streams]) for each in searches]
         turns = []
         for judged in range(len(streams)):
             worst = []
             for split, *scored in zip(self.splits, *found, strict=True):
-                tests = labels[_first(split[2], count)]
+                tests = self.labels[_within(split[2], part)]
                 own = torch.stack([_of_labels(each[judged - 1], tests) for each in scored])
                 worst.append(_choose([each[judged] for each in scored], own.argmin(0)))
-            turns.append(self._sets(worst, count))
+            turns.append(self._sets(worst, part))
         self.attacked, self.searches = together(turns), searches
         device = next((each.device for each in self.network.model.parameters()), inputs.device)
         self.quotient = max(
@@ -199,27 +205,30 @@ class Measurement:
         """Make sets at inputs that are moved at random, uniformly in the ball."""
         seed = self.task.noise_seed(Stream.RANDOM)
         noise = uniform_in_ball(self.inputs, 1, torch.Generator().manual_seed(seed), self.task.radius)
-        found = self._by_split(self.inputs + noise.squeeze(1), [seed])
-        self.moved = self._sets([each[0] for each in found], len(self.inputs))
+        found = self._by_split(self.inputs + noise.squeeze(1), self._all, [seed])
+        self.moved = self._sets([each[0] for each in found], self._all)
 
-    def _by_split(self, inputs, seeds, first=0):
-        """Return for each split from the first on, and for each seed, the scores of the tests among the inputs."""
-        tests = [_first(split[2], len(inputs)) for split in self.splits[first:]]
+    def _by_split(self, inputs, part, seeds, first=0):
+        """Return for each split from the first on, and for each seed, the scores of the tests in a part of the pool.
+
+        The inputs are those of the part, whose indices ascend.
+        """
+        rows = [torch.searchsorted(part, _within(split[2], part)) for split in self.splits[first:]]
         if self.method.description.reusable:
             found = self.method.prediction_scores(inputs, seeds)
-            return [[scores[test] for scores in found] for test in tests]
+            return [[scores[own] for scores in found] for own in rows]
         return [
-            self.method.prediction_scores(inputs[test], seeds, calibration)
-            for test, calibration in zip(tests, self._sorted[first:], strict=True)
+            self.method.prediction_scores(inputs[own], seeds, calibration)
+            for own, calibration in zip(rows, self._sorted[first:], strict=True)
         ]
 
-    def _sets(self, scores, count):
-        """Return the `Sets` of the test examples among the first ones, by their scores in each split."""
-        tests = [_first(split[2], count) for split in self.splits]
+    def _sets(self, scores, part):
+        """Return the `Sets` of the test examples in a part of the pool, by their scores in each split."""
+        tests = [_within(split[2], part) for split in self.splits]
         sets = [at_least(each, threshold) for each, threshold in zip(scores, self.thresholds, strict=True)]
         hits = [_of_labels(each, self.labels[test]) for each, test in zip(sets, tests, strict=True)]
         return Sets(
-            tests, hits, [each.sum(1) for each in sets], sum(len(_first(part, count)) for part in self.splits[0])
+            tests, hits, [each.sum(1) for each in sets], sum(len(_within(some, part)) for some in self.splits[0])
         )
 
     def _vanilla_slope(self):
@@ -246,8 +255,8 @@ def _of_labels(matrix, labels):
     return matrix.gather(1, labels[:, None]).squeeze(1)
 
 
-def _first(places, count):
-    return places[places < count]
+def _within(places, part):
+    return places[torch.isin(places, part)]
 
 
 def _choose(matrices, choice):

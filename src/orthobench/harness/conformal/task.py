@@ -25,9 +25,9 @@ NETWORK = {"architecture": ["dense"], "width": [128], "steps": [600]}
 
 
 class Stream(IntEnum):
-    """Independent streams of noise, from the task's seed."""
+    """Independent streams of noise, from the task's seed; and of the choice of what is attacked."""
 
-    CALIBRATION, CLEAN, ATTACK, ATTACKED, RANDOM, AGAIN, CHOICE = range(7)
+    CALIBRATION, CLEAN, ATTACK, ATTACKED, RANDOM, AGAIN, CHOICE, PART = range(8)
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,14 @@ class ConformalTask:
             generator = torch.Generator().manual_seed(self.seed + split)
             order = places[torch.randperm(len(places), generator=generator)]
             yield order[:count], order[count : count + self.evaluation], order[count + self.evaluation :]
+
+    def random_part(self, count):
+        """Return the indices, in ascending order, of so many random examples of the pool; of all if there are fewer.
+
+        Not of the first ones: a data set's order may go from easy to hard.
+        """
+        generator = torch.Generator().manual_seed(self.noise_seed(Stream.PART))
+        return torch.randperm(len(self.pool), generator=generator)[:count].sort().values
 
     def noise_seed(self, stream):
         """Return the seed of a `Stream` of noise."""

@@ -1,6 +1,8 @@
 """The bench's half of a cell of the root benchmark: it times, audits and counts a method that it can't see."""
 
+import functools
 import secrets
+import statistics
 
 import scipy.fft
 import torch
@@ -170,40 +172,29 @@ class MatricesCell:
         return outcomes, ""
 
     def _repeat(self, stand, point, timed):
-        """Repeat a point, first on the same inputs; return what speaks against its time or its outputs."""
+        """Repeat a point, on the same inputs among others; return what speaks against its time or its outputs."""
         size = sum(matrix.numel() * matrix.element_size() for matrix in self._matrices)
         wanted = AUDITED_S / max(timed["elapsed_s"], 1e-6)
         # Few different numbers, for the cost of each question is measured once.
         calls = max(CALLS[0], *(each for each in CALLS if each <= wanted and each * size <= AUDITED_BYTES), 0)
-        turns = [[Turn(matrix.shape) for matrix in self._matrices] for _ in range(calls - 1)]
-        turned = [[turn.of(matrix) for turn, matrix in zip(each, self._matrices, strict=True)] for each in turns]
-        other = 1 + secrets.randbelow(calls - 1)
-        told = self._measure(stand, point, [self._matrices, *turned], [0, other], self.in_time)
-        seconds, processor, (first, second), doubt = told
+        place = secrets.randbelow(calls)  # nothing tells these inputs from the others
+        sets = [[Turn(matrix.shape).of(matrix) for matrix in self._matrices] for _ in range(calls)]
+        sets[place] = self._matrices
+        seconds, processor, (found,), doubt = self._measure(stand, point, sets, [place], self.in_time)
         if doubt:
             return f"repeated {calls} times, {doubt}"
         # Nobody can know the turned inputs: not from another call, a file, or a guess of the seed. The processor's time
-        # is that of a call that nobody interrupted.
-        on_cpu = self.device.type == "cpu"
-        needed = min(*seconds[1:], *(each / torch.get_num_threads() for each in processor[1:] if on_cpu))
+        # is that of a call that nobody interrupted; the first of a process is another matter.
+        on_cpu, threads = self.device.type == "cpu", torch.get_num_threads()
+        times = [min(wall, work / threads) if on_cpu else wall for wall, work in zip(seconds, processor, strict=True)]
+        needed = statistics.median(times[1:])
         if timed["elapsed_s"] < LEAST_SHARE * needed - LEAST_SLACK_S:
             return (
                 f"at {point} it took {1e3 * timed['elapsed_s']:.3g} ms, and a fresh process {1e3 * needed:.3g} ms: "
                 "it makes use of what it knew before"
             )
-        if difference(first, timed["outputs"]) > SAME:
+        if difference(found, timed["outputs"]) > SAME:
             return f"at {point} a fresh process returns other matrices for the same inputs and seed"
-        turned_back = [turn.back(output) for turn, output in zip(turns[other - 1], second, strict=True)]
-        return self._another_quality(turned_back, timed["outputs"])
-
-    def _another_quality(self, outputs, timed):
-        """Say if matrices that were turned back have another distance from the exact factors than the timed ones."""
-        exact = [each.power(self._exponent) for each in self._objective.factors]
-        again, before = difference(outputs, exact), difference(timed, exact)
-        if abs(again - before) > 0.1 + 0.5 * before:
-            return (
-                f"on matrices with the same singular values its error is {again:.2g}, and {before:.2g} on those timed"
-            )
         return ""
 
     def _counted(self, stand, point, timed, again):
@@ -216,10 +207,16 @@ class MatricesCell:
         key = *self._problem_kind(), self._exponent, point
         if again or key not in counts:
             largest = expected_bytes([matrix.shape for matrix in self._matrices]) + 2**16
-            answer = self.in_time(stand, "count", *self._matrices, arguments=self.arguments(point), largest=largest)
+            ask = functools.partial(self.in_time, stand, "count", arguments=self.arguments(point), largest=largest)
+            answer = ask(*self._matrices)
             if self._finite(timed["outputs"]) and difference(answer.tensors, timed["outputs"]) > COUNTED_SAME:
                 return Refuted(f"at {point} it returns other matrices while its products are counted")
             counted = answer.number("products"), answer.number("flops")
+            if not again:  # what it began for another point is no help with other matrices
+                other = ask(*(Turn(each.shape).of(each) for each in self._matrices))
+                if repr((other.number("products"), other.number("flops"))) != repr(counted):
+                    told = f"{counted[0]:g} products, and {other.number('products'):g} on other matrices"
+                    return Refuted(f"at {point} it took {told} of the same shapes")
             if repr(counts.setdefault(key, counted)) != repr(counted):
                 return Refuted(
                     f"at {point} it took {counts[key][0]:g} products in another repetition, now {counted[0]:g}"
@@ -265,12 +262,6 @@ class Mixing:
             mixed = scipy.fft.dct(signs * mixed, axis=0, norm="ortho")
         return mixed
 
-    def back(self, matrix):
-        """Return the transpose of Q times a float64 array."""
-        for signs in reversed(self._signs):
-            matrix = signs * scipy.fft.idct(matrix, axis=0, norm="ortho")
-        return matrix[self._order.argsort()]
-
 
 class Turn:
     """Two random orthogonal matrices U and V: G and U G V have the same singular values."""
@@ -282,10 +273,6 @@ class Turn:
         """Return U G V, computed in float64, in the type of the tensor G."""
         turned = self._columns.of(self._rows.of(matrix.double().numpy()).T).T
         return torch.from_numpy(turned).to(matrix.dtype)
-
-    def back(self, matrix):
-        """Return what :meth:`of` was given, in float64."""
-        return torch.from_numpy(self._rows.back(self._columns.back(matrix.double().numpy().T).T))
 
 
 def difference(ones, others):

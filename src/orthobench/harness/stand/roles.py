@@ -21,6 +21,11 @@ from ..seeds import seed_everything, set_threads
 from ..status import ERROR, InvalidResult, status_of
 from . import confine, wire
 
+# From before there is a solver, which could replace them.
+_threads, _precision, _dtype = torch.get_num_threads, torch.get_float32_matmul_precision, torch.get_default_dtype
+_device, _deterministic = torch.get_default_device, torch.are_deterministic_algorithms_enabled
+_gradients, _inference, _folder = torch.is_grad_enabled, torch.is_inference_mode_enabled, os.getcwd
+
 
 def serve(channel, memory=None):
     """Answer the questions that come through a channel until it closes; each answer is ``done`` or ``failed``.
@@ -187,19 +192,19 @@ def unpack(content):
 def settings():
     """Return the settings of this process that a solver's figures, or those of others, depend on, as plain values."""
     return {
-        "torch's threads": torch.get_num_threads(),
-        "float32 matmul precision": torch.get_float32_matmul_precision(),
+        "torch's threads": _threads(),
+        "float32 matmul precision": _precision(),
         "TF32 in cuDNN": bool(torch.backends.cudnn.allow_tf32),
         "reduced precision in bfloat16 products": str(
             torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction
         ),
-        "default type": str(torch.get_default_dtype()),
-        "default device": str(torch.get_default_device()),
+        "default type": str(_dtype()),
+        "default device": str(_device()),
         "subnormal numbers": sys.float_info.min / 2 > 0,
-        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "gradients": torch.is_grad_enabled(),
-        "inference mode": torch.is_inference_mode_enabled(),
-        "working directory": os.getcwd(),
+        "deterministic algorithms": _deterministic(),
+        "gradients": _gradients(),
+        "inference mode": _inference(),
+        "working directory": _folder(),
         "replaced": ", ".join(namespaces.replaced()),
     }
 

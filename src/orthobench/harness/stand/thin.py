@@ -402,6 +402,8 @@ class SolverFile:
             fits = len(own) == 1 or all(isinstance(each, list | tuple) and len(each) == len(own) for each in choices)
             if not fits or not all(re.fullmatch(r"[A-Za-z]\w*", each) for each in own):
                 found.append(f"parameter {str(key)[:80]!r} must be a name, or several with a tuple for each value")
+        if _holds_complex(values.get("parameters", {})):
+            found.append("`parameters` hold a complex number, which no file of results can: give two real ones")
         if not 1 <= cells <= MOST_CELLS:
             found.append(f"`parameters` make {cells} cells: expected 1 to {MOST_CELLS}")
         for each in names:
@@ -541,6 +543,14 @@ def _is_ours(module):
 
 def _is_harness(value):
     return isinstance(value, type) and isinstance(getattr(value, "cell", None), str)
+
+
+def _holds_complex(value):
+    if isinstance(value, dict):
+        return any(_holds_complex(each) for pair in value.items() for each in pair)
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_holds_complex, value))
+    return isinstance(value, complex)
 
 
 def _text(node):

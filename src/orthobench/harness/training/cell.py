@@ -98,9 +98,9 @@ class TrainingCell(CallbackCell):
             "digest": checked.fields.get("digest") and checked.text("digest"),
             "train_loss": checked.number("train_loss"),
             "phases": self._phases(checked, self._elapsed_s + sum(seconds)),
-            "optimizer_state_bytes": int(checked.number("optimizer_state_bytes")),
+            "optimizer_state_bytes": int(shown.number("optimizer_state_bytes")),
             "exponents": shown.text("exponents"),
-            "parameters_by_route": checked.text("parameters_by_route"),
+            "parameters_by_route": shown.text("parameters_by_route"),
             "peak": checked.fields.get("peak_memory_bytes"),
         }
         return sum(seconds), result, doubt

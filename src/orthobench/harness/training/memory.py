@@ -1,5 +1,6 @@
 """How much memory the states of optimizers take, wherever they keep their tensors."""
 
+from collections import deque
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 import torch
@@ -10,7 +11,7 @@ _OPAQUE = (str, bytes, int, float, complex, type, ModuleType, FunctionType, Meth
 _TORCHS = vars(torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))])).keys()
 
 
-def state_bytes(optimizers, model=None):
+def state_bytes(optimizers, others=()):
     """Return the bytes of all tensors that optimizers keep, in their states or in attributes of their own.
 
     Looked for in lists, tuples, sets, dicts and the attributes of objects too. Memory that tensors share counts once,
@@ -19,15 +20,15 @@ def state_bytes(optimizers, model=None):
     Parameters
     ----------
     optimizers : list of torch.optim.Optimizer
-    model : torch.nn.Module, optional
-        What they train: none of its tensors counts.
+    others : sequence, optional
+        Objects that they may hold and that are not theirs, such as the model: none of their tensors counts.
 
     Returns
     -------
     int
     """
     parameters = [each for optimizer in optimizers for group in optimizer.param_groups for each in group["params"]]
-    others = [*parameters, *(each.grad for each in parameters), *([] if model is None else model.buffers())]
+    others = [*parameters, *(each.grad for each in parameters), *others]
     kept = [value for optimizer in optimizers for name, value in vars(optimizer).items() if name not in _TORCHS]
     storages = _storages([*kept, *(state for optimizer in optimizers for state in optimizer.state.values())])
     own = storages.keys() - _storages(others).keys()
@@ -53,7 +54,7 @@ def _storages(values):
 def _contents(value):
     if isinstance(value, dict):
         return list(value.values())
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple | set | frozenset | deque):
         return list(value)
     slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
     return [*getattr(value, "__dict__", {}).values(), *(getattr(value, name) for name in slots if hasattr(value, name))]

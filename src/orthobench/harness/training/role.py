@@ -73,8 +73,6 @@ class TrainingRole(Role):
         return {
             "train_loss": train_loss,
             "phases": trainer.phases.seconds(),
-            "optimizer_state_bytes": state_bytes(trainer.optimizers, trainer.model),
-            "parameters_by_route": json.dumps(parameters_by_optimizer(trainer.optimizers)),
             "digest": digest(trainer.part) if last else None,
             "peak_memory_bytes": torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None,
         }
@@ -82,16 +80,21 @@ class TrainingRole(Role):
     def state(self):
         """Return the weights to evaluate; what an optimizer does to show them is on the clock."""
         told, seconds, state = self._state(self.trainer)
-        return {"names": list(state), "exponents": told, "seconds": seconds}, list(state.values())
+        return {"names": list(state), "seconds": seconds, **told}, list(state.values())
 
     def _state(self, trainer):
         told, seconds, _ = self._timer.run(self._show, trainer)
         return told, seconds, weights(trainer.model)
 
-    @staticmethod
-    def _show(trainer):
+    def _show(self, trainer):
+        """Show the weights, and what optimizers say of themselves: their attributes may be code of a solver's."""
         trainer.show_weights()
-        return exponents(trainer.optimizers)
+        others = trainer.model, trainer.part, self._task.parts.train
+        return {
+            "exponents": exponents(trainer.optimizers),
+            "optimizer_state_bytes": state_bytes(trainer.optimizers, others),
+            "parameters_by_route": json.dumps(parameters_by_optimizer(trainer.optimizers)),
+        }
 
     def _trainer(self, task, seed):
         model = task.make_model(seed).to(self.device)
