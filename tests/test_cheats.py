@@ -9,6 +9,7 @@ FOLDER = ROOT / "tests" / "cheats" / "orthogonalisation"
 DATA = ["gaussian[rows=16,columns=24]", "spectrum[rows=16,columns=16,kind=power_law]"]
 
 CHEATS = {
+    "lies_about_settings": ("error", "changed torch's threads from 1 to 2, float32 matmul precision from"),
     "mutates_input": ("error", "modified its input: work on a copy"),
     "computes_before_the_clock": ("error", "overrides `set_objective`"),
     "patches_the_clock": ("error", "replaced time.perf_counter"),

@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT, SmallBenchmark
 
 HONEST = ("honest", "honest_in_groups", "honest_on_its_base", "honest_with_hooks")
-IN_VAIN = ("remembers_the_last_cell", "shows_other_weights", "trains_before_the_clock")
+IN_VAIN = ("remembers_the_last_cell", "shows_other_weights", "trains_before_the_clock", "works_when_asked")
 CHEATS = {
     "another_forward": "changed the model's modules (head)",
     "another_model": "changed the model's modules (head",
@@ -93,6 +93,12 @@ def test_what_a_cell_remembers_the_next_one_has_not(rows):
     start, end = (own[own["stop_val"] == step]["objective_held_out_loss"].to_numpy() for step in (0, STEPS))
     first, second = start - end
     assert 0 < second < 1.5 * first  # as far as its own steps lead, and not as those of two cells
+
+
+def test_work_in_an_optimizers_attributes_is_on_the_clock(rows):
+    own = rows[(rows["solver_name"] == "works_when_asked") & (rows["stop_val"] == STEPS)]
+    assert own["objective_status"].eq("ok").all()
+    assert own["objective_step_time_ms"].gt(1e3 * 0.3 / STEPS).all()
 
 
 def test_before_the_clock_there_is_nothing_to_train_on(rows):

@@ -55,7 +55,7 @@ def test_a_run_is_measured_and_its_rows_are_repeated(tmp_path):
     assert cost.files >= 2
     assert cost.size > 100
     rows = pd.read_parquet(tmp_path / "rows.parquet")
-    assert set(rows["solver_name"]) == {"nothing[cell=0]", "nothing[cell=1]"}
+    assert set(rows["solver_name"]) == {"nothing[number=0]", "nothing[number=1]"}
     line = scheduling.result_line(rows, 1_000, 1.0)
     figures = re.findall(r"[\d,.]*\d", line)
     assert figures[0] == "1,000"

@@ -302,12 +302,12 @@ def test_weights_of_other_shapes_and_states_that_are_none_are_refused():
 )
 def test_the_clock_outside_counts_where_it_shows_more_than_the_stands_say(said, outside, expected):
     run = SimpleNamespace(own_s=0.1)
-    cell = SimpleNamespace(_said_s=said, _outside_s=outside, _transport_s=0.01, _run=run)
+    cell = SimpleNamespace(_said_s=said, _outside_s=outside, _transport_s=0.01, _slack_s=0.025, _run=run)
     assert PrivateCell._steps_s(cell, 50) == pytest.approx(expected)
 
 
 def test_work_before_the_stopwatch_is_on_the_row(tmp_path, contained):
-    """A mechanism that works when it is told its state, which isn't timed."""
+    """A mechanism that works when it is told its state."""
     folder = ROOT / "benchmark_dp"
     source = (ROOT / "tests" / "cheats" / "privacy" / "honest_own.py").read_text()
     spin = """

@@ -818,6 +818,12 @@ def test_a_benchopt_with_another_loader_is_refused_in_words(hook):
         thin.install()
 
 
+@pytest.mark.parametrize("value", ["[1j]", "[(1, {'a': 2 - 1j})]", "{1j: [1]}"])
+def test_complex_parameters_are_refused_for_no_file_holds_them(read, value):
+    problem = read(solver(f"parameters = {{'a': [{value}]}}")).problem
+    assert "hold a complex number" in problem or "no constant" in problem
+
+
 def test_two_files_with_one_name_are_refused_both(read):
     assert read(solver(), "first.py").problem == ""
     assert "first.py has the name 'TOY' too: rename one" in read(solver(name="TOY"), "second.py").problem

@@ -3,9 +3,12 @@
 import sys
 from dataclasses import replace
 
-from ...data.parts import Parts
+import torch
+
+from ...data.parts import Examples, Parts, resembling
 from ..processes import Together
 from ..stand.bench import LOAD_LIMIT_S, memory_budget, new_stand
+from ..stand.roles import pack
 from ..stand_in import StandIn
 from ..status import InvalidResult
 from ..training.cell import TrainingCell
@@ -29,7 +32,9 @@ class LipschitzCell(TrainingCell):
         withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
         self._task = replace(task, parts=Parts(task.parts.train, tuning=withheld, held_out=withheld))
         self._one_class, self._together = one_class, Together()
-        return {"task": self._task, "one_class": one_class}
+        # One example that is made up, of the shape of all: it could train in `skip`.
+        first = resembling(Examples(*task.parts.train[torch.zeros(1, dtype=torch.int64)]), self.seed)
+        return {"task": replace(self._task, parts=self._task.parts._replace(train=first)), "one_class": one_class}
 
     def applies(self, answer):
         """Open the stand that trains, with what the solver chose."""
@@ -43,7 +48,8 @@ class LipschitzCell(TrainingCell):
         self.evaluation_points = training.evaluation_steps
         self._initial = training.make_model(self.seed).state_dict()
         self._claims, self.stand = self.stand, new_stand(self.training_role, memory=memory_budget(self.device))
-        self.stand.ask("problem", self._handed_out, seed=self.seed, budget_s=LOAD_LIMIT_S)
+        problem = pack(task=self._task, one_class=self._one_class)
+        self.stand.ask("problem", problem, seed=self.seed, budget_s=LOAD_LIMIT_S)
         meeting = self._together.meeting
         self.stand.ask("choose", layer=self._layer, choices=choices, meeting=meeting, budget_s=LOAD_LIMIT_S)
 

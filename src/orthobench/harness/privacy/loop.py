@@ -19,6 +19,7 @@ NOISE_STREAM = 2**31
 
 # Steps that are asked again of another process, drawn anew for each run; the last is, too.
 ASKED_AGAIN = 8
+ROUNDING = 1e-4
 
 
 class Summed(NamedTuple):
@@ -115,6 +116,7 @@ class PrivateRun:
         # Names and shapes go on to the optimizer.
         if form(self.summed.sums) != self._form:
             raise InvalidResult("sums have other names, shapes or types than those over no example: keep to these")
+        check_size(self.summed, len(inputs))
         if self.done in self._drawn:
             self.kept.append((self.question, self.summed))
         noisy = self._noisy(*self.summed) if self.plan.noise_multiplier else self.summed.sums
@@ -197,9 +199,26 @@ def read_sums(answer, weights, private):
         raise InvalidResult(f"the blocks are of {str(covered)[:80]}: expected each sum in one")
     bare = [name for name in sums if name not in covered]
     bare += [name for block in blocks for name in block.names if block.bound > 0 and not block.std > 0]
+    bare += [name for block in blocks for name in block.names if not block.std > 0 and bool(sums[name].any())]
     if private and bare:
         raise Refuted(f"noise: {bare[0]} has none, so that nothing is private")
     return loss, Summed(sums, blocks)
+
+
+def check_size(summed, count):
+    """Raise Refuted if a block's sums are larger than so many examples can make them.
+
+    Parameters
+    ----------
+    summed : Summed
+    count : int
+        Of the examples in the batch.
+    """
+    for block in summed.blocks:
+        size = math.sqrt(sum(float(summed.sums[name].double().square().sum()) for name in block.names))
+        if size > count * block.bound * (1 + ROUNDING):
+            most = f"{count} examples with a bound of {block.bound:.3g} make {count * block.bound:.3g} at most"
+            raise Refuted(f"sensitivity: the sum of {block.names[0]} has the norm {size:.3g}, and {most}")
 
 
 def _are_names(found):

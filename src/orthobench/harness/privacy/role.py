@@ -66,14 +66,14 @@ class PrivateRole(Role):
     def query(self, inputs, targets, *weights, state):
         """Return the sums of a batch and what is claimed of them, for weights and a state."""
         self._load(weights)
-        self._mechanism.load_state(state)
         seed_again(self.seed, self.device)
         inputs, targets = inputs.to(self.device), targets.to(self.device)
-        (blocks, total, sums), seconds, _ = self._timer.run(self._sum, inputs, targets)
+        (blocks, total, sums), seconds, _ = self._timer.run(self._sum, state, inputs, targets)
         blocks = [{"names": list(each.names), "bound": float(each.bound), "std": float(each.std)} for each in blocks]
         return {"names": list(sums), "blocks": blocks, "loss": float(total), "seconds": seconds}, list(sums.values())
 
-    def _sum(self, inputs, targets):
+    def _sum(self, state, inputs, targets):
+        self._mechanism.load_state(state)
         return self._mechanism.blocks(), *self._mechanism.sum_gradients(inputs, targets)
 
     def apply(self, *sums, names, factor):
@@ -81,10 +81,13 @@ class PrivateRole(Role):
         noisy = {name: each.to(self.device, copy=True) for name, each in zip(names, sums, strict=True)}
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        _, seconds, _ = self._timer.run(self._mechanism.apply, noisy)
-        answer = {"seconds": seconds, "state": self._mechanism.state()}
-        answer["failure_probability"] = float(self._mechanism.failure_probability)
-        return answer, [each.detach().clone() for each in self._parameters]
+        answer, seconds, _ = self._timer.run(self._step, noisy)
+        return answer | {"seconds": seconds}, [each.detach().clone() for each in self._parameters]
+
+    def _step(self, noisy):
+        self._mechanism.apply(noisy)
+        failure = float(self._mechanism.failure_probability)
+        return {"state": self._mechanism.state(), "failure_probability": failure}
 
     def peak(self):
         """Return the most memory that was used on the device, None on a CPU."""

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -202,10 +203,13 @@ class Stand:
     ----------
     idle_s : float
         Processor time that it has taken between questions, from the first answer on.
+    folder : path or None
+        Where its files for a while are; deleted when it ends, for no other stand may read them.
     """
 
     kind = "process" if sys.platform.startswith("linux") else "process, wall clock alone"
     idle_s = _last_s = 0.0
+    folder = None
 
     def __init__(self, role, imports=(), memory=None):
         self._channel, theirs = wire.pair()
@@ -331,6 +335,9 @@ class Stand:
             return self._server.end(pid, gone)
         except StandFailed:  # the server is gone, and its stands with it
             return {}
+        finally:
+            if self.folder is not None:
+                shutil.rmtree(self.folder, ignore_errors=True)
 
     def _last_words(self, kind):
         """Return the status and the message for a stand that is gone."""

@@ -64,6 +64,10 @@ class Cell(Contained):
     def applies(self, answer):
         """Take what else the answer to ``skip`` says."""
 
+    def seed_of_stands(self):
+        """Return the seed that a solver is given: the repetition's."""
+        return self.seed
+
     # --- what Benchopt calls -----------------------------------------------------------------------------------------
 
     def skip(self, **problem):
@@ -89,10 +93,14 @@ class Cell(Contained):
         """Return a fresh stand with the solver, and its answer to ``skip``; an audit needs no settings."""
         stand = new_stand(self.role, self.imports, memory_budget(self.device))
         self._stand_kind = stand.kind
-        stand.ask("problem", self._handed_out, seed=self.seed, budget_s=LOAD_LIMIT_S)
+        stand.ask("problem", self._handed_out, seed=self.seed_of_stands(), budget_s=LOAD_LIMIT_S)
         if not audit:
             self._before = stand.ask("settings").fields
-        stand.ask("confine", folders=closed_folders(self.file), own=own_folder(self.file), budget_s=LOAD_LIMIT_S)
+        own = own_folder(self.file)
+        os.makedirs(own, exist_ok=True)
+        stand.folder = tempfile.mkdtemp(prefix="files_", dir=own)
+        closed = closed_folders(self.file)
+        stand.ask("confine", folders=closed, own=own, files=stand.folder, budget_s=LOAD_LIMIT_S)
         stand.ask("load", pack(**self._parameters), file=self.file, budget_s=LOAD_LIMIT_S)
         return stand, stand.ask("skip", budget_s=LOAD_LIMIT_S, **self._known)
 

@@ -15,7 +15,7 @@ PDEATHSIG, DUMPABLE, CAPBSET_DROP, CHILD_SUBREAPER, NO_NEW_PRIVS = 1, 4, 24, 36,
 CAP_SYS_PTRACE, CAPABILITY_VERSION = 19, 0x20080522
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # system calls of Landlock, the same on every machine
 READ_FILE, READ_DIR, REFER = 1 << 2, 1 << 3, 1 << 13  # the last is renaming and linking between folders
-SCOPE_SIGNAL = 1 << 1
+SCOPES = 1 << 0 | 1 << 1  # abstract sockets, signals
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -73,7 +73,8 @@ def adopt_orphans():
 def deny_reading(folders):
     """Deny this process to open files in ``folders`` for reading, to execute them, to list these folders; and signals.
 
-    It can't signal others than its descendants from Linux 6.12 on: neither stop nor end bench and server.
+    From Linux 6.12 on it can't signal others than its descendants, so neither stop nor end bench and server, nor speak
+    with them by abstract sockets.
 
     Landlock knows rules that allow, and none that denies. So everything is allowed that lies beside the ways from ``/``
     to the folders, which has consequences:
@@ -106,7 +107,7 @@ def deny_reading(folders):
     version = _syscall(CREATE_RULESET, None, 0, 1)
     if version < 2 or not _prctl(NO_NEW_PRIVS, 1):
         return False
-    scoped = SCOPE_SIGNAL if version >= 6 else 0
+    scoped = SCOPES if version >= 6 else 0
     if not folders and not scoped:
         return True
     # Rights to files, to the network, and what is kept inside.

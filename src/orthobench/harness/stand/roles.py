@@ -133,16 +133,14 @@ class Role:
     def receive(self):
         """Take the problem."""
 
-    def confine(self, folders, own):
-        """Close the caches to what comes next; files for a while, and what compilers keep, go to a folder of its own.
+    def confine(self, folders, own, files):
+        """Close the caches to what comes next; what compilers keep goes to the file's own folder.
 
-        There it must be before: what comes later beside a closed folder can't be read.
+        There it must be before: what comes later beside a closed folder can't be read. Other files go to a folder of
+        this stand's, ``files``.
         """
-        for variable, name in (
-            ("TMPDIR", "tmp"),
-            ("TORCHINDUCTOR_CACHE_DIR", "inductor"),
-            ("TRITON_CACHE_DIR", "triton"),
-        ):
+        os.environ["TMPDIR"] = files
+        for variable, name in (("TORCHINDUCTOR_CACHE_DIR", "inductor"), ("TRITON_CACHE_DIR", "triton")):
             os.environ[variable] = os.path.join(own, name)
             os.makedirs(os.environ[variable], exist_ok=True)
         tempfile.tempdir = None
