@@ -223,6 +223,12 @@ def test_strict_mode_raises_what_a_run_contains():
         def set_objective(self):
             raise RuntimeError("planted")
 
+        def run(self, _):
+            """Do nothing."""
+
+        def get_result(self):
+            return {}
+
     solver = Broken.get_instance()
     solver.skip()
     solver.set_objective()

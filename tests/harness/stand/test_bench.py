@@ -325,8 +325,9 @@ def test_no_reference_is_in_a_stands_memory_and_the_inputs_are(root, monkeypatch
     rows = root({"looks": solver("looks", "return [torch.zeros_like(each) for each in matrices]")})
     assert len(rows) == 1
     assert len(searched) >= 2  # the timed stand and the audit
+    assert searched[0][0] == {"input"}
     for in_stand, in_bench in searched:
-        assert in_stand == {"input"}
+        assert in_stand <= {"input"}  # of several inputs it may have let go of the first
         assert in_bench >= {"input", "left", "right", "values"}  # the control
 
 
