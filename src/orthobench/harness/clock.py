@@ -42,6 +42,10 @@ class Stopwatch:
             self.elapsed_s += _perf_counter() - self._started
             self._started = None
 
+    def reading_s(self):
+        """Return the seconds so far without waiting for the device: a lower bound while it runs."""
+        return self.elapsed_s + (0.0 if self._started is None else _perf_counter() - self._started)
+
 
 def budget_exceeded(seconds):
     """Return the error for a spent budget of ``seconds``."""

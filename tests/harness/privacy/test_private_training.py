@@ -329,8 +329,7 @@ def test_work_before_the_stopwatch_is_on_the_row(tmp_path, contained):
     )
     assert rows["objective_status"].eq("ok").all()
     time_s = rows.groupby(rows["solver_name"].str.startswith("spins"))["objective_time_s"].max()
-    assert time_s[True] > 8 * 0.05 / 1.5 - 4 * 0.025
-    assert time_s[True] > time_s[False]
+    assert time_s[True] > 8 * 0.05
 
 
 def test_a_cell_has_the_same_figures_in_the_bench_for_a_debugger(tmp_path, monkeypatch, contained):
