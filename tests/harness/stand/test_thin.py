@@ -829,3 +829,9 @@ def test_two_files_with_one_name_are_refused_both(read):
     assert "first.py has the name 'TOY' too: rename one" in read(solver(name="TOY"), "second.py").problem
     assert "second.py has the name 'toy' too: rename one" in read(solver(), "first.py").problem
     assert read(solver(name="another"), "third.py").problem == ""
+
+
+@pytest.mark.parametrize("copy", [".method.py", "template_method.py"])
+def test_a_copy_that_benchopt_doesnt_list_is_nobodys_double(read, copy):
+    read(solver(), copy)
+    assert read(solver()).problem == ""

@@ -519,7 +519,9 @@ def _from_package(module, name):
 
 def _named_alike(path, name):
     """Return which other files of a solver's folder name their solver like it, as Benchopt's ``-s`` tells names."""
-    others = sorted(each for each in path.parent.glob("*.py") if each.name != path.name and each.is_file())
+    # As Benchopt lists them: an editor's hidden copy is no solver, nor is a template.
+    listed = (each for each in path.parent.glob("[!.]*.py") if not each.name.startswith("template_"))
+    others = sorted(each for each in listed if each.name != path.name and each.is_file())
     return [each.name for each in others if (_own_name(each, each.stat().st_mtime_ns) or "").lower() == name.lower()]
 
 
