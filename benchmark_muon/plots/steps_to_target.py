@@ -2,7 +2,7 @@
 
 from benchopt import BasePlot
 
-from orthobench.report.benchmarks import TRAINING
+from orthobench.report.benchmarks import BENCHMARKS
 from orthobench.report.page import options, remember
 from orthobench.report.tables import to_target_table
 
@@ -13,7 +13,7 @@ class Plot(BasePlot):
     options = {
         "dataset": lambda df: list(options(df, "dataset_name")),
         "objective": lambda df: list(options(df, "objective_name")),
-        "metric": list(TRAINING.to_target),
+        "metric": list(BENCHMARKS["benchmark_muon"].to_target),
     }
 
     def plot(self, df, dataset, objective, metric):

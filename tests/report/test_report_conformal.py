@@ -9,7 +9,7 @@ from conftest import ROOT
 
 from orthobench.report import benchmarks, conformal
 from orthobench.report.claims_file import load_claims
-from orthobench.report.leaderboard import leaderboard
+from orthobench.report.leaderboard import NO_GUARANTEE, leaderboard, protocol
 
 DATA, OBJECTIVE = "digits[radius=0.25]", "Coverage[alpha=0.1]"
 SOLVERS = {
@@ -48,21 +48,29 @@ def made_up_frame(seeds=8, radii=(0.25,), failed=()):
 
 def test_rows_are_recognised_and_the_baseline_is_there():
     frame = made_up_frame()
-    assert benchmarks.recognise(frame) is benchmarks.CONFORMAL
-    board = {row.solver: row for row in leaderboard(frame, DATA, OBJECTIVE, "set_size", benchmarks.CONFORMAL.baseline)}
+    assert benchmarks.recognise(frame) is benchmarks.BENCHMARKS["benchmark_rcp"]
+    board = {
+        row.solver: row
+        for row in leaderboard(frame, DATA, OBJECTIVE, "set_size", benchmarks.BENCHMARKS["benchmark_rcp"].baseline)
+    }
     assert board["lip-rcp[network=lipschitz,score=margin]"].difference.difference < 0
 
 
-@pytest.mark.parametrize("metric", benchmarks.CONFORMAL.leaderboards)
-def test_sizes_are_compared_among_guarantees_alone_and_other_metrics_among_all(metric):
-    shown = set(conformal.comparable(made_up_frame(), metric)["solver_name"])
-    assert shown == ({*list(SOLVERS)[:2]} if metric in conformal.SIZES else set(SOLVERS))
+@pytest.mark.parametrize("metric", benchmarks.BENCHMARKS["benchmark_rcp"].leaderboards)
+def test_sizes_are_ranked_among_guarantees_alone_and_other_metrics_among_all(metric):
+    board = leaderboard(made_up_frame(), DATA, OBJECTIVE, metric) if f"objective_{metric}" in made_up_frame() else []
+    unranked = [row.solver for row in board if row.rank == NO_GUARANTEE]
+    guaranteed = benchmarks.BENCHMARKS["benchmark_rcp"].guaranteed
+    # The smallest sets come last, for they promise nothing.
+    assert unranked == (list(SOLVERS)[:1:-1] if metric in guaranteed else [])
+    assert [row.solver for row in board][len(board) - len(unranked) :] == unranked
+    assert ("no guarantee: not ranked" in protocol(board, metric)) == bool(unranked)
 
 
 def test_a_failed_cell_stays_in_the_comparison_of_sizes():
     solver = "CAS[network=noise]"
-    shown = conformal.comparable(made_up_frame(failed={(solver, 3)}), "set_size")
-    assert shown.loc[shown["solver_name"] == solver, "objective_status"].tolist().count("error") == 1
+    board = {row.solver: row for row in leaderboard(made_up_frame(failed={(solver, 3)}), DATA, OBJECTIVE, "set_size")}
+    assert (board[solver].failures["error"], board[solver].rank, board[solver].n) == (1, "1-2†", 7)
 
 
 def test_each_claim_is_judged_once_and_p_values_are_adjusted_over_the_file():

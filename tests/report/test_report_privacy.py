@@ -62,7 +62,7 @@ def rows_of(dataset, epsilon, solver, seed, error, step_ms):
             "peak_memory_bytes": 1e8,
             "parameters": 650,
             "lipschitz_upper": 1.0,
-            **{f"certified_accuracy_{radius}": (1 - now) * (1 - radius / 40) for radius in benchmarks.PRIVATE_RADII},
+            **{f"certified_accuracy_{radius}": (1 - now) * (1 - radius / 40) for radius in privacy.RADII},
         }
         rows.append(
             {
@@ -93,11 +93,14 @@ def frame(seeds=8, epsilons=(1, 2, "inf"), solvers=(GHOST, HOOKS, CLIPLESS), dat
 
 def test_rows_are_recognised_and_boards_have_the_baseline():
     rows = frame()
-    assert benchmarks.recognise(rows) is benchmarks.PRIVACY
-    for metric in benchmarks.PRIVACY.leaderboards:
-        board = {row.solver: row for row in leaderboard(rows, DATA, objective(1), metric, benchmarks.PRIVACY.baseline)}
+    assert benchmarks.recognise(rows) is benchmarks.BENCHMARKS["benchmark_dp"]
+    for metric in benchmarks.BENCHMARKS["benchmark_dp"].leaderboards:
+        board = {
+            row.solver: row
+            for row in leaderboard(rows, DATA, objective(1), metric, benchmarks.BENCHMARKS["benchmark_dp"].baseline)
+        }
         assert set(board) == {GHOST, HOOKS, CLIPLESS}
-    board = leaderboard(rows, DATA, objective(1), "error", benchmarks.PRIVACY.baseline)
+    board = leaderboard(rows, DATA, objective(1), "error", benchmarks.BENCHMARKS["benchmark_dp"].baseline)
     assert board[-1].solver == CLIPLESS
 
 
@@ -158,7 +161,7 @@ def test_tables_of_epsilons_and_of_gradients_and_bounds():
 
 def test_certified_accuracy_begins_with_the_accuracy():
     (curve,) = [trace for trace in privacy.certified_traces(frame(), DATA, objective(1)) if trace.solver == CLIPLESS]
-    assert curve.x == [0, *benchmarks.PRIVATE_RADII]
+    assert curve.x == [0, *privacy.RADII]
     assert curve.y == pytest.approx([(1 - 0.1635) * (1 - radius / 40) for radius in curve.x])
 
 

@@ -51,21 +51,21 @@ def of_kind(traces, kind, solver=None):
 
 
 def test_rows_are_recognised_by_their_first_metric():
-    assert benchmarks.recognise(robustness_frame(seeds=1)) is benchmarks.ROBUSTNESS
-    with pytest.raises(ValueError, match=r"several benchmarks \(benchmark_muon and benchmark_lipschitz\)"):
+    assert benchmarks.recognise(robustness_frame(seeds=1)) is benchmarks.BENCHMARKS["benchmark_lipschitz"]
+    with pytest.raises(ValueError, match=r"several benchmarks \(benchmark_lipschitz and benchmark_muon\)"):
         benchmarks.recognise(pd.concat([training_frame(seeds=1), robustness_frame(seeds=1)]))
 
 
 def test_the_metric_that_is_shown_is_one_that_applies_to_the_task():
-    shown = benchmarks.ROBUSTNESS.metric_for
+    shown = benchmarks.BENCHMARKS["benchmark_lipschitz"].metric_for
     assert shown({"task": "classification", "part": "tuning"}) == "certified_accuracy_36"
     assert shown({}) == "certified_accuracy_36"
     assert shown({"task": "one_class"}) == "certified_auroc_36"
     assert shown({"task": "something"}) == "certified_accuracy_36"
-    assert benchmarks.TRAINING.metric_for({"part": "tuning"}) == "held_out_loss"
+    assert benchmarks.BENCHMARKS["benchmark_muon"].metric_for({"part": "tuning"}) == "held_out_loss"
 
 
-@pytest.mark.parametrize("metric", benchmarks.ROBUSTNESS.leaderboards)
+@pytest.mark.parametrize("metric", benchmarks.BENCHMARKS["benchmark_lipschitz"].leaderboards)
 def test_every_metric_has_a_leaderboard(metric):
     rows = fail(robustness_frame(seeds=3), BCOP, [1], "refuted")
     board = {row.solver: row for row in leaderboard(rows, SHAPES, ROBUSTNESS, metric, "Cayley")}
@@ -219,7 +219,7 @@ def test_the_command_prints_the_leaderboard_of_each_task(result, capsys):
     assert "difference to Cayley[" in first
     assert "certified AUROC at 36/255, higher is better" in second
     assert "n/a  " not in second.split("difference, interval")[0]
-    assert find_claims(ROOT / "outputs" / "run.parquet", benchmarks.ROBUSTNESS) == REAL
+    assert find_claims(ROOT / "outputs" / "run.parquet", benchmarks.BENCHMARKS["benchmark_lipschitz"]) == REAL
 
 
 def test_learning_rates_are_chosen_by_the_error_at_the_headline_radius(result, capsys):

@@ -54,10 +54,10 @@ def board(rows, metric, baseline="AdamW"):
 
 
 def test_rows_are_recognised_by_their_first_metric():
-    assert benchmarks.recognise(root_frame(seeds=1)) is benchmarks.ORTHOGONALISATION
-    assert benchmarks.recognise(training_frame(seeds=1)) is benchmarks.TRAINING
+    assert benchmarks.recognise(root_frame(seeds=1)) is benchmarks.BENCHMARKS["."]
+    assert benchmarks.recognise(training_frame(seeds=1)) is benchmarks.BENCHMARKS["benchmark_muon"]
     nothing = training_frame(seeds=1).drop(columns="objective_held_out_loss")
-    assert benchmarks.recognise(nothing) is benchmarks.ORTHOGONALISATION
+    assert benchmarks.recognise(nothing) is benchmarks.BENCHMARKS["."]
     with pytest.raises(ValueError, match=r"several benchmarks \(\. and benchmark_muon\)"):
         benchmarks.recognise(pd.concat([root_frame(seeds=1), training_frame(seeds=1)]))
 
@@ -141,7 +141,7 @@ def test_two_seeds_have_an_interval_and_no_separation():
     assert row.rank == "1-5"
 
 
-@pytest.mark.parametrize("metric", benchmarks.TRAINING.leaderboards)
+@pytest.mark.parametrize("metric", benchmarks.BENCHMARKS["benchmark_muon"].leaderboards)
 def test_every_metric_has_a_leaderboard_with_its_failures(metric):
     rows = board(fail(training_frame(seeds=3), TURBO, [1], "timeout"), metric)
     assert set(rows) == set(HALVED)

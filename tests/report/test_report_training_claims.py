@@ -25,7 +25,7 @@ from made_up import (
     training_rows,
 )
 
-from orthobench.report.benchmarks import TRAINING as BENCHMARK
+from orthobench.report.benchmarks import BENCHMARKS
 from orthobench.report.claims import check_claims, check_columns, format_check, format_verdict, load_claims, protocol
 from orthobench.report.names import parameters
 from orthobench.report.text import find_claims, main
@@ -312,8 +312,8 @@ def test_the_rules_are_those_of_the_claims_that_are_shown(write):
         ({"same": '"learning_rate"'}, "key 'query.same' is 'learning_rate'; allowed: a list of texts."),
         (
             {"head": HEAD.replace('"benchmark_muon"', '"benchmark_moon"')},
-            "key 'benchmark' is 'benchmark_moon'; allowed: ., benchmark_muon, benchmark_lipschitz, benchmark_rcp, "
-            "benchmark_dp.",
+            "key 'benchmark' is 'benchmark_moon'; allowed: ., benchmark_dp, benchmark_lipschitz, benchmark_muon, "
+            "benchmark_rcp.",
         ),
         ({"head": HEAD.replace('"benchmark_muon"', "[1]")}, "key 'benchmark' is [1]; allowed: "),
     ],
@@ -329,7 +329,7 @@ def test_the_real_claims_use_the_names_listed_in_their_file():
     claims = load_claims(REAL)
     solvers = tomllib.loads(REAL.read_text())["solvers"]
     assert {claim.query.benchmark for claim in claims} == {"benchmark_muon"}
-    assert {claim.query.metric for claim in claims} <= set(BENCHMARK.claims)
+    assert {claim.query.metric for claim in claims} <= set(BENCHMARKS["benchmark_muon"].claims)
     assert {name for claim in claims for name in (claim.query.solver, claim.query.baseline)} == set(solvers)
     assert {claim.method for claim in claims} == {"Turbo-Muon", "Muon", "Schatten-p", "SOAP", "SCION"}
 
@@ -390,9 +390,9 @@ def test_the_claims_of_the_benchmark_are_found_from_the_rows(where, tmp_path, mo
 
 def test_the_claims_of_the_current_folder_are_found_for_rows_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert find_claims(tmp_path / "run.parquet", BENCHMARK).resolve() == REAL
+    assert find_claims(tmp_path / "run.parquet", BENCHMARKS["benchmark_muon"]).resolve() == REAL
     monkeypatch.chdir(tmp_path)
-    assert find_claims(tmp_path / "run.parquet", BENCHMARK) == Path("benchmark_muon/claims.toml")
+    assert find_claims(tmp_path / "run.parquet", BENCHMARKS["benchmark_muon"]) == Path("benchmark_muon/claims.toml")
     path = tmp_path / "run.parquet"
     training_frame(seeds=1, datasets=[DIGITS]).to_parquet(path)
     assert main([str(path), "--claims"]) == 2

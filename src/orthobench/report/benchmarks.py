@@ -1,11 +1,13 @@
-"""What the report knows of each benchmark: how its rows are recognised, its metrics, its baseline."""
+"""What the report knows of each benchmark: its ``benchmark.toml``, which each has in its folder of the repository."""
 
+import tomllib
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
 
 LOWER, HIGHER = "lower", "higher"
-
-# Of certificates, in 1/255.
-RADII = (36, 72, 108, 255)
+FILE = "benchmark.toml"
 
 
 @dataclass(frozen=True)
@@ -19,67 +21,22 @@ class Metric:
     timed: bool = False  # a time, or memory in use: compares among solvers in processes of one kind, see `stands`
 
 
-# A name means the same in every benchmark.
-METRICS = {
-    "value": Metric("monitored value"),
-    "accuracy": Metric("accuracy", HIGHER, "linear"),
-    **{
-        f"certified_accuracy_{radius}": Metric(f"certified accuracy at {radius}/255", HIGHER, "linear")
-        for radius in RADII
-    },
-    **{
-        f"certified_accuracy_{radius}": Metric(f"certified accuracy at {radius}/255", HIGHER, "linear")
-        for radius in (1, 2, 4, 8, 16, 32)
-    },
-    "error": Metric("held-out error", scale="linear"),
-    "epsilon_claimed": Metric("claimed epsilon", scale="linear"),
-    "epsilon_pld": Metric("epsilon of the transcript (PLD)", scale="linear"),
-    "epsilon_prv": Metric("epsilon of the transcript (PRV)", scale="linear"),
-    "epsilon_audit": Metric("audited lower bound of epsilon", scale="linear"),
-    "gradient_to_noise": Metric("norm of the mean gradient over that of its noise", HIGHER),
-    "sensitivity_ratio": Metric("largest change by one example over its bound", HIGHER, "linear"),
-    "time_s": Metric("training time (s)", timed=True),
-    "attacked_accuracy": Metric("accuracy under attack at 36/255", HIGHER, "linear"),
-    "certified_auroc_0": Metric("AUROC", HIGHER, "linear"),
-    **{f"certified_auroc_{radius}": Metric(f"certified AUROC at {radius}/255", HIGHER, "linear") for radius in RADII},
-    "proved_accuracy_36": Metric("accuracy proved at 36/255, whatever is claimed", HIGHER, "linear"),
-    "proved_auroc_36": Metric("AUROC proved at 36/255, whatever is claimed", HIGHER, "linear"),
-    "lipschitz_claimed": Metric("claimed Lipschitz constant"),
-    "lipschitz_lower": Metric("measured lower bound of the Lipschitz constant"),
-    "lipschitz_upper": Metric("certified upper bound of the Lipschitz constant"),
-    "inference_time_ms": Metric("inference time per image (ms)", timed=True),
-    "parameters": Metric("trained parameters", counted=True),
-    "set_size": Metric("mean size of the sets, clean", scale="linear"),
-    "set_size_attacked": Metric("mean size of the sets under attack", scale="linear"),
-    "coverage": Metric("coverage, clean", HIGHER, "linear"),
-    "coverage_attacked": Metric("coverage under attack", HIGHER, "linear"),
-    "coverage_noise": Metric("coverage under random noise", HIGHER, "linear"),
-    "coverage_lower": Metric("certified lower bound of the coverage under attack", HIGHER, "linear"),
-    "coverage_upper": Metric("certified upper bound of the coverage under attack", scale="linear"),
-    "worst_class_coverage": Metric("coverage of the worst class, clean", HIGHER, "linear"),
-    "empty_share": Metric("share of empty sets", scale="linear"),
-    "singleton_share": Metric("share of sets of one class", HIGHER, "linear"),
-    "full_share": Metric("share of full sets", scale="linear"),
-    "forward_passes": Metric("forward passes an input", counted=True),
-    "calibration_time_s": Metric("calibration time per example (s)", timed=True),
-    "prediction_time_s": Metric("prediction time per input (s)", timed=True),
-    "relative_error": Metric("relative error"),
-    "orthogonality_error": Metric("orthogonality error"),
-    "lmo_gap": Metric("LMO gap"),
-    "time_per_matrix_s": Metric("time per matrix (s)", timed=True),
-    "flops": Metric("floating-point operations a matrix", counted=True),
-    "matmul_count": Metric("matrix products", counted=True),
-    "held_out_loss": Metric("held-out loss (nats)"),
-    "held_out_accuracy": Metric("held-out accuracy", HIGHER, "linear"),
-    "train_loss": Metric("training loss (nats), mean since the evaluation before"),
-    "step_time_ms": Metric("time per step (ms)", timed=True),
-    "optimizer_time_ms": Metric("time of the optimizer per step (ms)", timed=True),
-    "optimizer_share": Metric("share of the optimizer in the four parts of a step", scale="linear", timed=True),
-    "optimizer_state_bytes": Metric("optimizer state (bytes)", counted=True),
-    "peak_memory_bytes": Metric("peak memory (bytes)", counted=True, timed=True),
-    "steps_to_target": Metric("steps to the target", scale="linear"),
-    "time_to_target_s": Metric("training time to the target (s)", scale="linear", timed=True),
-}
+@dataclass(frozen=True)
+class Columns:
+    """Columns with one meaning."""
+
+    names: tuple
+    meaning: str  # Markdown
+    range: tuple = (-np.inf, np.inf)  # of their numbers, both ends included
+    metric: Metric | None = None  # None where nothing is compared by them
+    formula: str = ""  # of the first one, in TeX
+
+    def metrics(self):
+        """Map each name to its `Metric`; a label's ``{}`` is the number that the name ends in."""
+        if self.metric is None:
+            return {}
+        given = vars(self.metric)
+        return {name: Metric(**{**given, "label": given["label"].format(name.split("_")[-1])}) for name in self.names}
 
 
 @dataclass(frozen=True)
@@ -87,18 +44,33 @@ class Benchmark:
     """What distinguishes a benchmark from the others in the report's tables, figures and claims."""
 
     folder: str  # in the repository
+    question: str
     baseline: str  # chosen before any run
+    monitored: tuple  # what `value` is: "NAME" or "1 - NAME", the first of these that a row has
     leaderboards: tuple  # metrics; the first is the default, and rows are recognised by its column
     claims: tuple  # metrics that a claim may be about
     evidence: dict  # which values of the objective's parameters claims are about
+    columns: tuple = ()  # of Columns
     to_target: tuple = ()  # metrics that are censored where a fixed target is not reached: no mean makes sense of them
     exceptions: dict = field(default_factory=dict)  # by metric: values of parameters in place of those of `evidence`
     tuned_by: str = "loss"  # what the value is that learning rates are chosen by
+    guaranteed: tuple = ()  # metrics that compare only rows whose column `guaranteed` is true
+    reading: str = ""  # what a reader of its leaderboards must know
 
     @property
     def metric(self):
         """The metric that is shown unless another is asked for."""
         return self.leaderboards[0]
+
+    @property
+    def asked(self):
+        """The question as a sentence."""
+        return self.question[:1].upper() + self.question[1:]
+
+    @property
+    def formulas(self):
+        """The formulas of its columns, in TeX, by name."""
+        return {each.names[0]: each.formula for each in self.columns if each.formula}
 
     def evidence_for(self, metric):
         """Return which values of the objective's parameters a claim about a metric is about."""
@@ -114,158 +86,81 @@ class Benchmark:
 
         return next(filter(applies, self.leaderboards), self.metric)
 
+    def table(self):
+        """Return the table of its columns as its README has it."""
+        monitored = ", or ".join(each.replace(each.split()[-1], f"`{each.split()[-1]}`") for each in self.monitored)
+        rows = [(("value",), f"what is monitored: {monitored}"), *((each.names, each.meaning) for each in self.columns)]
+        if self.folder == ".":
+            rows += [(each.names, each.meaning) for each in SHARED]
+        else:
+            names = tuple(name for each in SHARED for name in each.names)
+            rows.append((names, "as in [every benchmark](../README.md#how-to-read-a-result)"))
+        lines = [f"| {', '.join(f'`{name}`' for name in names)} | {meaning} |" for names, meaning in rows]
+        return "\n".join(["| column | meaning |", "|---|---|", *lines])
 
-ORTHOGONALISATION = Benchmark(
-    folder=".",
-    baseline="Muon",
-    leaderboards=("relative_error", "orthogonality_error", "lmo_gap", "time_per_matrix_s", "value"),
-    claims=("relative_error", "orthogonality_error", "lmo_gap", "time_per_matrix_s", "flops", "matmul_count"),
-    evidence={"exponent": ("0", "0.0")},
-)
 
-TRAINING = Benchmark(
-    folder="benchmark_muon",
-    baseline="AdamW",
-    leaderboards=(
-        "held_out_loss",
-        "held_out_accuracy",
-        "train_loss",
-        "step_time_ms",
-        "optimizer_time_ms",
-        "optimizer_share",
-        "optimizer_state_bytes",
-        "peak_memory_bytes",
-        "value",
-    ),
-    claims=(
-        "held_out_loss",
-        "held_out_accuracy",
-        "step_time_ms",
-        "optimizer_time_ms",
-        "steps_to_target",
-        "time_to_target_s",
-        "optimizer_state_bytes",
-        "peak_memory_bytes",
-    ),
-    evidence={"part": ("held_out",)},  # "tuning" is for choosing hyper-parameters
-    to_target=("steps_to_target", "time_to_target_s"),
-)
+def _load(path):
+    """Return the `Benchmark` of a file, and the columns that it declares for all of them."""
+    try:
+        told = tomllib.loads(path.read_text(encoding="utf-8"))
+        shared = tuple(_columns(each) for each in told.pop("shared", ()))
+        exceptions = {}
+        for each in told.pop("exceptions", ()):
+            metrics = each.pop("metrics")
+            exceptions |= {metric: {key: tuple(value) for key, value in each.items()} for metric in metrics}
+        told["evidence"] = {key: tuple(value) for key, value in told.get("evidence", {}).items()}
+        columns = tuple(_columns(each) for each in told.pop("columns"))
+        told = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
+        return Benchmark(path.parent.name, columns=columns, exceptions=exceptions, **told), shared
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}: see the other {FILE} for what it holds.") from error
 
-_CERTIFIED = tuple(f"certified_accuracy_{radius}" for radius in RADII)
-_AUROC = tuple(f"certified_auroc_{radius}" for radius in (*RADII, 0))
 
-ROBUSTNESS = Benchmark(
-    folder="benchmark_lipschitz",
-    baseline="Cayley",
-    leaderboards=(
-        *_CERTIFIED,
-        "accuracy",
-        "attacked_accuracy",
-        *_AUROC,
-        "proved_accuracy_36",
-        "proved_auroc_36",
-        "lipschitz_claimed",
-        "lipschitz_lower",
-        "lipschitz_upper",
-        "orthogonality_error",
-        "step_time_ms",
-        "inference_time_ms",
-        "parameters",
-        "peak_memory_bytes",
-        "value",
-    ),
-    claims=(
-        *_CERTIFIED,
-        "accuracy",
-        "attacked_accuracy",
-        *_AUROC,
-        "lipschitz_lower",
-        "orthogonality_error",
-        "step_time_ms",
-        "inference_time_ms",
-        "peak_memory_bytes",
-    ),
-    evidence={"part": ("held_out",), "task": ("classification",)},
-    exceptions={metric: {"task": ("one_class",)} for metric in (*_AUROC, "proved_auroc_36")},
-    tuned_by="error",
-)
+def _columns(told):
+    metric = {name: told.pop(name) for name in ("label", "better", "scale", "counted", "timed") if name in told}
+    if metric.get("better", LOWER) not in (LOWER, HIGHER) or metric.get("scale", "log") not in ("log", "linear"):
+        raise ValueError(f"{told['names'][0]}: better is {LOWER} or {HIGHER}, and scale log or linear")
+    told = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
+    return Columns(metric=Metric(**metric) if metric else None, **told)
 
-CONFORMAL = Benchmark(
-    folder="benchmark_rcp",
-    baseline="CAS",
-    leaderboards=(
-        "set_size",
-        "set_size_attacked",
-        "coverage",
-        "coverage_attacked",
-        "worst_class_coverage",
-        "empty_share",
-        "singleton_share",
-        "full_share",
-        "forward_passes",
-        "prediction_time_s",
-        "calibration_time_s",
-        "peak_memory_bytes",
-        "coverage_lower",
-        "coverage_upper",
-        "coverage_noise",
-        "value",
-    ),
-    claims=(
-        "set_size",
-        "set_size_attacked",
-        "coverage_attacked",
-        "coverage_lower",
-        "forward_passes",
-        "prediction_time_s",
-        "calibration_time_s",
-        "peak_memory_bytes",
-    ),
-    evidence={},
-)
 
-# Radii of certificates at a private model, in 1/255.
-PRIVATE_RADII = (1, 2, 4, 8, 16, 32)
-_PRIVATELY_CERTIFIED = tuple(f"certified_accuracy_{radius}" for radius in PRIVATE_RADII)
+def _find_root():
+    """Return the folder of the repository that this package is in, or else the one that is worked in."""
+    candidates = [Path(__file__).parents[3], Path.cwd(), *Path.cwd().parents]
+    found = next((each for each in candidates if (each / FILE).is_file()), None)
+    if found is None:
+        raise FileNotFoundError(f"no {FILE}: results are reported from a clone of OrthoBench, or below one.")
+    return found
 
-PRIVACY = Benchmark(
-    folder="benchmark_dp",
-    baseline="DP-SGD[way=ghost]",
-    leaderboards=(
-        "error",
-        "accuracy",
-        "step_time_ms",
-        "time_s",
-        "peak_memory_bytes",
-        "gradient_to_noise",
-        "sensitivity_ratio",
-        *_PRIVATELY_CERTIFIED,
-        "epsilon_claimed",
-        "epsilon_pld",
-        "epsilon_prv",
-        "epsilon_audit",
-        "lipschitz_upper",
-        "parameters",
-        "value",
-    ),
-    claims=(
-        "error",
-        "accuracy",
-        "step_time_ms",
-        "time_s",
-        "peak_memory_bytes",
-        "gradient_to_noise",
-        "sensitivity_ratio",
-        *_PRIVATELY_CERTIFIED,
-    ),
-    # A claim holds at any of these; on how many it does is part of the verdict.
-    evidence={"part": ("held_out",), "audit": ("False",), "epsilon": ("1", "2", "5", "10")},
-    tuned_by="error",
-)
 
-BENCHMARKS = {
-    benchmark.folder: benchmark for benchmark in (ORTHOGONALISATION, TRAINING, ROBUSTNESS, CONFORMAL, PRIVACY)
-}
+def _declared(root):
+    """Return the benchmarks by folder, what all have, and the metrics of all; one name means one thing."""
+    benchmarks, shared, metrics = {}, (), {"value": Metric("monitored value")}
+    for path in [root / FILE, *sorted(root.glob(f"benchmark_*/{FILE}"))]:
+        benchmark, own = _load(path)
+        if path.parent == root:
+            benchmark, shared = Benchmark(**{**vars(benchmark), "folder": "."}), own
+        for each in (*benchmark.columns, *own):
+            for name, metric in each.metrics().items():
+                if metrics.setdefault(name, metric) != metric:
+                    raise ValueError(f"{path}: {name} is {metric}, and {metrics[name]} elsewhere: declare it equally.")
+        benchmarks[benchmark.folder] = benchmark
+    for benchmark in benchmarks.values():
+        for name in (*benchmark.leaderboards, *benchmark.claims, *benchmark.to_target):
+            if name not in metrics:
+                raise ValueError(f"{root / benchmark.folder / FILE}: {name!r} is no column with a label.")
+    return benchmarks, shared, metrics
+
+
+ROOT = _find_root()
+BENCHMARKS, SHARED, METRICS = _declared(ROOT)
+ORTHOGONALISATION = BENCHMARKS["."]
+
+
+def radii(benchmark, prefix):
+    """Return the radii, in 1/255, of a benchmark's metrics ``PREFIX_RADIUS`` above 0, ascending."""
+    found = (name.removeprefix(f"{prefix}_") for name in benchmark.leaderboards if name.startswith(f"{prefix}_"))
+    return tuple(sorted(int(each) for each in found if int(each)))
 
 
 def recognise(frame):

@@ -14,8 +14,6 @@ from orthobench.report.page import options, table
 from orthobench.report.statistics import LEVEL, holm, median_interval
 
 RADIUS = "radius"
-# Metrics that only methods whose guarantee stands are compared by.
-SIZES = ("set_size", "set_size_attacked", "value")
 COSTS = ("forward_passes", "prediction_time_s", "calibration_time_s", "peak_memory_bytes")
 REFUTED_BELOW = 1e-3
 
@@ -91,11 +89,6 @@ def guaranteed(frame):
     if "objective_guaranteed" not in frame:
         return frame
     return frame[frame["objective_guaranteed"].eq(True) | (frame["objective_status"] != "ok")]
-
-
-def comparable(frame, metric):
-    """Return the rows that a metric compares: for sizes those of `guaranteed`, else all."""
-    return guaranteed(frame) if metric in SIZES else frame
 
 
 def radius_menu(frame):

@@ -12,6 +12,9 @@ from orthobench.report.cells import cells
 from orthobench.report.names import selected
 from orthobench.report.statistics import LEVEL, MIN_SEEDS, Comparison, holm, interval, paired_comparison, rank_with_ties
 
+GUARANTEED = "objective_guaranteed"
+NO_GUARANTEE = "no guarantee"  # in place of a rank
+
 
 @dataclass(frozen=True)
 class Row:
@@ -39,7 +42,8 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
 
     A cell that did not end well counts as failed and is averaged nowhere, whatever it reached before; a solver with no
     good cell keeps its row. Ranks are those of `rank_with_ties`, 1 for the best. Differences are paired by seed against
-    the baseline, their p-values Holm-adjusted over all the other solvers (an untested one counts with p = 1).
+    the baseline, their p-values Holm-adjusted over all the other solvers (an untested one counts with p = 1). By a
+    metric that the benchmark compares among guarantees alone, a solver without one has no rank, and comes last.
 
     Times and memory compare among solvers that ran in processes of one kind: where there are several kinds, each has
     its own ranks and differences, and a solver a row for each kind of its cells. The time beside another figure is of
@@ -66,17 +70,30 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
     if metric not in allowed:
         raise ValueError(f"no leaderboard of {metric!r}; choose one of {', '.join(allowed)}.")
     parts = stands.apart(frame, METRICS[metric].timed, dataset_name=dataset, objective_name=objective)
-    rows = {k: _rows(cells_by_solver(part, dataset, objective, metric), metric, baseline) for k, part in parts.items()}
+    unranked = _without_guarantee(frame, dataset, objective) if metric in recognise(frame).guaranteed else ()
+    rows = {
+        kind: _rows(cells_by_solver(part, dataset, objective, metric), metric, baseline, unranked)
+        for kind, part in parts.items()
+    }
     if len(parts) == 1:
         return rows[""]
     return [replace(row, stand=kind, kinds=tuple(parts)) for kind, own in rows.items() for row in own]
 
 
-def _rows(by_solver, metric, baseline):
+def _without_guarantee(frame, dataset, objective):
+    """Return the solvers that have a good row which guarantees nothing."""
+    here = frame[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective)]
+    good = here[here["objective_status"] == "ok"]
+    if GUARANTEED not in good:
+        return set()
+    return set(good.loc[~good[GUARANTEED].eq(True), "solver_name"])
+
+
+def _rows(by_solver, metric, baseline, unranked=()):
     values = last_values(by_solver)
     counted = METRICS[metric].counted
     kinds = tuple(stands.in_order(cell.stand for own in by_solver.values() for cell in own if cell.ok))
-    ranks = rank_with_ties(to_rank(values, metric), counted=counted)
+    ranks = rank_with_ties(to_rank({s: v for s, v in values.items() if s not in unranked}, metric), counted=counted)
     compared = differences(values, find_baseline(by_solver, baseline), counted)
 
     rows = []
@@ -85,7 +102,10 @@ def _rows(by_solver, metric, baseline):
         times, kind = _times(own)
         mean = interval(values[solver]) if len(values[solver]) else None
         # Good cells without a value: the metric does not apply. The mark is for failed cells, not for absent ones.
-        rank = str(replace(ranks[solver], failed=len(failed))) if mean else "failed" if failed else "n/a"
+        if mean:
+            rank = NO_GUARANTEE if solver in unranked else str(replace(ranks[solver], failed=len(failed)))
+        else:
+            rank = "failed" if failed else "n/a"
         rows.append(
             Row(
                 solver=solver,
@@ -105,7 +125,11 @@ def _rows(by_solver, metric, baseline):
             )
         )
     sign = -1 if METRICS[metric].better == HIGHER else 1
-    return sorted(rows, key=lambda row: (np.isnan(row.mean), sign * np.nan_to_num(row.mean), row.solver))
+
+    def order(row):
+        return np.isnan(row.mean), row.rank == NO_GUARANTEE, sign * np.nan_to_num(row.mean), row.solver
+
+    return sorted(rows, key=order)
 
 
 def _times(cells_of_solver):
@@ -236,5 +260,6 @@ def protocol(rows, metric, baseline=None):
         f"{shown.label}, {shown.better} is better: mean over seeds ({seeds}), {100 * LEVEL:.0f} % Student t interval; "
         f"{difference}rank a-b: a tie (paired t tests at 5 %, Holm-adjusted over all pairs, n ≥ {MIN_SEEDS}); "
         "†: failed cells, left out of every mean"
+        + (f"; {NO_GUARANTEE}: not ranked" if any(row.rank == NO_GUARANTEE for row in rows) else "")
     )
     return stands.noted(told, rows[0].kinds if rows else ())

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from orthobench.report import stands
-from orthobench.report.benchmarks import PRIVATE_RADII
+from orthobench.report.benchmarks import BENCHMARKS, radii
 from orthobench.report.cells import cells, check_frame
 from orthobench.report.curves import draw_cells, traces_apart
 from orthobench.report.leaderboard import cells_by_solver, format_interval, format_number, format_seeds
@@ -20,6 +20,7 @@ EPSILON = "epsilon"
 NOT_PRIVATE = math.inf
 
 # By which cost is compared, and what its sizes are called.
+RADII = radii(BENCHMARKS["benchmark_dp"], "certified_accuracy")
 SIZES = {"batch_size": "batch size", "network": "width of the last hidden layer"}
 REFERENCE = "DP-SGD[way=ghost]"
 
@@ -95,7 +96,7 @@ def certified_traces(frame, dataset, objective):
     ValueError
         For the reasons given in `cells`.
     """
-    metrics = {0: "accuracy"} | {radius: f"certified_accuracy_{radius}" for radius in PRIVATE_RADII}
+    metrics = {0: "accuracy"} | {radius: f"certified_accuracy_{radius}" for radius in RADII}
     by_radius = {radius: last_by_solver(frame, dataset, objective, metric) for radius, metric in metrics.items()}
     found = cells_by_solver(frame, dataset, objective, "value")
     names = short_solvers(list(found))

@@ -8,9 +8,8 @@ import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from orthobench.report.benchmarks import METRICS
+from orthobench.report.benchmarks import BENCHMARKS, METRICS
 from orthobench.report.names import short_names, short_solvers
-from orthobench.report.site.documents import caution
 from orthobench.report.site.palette import colour
 from orthobench.report.site.results import title_of
 
@@ -30,15 +29,14 @@ class Card:
     alternative: str = ""
     newest: str = ""
     machines: tuple = ()  # of text, one a machine
-    caution: str = ""
 
 
 def cards(site):
     """List the cards of a site: benchmarks with rows, then those that the documents tell of and that have none."""
     found = [_card(site, name, machines) for name, machines in site.benchmarks.items()]
     shown = {each.folder for each in found}
-    waiting = [each for each in site.documents.benchmarks() if each.folder not in shown]
-    return found + [Card(each.folder, each.folder, site.documents.question(each.folder)) for each in waiting]
+    waiting = [each for each in BENCHMARKS.values() if each.folder not in shown]
+    return found + [Card(each.folder, each.folder, each.asked) for each in waiting]
 
 
 def _card(site, name, machines):
@@ -49,13 +47,12 @@ def _card(site, name, machines):
     return Card(
         title_of(newest.result.frame),
         folder,
-        site.documents.question(folder),
+        newest.result.benchmark.asked,
         f"{name}/index.html",
         f"assets/{name}.svg",
         f"{label.label} on {newest.labels[board.setting]}: {_told(board)}",
         newest.last_run[:10],
         tuple(_machine(each) for each in machines),
-        caution(folder),
     )
 
 

@@ -1,9 +1,6 @@
 """What the repository's documents say of a benchmark, as HTML: its question, its metrics, its data sets."""
 
 import re
-import tomllib
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -22,15 +19,6 @@ SECTIONS = {
     "Solvers": "Solvers",
     "Configurations": "Configurations",
 }
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """A benchmark as the README of the suite lists it."""
-
-    folder: str
-    question: str
-    state: str
 
 
 class Documents:
@@ -60,17 +48,6 @@ class Documents:
         """Return the first paragraph of the suite's README, as HTML."""
         found = re.search(r"^# .*?\n+(.+?)\n\n", self._readme(), re.DOTALL)
         return self.html(found[1]) if found else Markup("")
-
-    def benchmarks(self):
-        """List the benchmarks that the README's table tells, each a row of folder, question and state."""
-        table = self._readme().partition("| folder | question | state |\n")[2].partition("\n\n")[0]
-        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[1:]]
-        return [Benchmark(re.search(r"`([^`]+)`", row[0])[1], row[1], row[2]) for row in rows if len(row) == 3]
-
-    def question(self, folder):
-        """Return a benchmark's question; empty if no document tells it."""
-        told = next((each.question for each in self.benchmarks() if each.folder == folder), "")
-        return told[:1].upper() + told[1:]
 
     def sections(self, folder):
         """Map titles to those sections of a benchmark's README that a reader of results needs, as HTML."""
@@ -117,21 +94,7 @@ def find_root(results):
     return next((each for each in candidates if (each / "claims.toml").is_file()), None)
 
 
-def formulas(folder, metrics):
+def formulas(benchmark, metrics):
     """Map those of a benchmark's metrics that have one to their formula, as MathML."""
-    told = _told(folder)
+    told = benchmark.formulas
     return {metric: Markup(convert(told[metric], display="block")) for metric in metrics if metric in told}
-
-
-def reading(folder):
-    """Return what a reader of a benchmark's leaderboards must know; empty if there is nothing."""
-    return _told(folder).get("reading", "")
-
-
-def caution(folder):
-    """Return what the picture of a benchmark on the home page does not show; empty if there is nothing."""
-    return _told(folder).get("caution", "")
-
-
-def _told(folder):
-    return tomllib.loads((resources.files(__package__) / "formulas.toml").read_text(encoding="utf-8")).get(folder, {})

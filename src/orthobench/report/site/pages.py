@@ -9,7 +9,7 @@ from orthobench.report.names import family, short_names, short_objectives, short
 from orthobench.report.site import benchopt_pages, cards, palette, rows
 from orthobench.report.site.boards import board_table, boards_of, overview_table
 from orthobench.report.site.comparisons import comparison_plots
-from orthobench.report.site.documents import formulas, reading
+from orthobench.report.site.documents import formulas
 from orthobench.report.site.plots import benchmark_plots, configuration, draw_all
 from orthobench.report.site.results import title_of
 from orthobench.report.site.solvers import solver_pages
@@ -208,7 +208,7 @@ def _home(site):
 
 def _benchmark(site, name, machines):
     first = machines[0]
-    folder = first.result.benchmark.folder
+    benchmark = first.result.benchmark
     boards = {machine: _first_board(site, machine, "../") for machine in machines}
     judged = site.judged_of(machines)
     metrics = list(dict.fromkeys(metric for m in machines for board in m.boards for metric in board.rows))
@@ -216,11 +216,11 @@ def _benchmark(site, name, machines):
     context = {
         "name": name,
         "heading": first.result.title,
-        "question": site.documents.question(folder),
-        "reading": reading(folder),
+        "question": benchmark.asked,
+        "reading": benchmark.reading,
         "description": _description(first.result.frame),
-        "sections": site.documents.sections(folder),
-        "formulas": formulas(folder, metrics),
+        "sections": site.documents.sections(benchmark.folder),
+        "formulas": formulas(benchmark, metrics),
         "metrics": {metric: METRICS[metric] for metric in metrics},
         "machines": machines,
         "boards": boards,
@@ -236,7 +236,7 @@ def _benchmark(site, name, machines):
         "meanings": rows.meanings(told for files in environments.values() for told in files.values()),
         "stands": stands.sentence(kind for machine in machines for kind in machine.kinds),
         "configuration": lambda file: rows.configuration_command(
-            site.documents.folder(folder), first.result.benchmark, file.name
+            site.documents.folder(benchmark.folder), benchmark, file.name
         ),
         "colour": lambda solver: palette.COLOURS.index(palette.colour(site.get_style(solver)["marker"])),
     }
