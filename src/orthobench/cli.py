@@ -33,6 +33,13 @@ def _parser():
     site.add_argument("--repository", metavar="URL", help="where links to code lead")
     site.set_defaults(run=_site)
 
+    publish = commands.add_parser("publish", help="copy a result file to its place among the published ones")
+    publish.add_argument("file", metavar="FILE", help="a .parquet file that `benchopt run` wrote")
+    publish.add_argument("--machine", required=True, metavar="NAME", help="of the folder, such as epyc_2_cores")
+    publish.add_argument("--name", metavar="NAME", help="of the file there (default: as it is)")
+    publish.add_argument("--results", default="results", metavar="FOLDER", help="(default: %(default)s)")
+    publish.set_defaults(run=_publish)
+
     verify = commands.add_parser("verify", help="check published results, and the site if it has been built")
     verify.add_argument("--results", default="results", metavar="FOLDER", help="(default: %(default)s)")
     verify.add_argument("--site", metavar="FOLDER", help="compare this site with the rows, figure by figure")
@@ -63,6 +70,15 @@ def _site(arguments):
     return 1 if problems else 0
 
 
+def _publish(arguments):
+    from orthobench.report.publish import publish
+    from orthobench.report.site.documents import find_root
+
+    root = find_root(arguments.results)
+    print(publish(arguments.file, arguments.results, arguments.machine, arguments.name, root))
+    return 0
+
+
 def _verify(arguments):
     from orthobench.harness.planned import planned_cells
     from orthobench.report.site.documents import find_root
@@ -70,7 +86,7 @@ def _verify(arguments):
 
     problems, notes = verify(arguments.results, find_root(arguments.results), planned_cells)
     for note in notes:
-        print(f"skipped: {note}")
+        print(f"note: {note}")
     if arguments.site:
         from orthobench.report.site import render
 

@@ -10,6 +10,7 @@ from orthobench.report.benchmarks import BENCHMARKS
 
 SMALL = """
 question = "how large?"
+results = "sizes"
 baseline = "A"
 monitored = ["size"]
 leaderboards = ["size"]

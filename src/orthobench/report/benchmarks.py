@@ -28,6 +28,7 @@ class Columns:
     names: tuple
     meaning: str  # Markdown
     range: tuple = (-np.inf, np.inf)  # of their numbers, both ends included
+    infinite: bool = False  # whether infinity is among their numbers
     metric: Metric | None = None  # None where nothing is compared by them
     formula: str = ""  # of the first one, in TeX
 
@@ -45,6 +46,7 @@ class Benchmark:
 
     folder: str  # in the repository
     question: str
+    results: str  # its folder below ``results/``
     baseline: str  # chosen before any run
     monitored: tuple  # what `value` is: "NAME" or "1 - NAME", the first of these that a row has
     leaderboards: tuple  # metrics; the first is the default, and rows are recognised by its column

@@ -1,26 +1,29 @@
 """Whether published rows can be trusted, and whether a site shows what they say."""
 
-import json
-import math
+import hashlib
 from html.parser import HTMLParser
+from itertools import zip_longest
 from pathlib import Path
 
 from orthobench.report.names import family, parameters
 from orthobench.report.page import one_line
+from orthobench.report.plausible import history, implausible
+from orthobench.report.publish import compare_sums
 from orthobench.report.site.results import CELL, Problem, read_results
+from orthobench.report.site.vendor import SCRIPTS
 
 ENV_DIRTY, ENV_COMMIT = "objective_env_dirty", "objective_env_commit"
-_TOLERANCE = 1e-5  # of figures in plots, which have six digits
 _SHOWN = 3  # examples in a message
 
 
 def verify(results, root=None, planned=None):
     """Check all published rows.
 
-    A file must be readable, a result of this suite, and in the folder of a benchmark and machine; its solvers must not
-    have run in the harness's process for debugging; no two files of a machine may claim the same cell; rows must come
-    from a commit, with no change to it; each solver must have all repetitions; and where a file is named after a
-    configuration of its benchmark, each cell that this plans must be there, unless its solver skips it.
+    A file must be what its sum says, readable, a result of this suite, and in the folder of a benchmark and machine;
+    its solvers must not have run in the harness's process for debugging; no two files of a machine may claim the same
+    cell; figures must be possible; rows must come from one commit of the history, with no change to it, and one host;
+    each solver must have all repetitions; and where a file is named after a configuration of its benchmark, each cell
+    that this plans must be there, unless its solver skips it.
 
     Parameters
     ----------
@@ -34,7 +37,7 @@ def verify(results, root=None, planned=None):
     -------
     problems : list of Problem
     notes : list of Problem
-        What is absent for a reason: cells that their solvers skip.
+        What is absent for a reason, such as cells that their solvers skip, and what could not be checked.
 
     Raises
     ------
@@ -42,12 +45,16 @@ def verify(results, root=None, planned=None):
         If there is no such folder.
     """
     found, problems = read_results(results)
+    problems += [Problem(where, what) for where, what in compare_sums(results).items()]
     notes = []
     for result in found:
         folder = root / result.benchmark.folder if root else None
         for file in result.files:
             where, frame = file.path.as_posix(), file.frame
-            problems += [Problem(where, what) for what in _provenance(frame)]
+            wrong, told = history(frame, root)
+            wrong = [*_provenance(frame), *implausible(frame, result.benchmark), *wrong]
+            problems += [Problem(where, what) for what in wrong]
+            notes += [Problem(where, what) for what in told]
             configuration = folder / "configs" / f"{file.name}.yml" if folder else None
             if planned is not None and configuration is not None and configuration.is_file():
                 missing, skipped = _against(frame, planned(folder, configuration))
@@ -74,21 +81,24 @@ def _provenance(frame):
 
 
 def _against(frame, plan):
-    """Return what of a plan is missing in a frame, and what of it its solvers skip: two lists of text."""
+    """Return how a frame differs from a plan, and what of the plan its solvers skip: two lists of text."""
     cells = {}
     for dataset, objective, solver, seed in frame[CELL].drop_duplicates().itertuples(index=False, name=None):
         cells.setdefault((dataset, objective, solver), set()).add(seed)
-    missing, skipped, names = [], [], {each.solver for each in plan}
+    missing, skipped, unplanned, names = [], [], [], {each.solver for each in plan}
     for each in plan:
         place = f"{each.solver} on {each.dataset}, {each.objective}"
         own = cells.get((each.dataset, each.objective, each.solver)) or _earlier(each, cells, names)
-        lost = sorted(set(each.seeds) - own)
+        lost, more = sorted(set(each.seeds) - own), sorted(own - set(each.seeds))
+        if more:
+            unplanned.append(f"{place}: repetition {', '.join(map(str, more))}")
         if lost and own:
             missing.append(f"{place}: no repetition {', '.join(map(str, lost))}")
         elif lost:
             reason = _reason(each)
             (skipped if reason else missing).append(f"{place}: {reason or 'no row'}")
     told = [f"{len(missing)} planned cells are missing: {_some(missing)}. Run them again."] if missing else []
+    told += [f"{len(unplanned)} solvers have more than planned: {_some(unplanned)}."] if unplanned else []
     return told, skipped
 
 
@@ -133,7 +143,7 @@ def _some(texts):
 
 
 def compare_site(files, site):
-    """Compare a site with what the rows give.
+    """Compare a site with what the rows give, byte for byte.
 
     Parameters
     ----------
@@ -145,29 +155,33 @@ def compare_site(files, site):
     Returns
     -------
     list of Problem
-        One a page or file, with the first difference: each figure of each table, the data of each plot to five digits,
-        and each download.
+        One a file that is missing, that differs (with the first figure of a table that does), or that no row gives.
     """
     site, problems = Path(site), []
-    for path, content in files.items():
-        there = site / path
-        if not there.is_file():
+    scripts = {f"assets/{each.name}": each.sha256 for each in SCRIPTS}
+    found = {path.relative_to(site).as_posix(): path for path in sorted(site.rglob("*")) if not path.is_dir()}
+    for path in dict.fromkeys((*files, *scripts, *found)):
+        if path not in found:
             problems.append(Problem(path, "is not in the site: build it again."))
-            continue
-        difference = _difference(path, there.read_bytes(), content)
-        if difference:
-            problems.append(Problem(path, f"{difference}; build the site again."))
-    known = {Path(path) for path in files}
-    extra = sorted(path.relative_to(site) for path in site.rglob("*.html") if path.relative_to(site) not in known)
-    return problems + [Problem(path.as_posix(), "is a page that no published row gives.") for path in extra]
+        elif path not in files and path not in scripts:
+            problems.append(Problem(path, "is a file that no published row gives."))
+        else:
+            content = found[path].read_bytes()
+            if path in scripts and hashlib.sha256(content).hexdigest() != scripts[path]:
+                problems.append(Problem(path, "is not the script that the pages are for; build the site again."))
+            elif path in files and content != files[path]:
+                problems.append(Problem(path, f"{_difference(path, content, files[path])}; build the site again."))
+    return problems
 
 
 def _difference(path, ours, wanted):
     if path.endswith(".html"):
-        return _table_difference(ours.decode(errors="replace"), wanted.decode())
-    if path.startswith("data/"):
-        return _data_difference(ours, wanted)
-    return "differs from what the rows give" if ours != wanted else ""
+        told = _table_difference(ours.decode(errors="replace"), wanted.decode())
+        if told:
+            return told
+    lines = zip_longest(ours.splitlines(), wanted.splitlines())
+    number = next((number for number, (one, other) in enumerate(lines, start=1) if one != other), 1)
+    return f"differs from what the rows give, first in line {number}"
 
 
 def _table_difference(ours, wanted):
@@ -183,26 +197,6 @@ def _table_difference(ours, wanted):
                 shown = [repr(row[at]) if at < len(row) else "nothing" for row in (mine, right)]
                 return f"table {key}, row {number}, column {at + 1} says {shown[0]}, and the rows give {shown[1]}"
     return ""
-
-
-def _data_difference(ours, wanted):
-    try:
-        one, other = (json.loads(b"[" + each.strip().removeprefix(b"orthobench.receive(").removesuffix(b");") + b"]")
-                      for each in (ours, wanted))  # fmt: skip
-    except ValueError:
-        return "is no data"
-    return "" if _close(one, other) else "holds other figures than the rows give"
-
-
-def _close(one, other):
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_close(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_close, one, other))
-    if isinstance(one, float) or isinstance(other, float):
-        numbers = all(isinstance(each, int | float) for each in (one, other))
-        return numbers and math.isclose(one, other, rel_tol=_TOLERANCE, abs_tol=1e-300)
-    return one == other
 
 
 def tables_of(html):

@@ -1,0 +1,134 @@
+"""Whether the rows of a file can be what a run gave: figures within their ranges, one commit, host and setting."""
+
+import subprocess
+
+import numpy as np
+import pandas as pd
+
+from orthobench.report.benchmarks import SHARED
+from orthobench.report.page import one_line
+
+STATUSES = ("ok", "diverged", "timeout", "out_of_memory", "error", "refuted")
+ENV_COMMIT, ENV_HOST = "objective_env_commit", "objective_env_host"
+SETTING = ("objective_env_threads", "objective_env_device", "objective_env_processes")  # of all rows of a file
+_ROUNDING = 1e-6
+
+
+def implausible(frame, benchmark):
+    """Say what of a file's figures no run can have given.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    benchmark : Benchmark
+        Whose columns say which numbers are possible.
+
+    Returns
+    -------
+    list of str
+    """
+    statuses = frame["objective_status"].astype(object)
+    unknown = frame[~statuses.isin(STATUSES)]
+    found = [_told(unknown, "objective_status", f"is none of {', '.join(STATUSES)}")] if len(unknown) else []
+    seeds = pd.to_numeric(frame["idx_rep"], errors="coerce")
+    strange = frame[~(seeds >= 0) | (seeds % 1 != 0)]
+    if len(strange):
+        found.append(_told(strange, "idx_rep", "is no repetition: these count from 0"))
+    good = frame[statuses == "ok"]
+    for columns in (*benchmark.columns, *SHARED):
+        for name in columns.names:
+            if f"objective_{name}" in good and (columns.metric or np.isfinite(columns.range).any()):
+                found += _outside(good, f"objective_{name}", columns)
+    return found + _monitored(good, benchmark)
+
+
+def _outside(good, column, columns):
+    numbers = pd.to_numeric(good[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    low, high = columns.range
+    text = good[np.isnan(numbers) & good[column].notna().to_numpy() & ~_is_nan(good[column])]
+    outside = good[(numbers < low - _ROUNDING) | (numbers > high + _ROUNDING)]
+    infinite = good[np.isinf(numbers)] if not columns.infinite else good[:0]
+    rules = ((text, "is no number"), (outside, f"is outside of {low:g} to {high:g}"), (infinite, "is infinite"))
+    return [_told(rows, column, rule) for rows, rule in rules if len(rows)]
+
+
+def _is_nan(series):
+    return series.map(lambda value: isinstance(value, float) and np.isnan(value)).to_numpy(dtype=bool)
+
+
+def _monitored(good, benchmark):
+    """Compare `value` with what it should be: the first of the monitored metrics that a row has."""
+    column = "objective_value"
+    if column not in good:
+        return [f"has no column {column}: run the benchmark again."]
+    value = pd.to_numeric(good[column], errors="coerce").astype(float)
+    lost = good[value.isna()]
+    found = [_told(lost, column, "is no number, though the status is ok")] if len(lost) else []
+    wanted = pd.Series(np.nan, index=good.index)
+    for told in benchmark.monitored:
+        name = f"objective_{told.removeprefix('1 - ')}"
+        if name in good:
+            metric = pd.to_numeric(good[name], errors="coerce").astype(float)
+            wanted = wanted.fillna(1 - metric if told.startswith("1 - ") else metric)
+    unlike = good[value.notna() & ~np.isclose(value, wanted, rtol=1e-9, atol=1e-12)]
+    if len(unlike):
+        found.append(_told(unlike, column, f"is not {' or '.join(benchmark.monitored)}"))
+    return found
+
+
+def _told(rows, column, rule):
+    first = rows.iloc[0]
+    place = f"{one_line(first['solver_name'])}, repetition {first['idx_rep']}, on {one_line(first['dataset_name'])}"
+    return f"{column} {rule} in {len(rows)} rows, such as {one_line(first[column])[:60]} of {place}."
+
+
+def history(frame, repository):
+    """Say which rows come from a commit that there isn't, and what is mixed that one run has one of.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    repository : pathlib.Path or None
+        Whose history is asked for the commits.
+
+    Returns
+    -------
+    problems : list of str
+    notes : list of str
+        What can't be checked, and what files from before hosts were written have.
+    """
+    problems, notes = [], []
+    before = ENV_HOST not in frame
+    for column in (ENV_COMMIT, ENV_HOST, *SETTING):
+        values = sorted(frame[column].dropna().astype(str).unique()) if column in frame else []
+        if len(values) > 1:
+            told = f"{column} has {len(values)} values, {', '.join(value[:10] for value in values[:3])}"
+            if before and column == ENV_COMMIT:
+                notes.append(f"{told}: it is from before rows named their host, and stays.")
+            else:
+                problems.append(f"{told}: one file is one run.")
+    for commit in sorted(frame[ENV_COMMIT].dropna().astype(str).unique()) if ENV_COMMIT in frame else []:
+        known = _knows(repository, commit)
+        if known is None:
+            notes.append("commits not checked: there is no history of git here.")
+            break
+        if not known and commit != "unknown":
+            problems.append(f"commit {commit[:10]} is not in the history: run again from one that is.")
+    return problems, notes
+
+
+def _knows(repository, commit):
+    """Return whether a repository has a commit; None without a whole history."""
+    if repository is None:
+        return None
+    try:
+        shallow = _git(repository, "rev-parse", "--is-shallow-repository")
+        if shallow.returncode or shallow.stdout.strip() != "false":
+            return None
+        return _git(repository, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
+    except OSError:
+        return None
+
+
+def _git(repository, *arguments):
+    return subprocess.run(["git", "-C", str(repository), *arguments], capture_output=True, text=True)

@@ -1,0 +1,105 @@
+"""Published files: how one gets to its place under ``results/``, and the sums that tell a lost or changed one."""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from orthobench.report.benchmarks import recognise
+from orthobench.report.plausible import history, implausible
+from orthobench.report.site.results import read_results
+from orthobench.report.text import read_file
+
+SUMS = "SHA256SUMS"
+
+
+def publish(file, results, machine, name=None, root=None):
+    """Copy a result file to its place under the results, and renew the sums.
+
+    Parameters
+    ----------
+    file : str or pathlib.Path
+        A parquet file that ``benchopt run`` wrote.
+    results : str or pathlib.Path
+        The folder of all published results.
+    machine : str
+        What the folder of its machine is called, such as ``epyc_2_cores``.
+    name : str, optional
+        What it is called there; by default as it is.
+    root : pathlib.Path, optional
+        The repository, whose history is asked for the commits.
+
+    Returns
+    -------
+    pathlib.Path
+        Where it is now.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, it is no result of this suite, its rows can't be trusted, or they claim cells that
+        another file of this machine has. Nothing is changed then.
+    """
+    file, results = Path(file), Path(results)
+    frame = read_file(file)
+    benchmark = recognise(frame)
+    problems = [*implausible(frame, benchmark), *history(frame, root)[0]]
+    if problems:
+        raise ValueError(f"{file}: {problems[0]}")
+    if Path(machine).name != machine or machine in ("", ".", ".."):
+        raise ValueError(f"--machine {machine!r} is no name of a folder: give one such as epyc_2_cores.")
+    place = Path(benchmark.results) / machine / f"{name or file.stem}.parquet"
+    with tempfile.TemporaryDirectory() as folder:  # beside the others of its machine, as it would be
+        beside = Path(folder) / place.parent
+        beside.mkdir(parents=True)
+        for other in (results / place.parent).glob("*.parquet"):
+            os.symlink(other.resolve(), beside / other.name)
+        (beside / place.name).unlink(missing_ok=True)
+        os.symlink(file.resolve(), beside / place.name)
+        _, conflicts = read_results(folder)
+    if conflicts:
+        raise ValueError(str(conflicts[0]))
+    (results / place.parent).mkdir(parents=True, exist_ok=True)
+    _replace(results / place, file.read_bytes())
+    _replace(results / SUMS, sums(results).encode())
+    return results / place
+
+
+def sums(results):
+    """Return the sums of all published files as ``sha256sum`` writes and checks them."""
+    files = sorted(Path(results).rglob("*.parquet"))
+    lines = (
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(results).as_posix()}" for path in files
+    )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def compare_sums(results):
+    """Map each file that isn't what the sums say to what is wrong with it."""
+    path = Path(results) / SUMS
+    if not path.is_file():
+        return {SUMS: "is missing: `orthobench publish` writes it."}
+    told = dict(line.split("  ", 1)[::-1] for line in path.read_text(encoding="utf-8").splitlines() if "  " in line)
+    found = dict(line.split("  ", 1)[::-1] for line in sums(results).splitlines())
+    wrong = {name: "is gone: restore it, or take its line out of the sums." for name in told.keys() - found.keys()}
+    wrong |= {name: "is not in the sums: use `orthobench publish`." for name in found.keys() - told.keys()}
+    wrong |= {
+        name: "is not the file that was published: restore it, or use `orthobench publish`."
+        for name in found.keys() & told.keys()
+        if found[name] != told[name]
+    }
+    return dict(sorted(wrong.items()))
+
+
+def _replace(path, content):
+    """Write a file whole or not at all."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part", delete=False) as part:
+        try:
+            part.write(content)
+            part.flush()
+            os.fsync(part.fileno())
+            os.chmod(part.name, 0o644)
+            os.replace(part.name, path)
+        except BaseException:
+            Path(part.name).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,150 @@
+"""Careless edits of published rows, one by one: `orthobench verify` names each, and `publish` refuses the file."""
+
+import subprocess
+
+import numpy as np
+import published
+import pytest
+from made_up import ADAMW, DIGITS, TRAINING, TURBO, training_frame
+
+from orthobench import cli
+from orthobench.report import publish
+from orthobench.report.verify import verify
+
+PLACE = "training/one/cpu.parquet"
+
+
+def rows(commit=published.COMMIT):
+    frame = published.provenance(training_frame(solvers=(ADAMW, TURBO), datasets=(DIGITS,), seeds=3))
+    return frame.assign(objective_env_commit=commit, objective_env_host="a1b2c3d4")
+
+
+def written(folder, frame):
+    results = published.write(folder, {PLACE: frame})
+    (results / publish.SUMS).write_text(publish.sums(results))
+    return results
+
+
+def problems(results, **options):
+    return [f"{each.where}: {each.what}" for each in verify(results, **options)[0]]
+
+
+def put(column, value, places=(2,)):
+    """Return the edit that puts a value into a column of some rows."""
+
+    def edit(frame):
+        kept = frame[column].astype(object)
+        kept.iloc[list(places)] = value
+        return frame.assign(**{column: kept.infer_objects()})
+
+    return edit
+
+
+EDITS = {
+    "a negative time": (put("objective_step_time_ms", -1.0), "objective_step_time_ms is outside of 0 to inf"),
+    "an accuracy of 1.7": (put("objective_held_out_accuracy", 1.7), "objective_held_out_accuracy is outside of 0 to 1"),
+    "a negative share": (put("objective_optimizer_share", -0.1), "objective_optimizer_share is outside of 0 to 1"),
+    "an infinite time": (put("objective_optimizer_time_ms", np.inf), "objective_optimizer_time_ms is infinite"),
+    "a value unlike its metric": (put("objective_value", 0.123), "objective_value is not held_out_loss in 1 rows"),
+    "a loss unlike its value": (
+        put("objective_held_out_loss", 0.123),
+        "objective_value is not held_out_loss in 1 rows",
+    ),
+    "no value though it is ok": (put("objective_value", np.nan), "objective_value is no number, though"),
+    "a status that there isn't": (put("objective_status", "fine"), "objective_status is none of ok, diverged"),
+    "no status": (put("objective_status", None), "objective_status is none of ok, diverged"),
+    "a repetition before the first": (put("idx_rep", -1), "idx_rep is no repetition"),
+    "half a repetition": (put("idx_rep", 0.5), "idx_rep is no repetition"),
+    "two commits": (put("objective_env_commit", "f" * 40), "objective_env_commit has 2 values"),
+    "two hosts": (put("objective_env_host", "deadbeef"), "objective_env_host has 2 values"),
+    "two numbers of threads": (put("objective_env_threads", 2), "objective_env_threads has 2 values"),
+    "uncommitted changes": (put("objective_env_dirty", True), "computed with uncommitted changes"),
+}
+
+
+def test_rows_as_they_are_have_no_problem(tmp_path):
+    assert problems(written(tmp_path, rows())) == []
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edited_row_is_named(tmp_path, name):
+    edit, told = EDITS[name]
+    found = problems(written(tmp_path, edit(rows())))
+    assert [each for each in found if told in each], found
+
+
+def test_a_text_among_numbers_is_named(tmp_path):
+    frame = rows()
+    column = frame["objective_step_time_ms"].astype(str)
+    column.iloc[0] = "fast"
+    (told,) = problems(written(tmp_path, frame.assign(objective_step_time_ms=column)))
+    assert "objective_step_time_ms is no number in 1 rows, such as fast of AdamW" in told
+
+
+def test_a_solver_with_more_repetitions_than_planned_is_named(tmp_path):
+    class Plan:
+        dataset, objective, solver, seeds = DIGITS, TRAINING, ADAMW, (0, 1)
+
+    (tmp_path / "benchmark_muon" / "configs").mkdir(parents=True)
+    (tmp_path / "benchmark_muon" / "configs" / "cpu.yml").write_text("")
+    results = written(tmp_path / "results", rows())
+    found = problems(results, root=tmp_path, planned=lambda folder, configuration: [Plan])
+    assert any(f"1 solvers have more than planned: {ADAMW} on {DIGITS}" in each for each in found)
+
+
+def test_lost_changed_and_added_files_are_named(tmp_path):
+    results = written(tmp_path, rows())
+    path = results / PLACE
+    path.with_name("more.parquet").write_bytes(path.read_bytes())
+    rows().assign(run_date="2027-01-01").to_parquet(path)
+    assert set(publish.compare_sums(results)) == {PLACE, "training/one/more.parquet"}
+    path.unlink()
+    assert publish.compare_sums(results)[PLACE].startswith("is gone")
+    (results / publish.SUMS).unlink()
+    assert list(publish.compare_sums(results)) == [publish.SUMS]
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A repository with one commit, and its name."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    done = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    return tmp_path, done.stdout.strip()
+
+
+def test_a_commit_that_there_is_not_is_named_and_no_history_is_said(repository, tmp_path_factory):
+    root, commit = repository
+    assert problems(written(root / "results", rows(commit)), root=root) == []
+    (told,) = problems(written(root / "results", rows()), root=root)
+    assert f"commit {published.COMMIT[:10]} is not in the history" in told
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    found, notes = verify(written(elsewhere, rows()), root=elsewhere)
+    assert found == []
+    assert "not checked" in notes[0].what
+
+
+def test_publish_puts_a_file_in_its_place_and_renews_the_sums(repository, capsys):
+    root, commit = repository
+    rows(commit).to_parquet(root / "run.parquet")
+    (root / "claims.toml").write_text("")  # by which a repository of this suite is known
+    results = root / "results"
+    results.mkdir()
+    command = ["publish", str(root / "run.parquet"), "--machine", "one", "--results", str(results)]
+    assert cli.main([*command, "--name", "cpu"]) == 0
+    assert (results / PLACE).read_bytes() == (root / "run.parquet").read_bytes()
+    assert problems(results, root=root) == []
+    kept = (results / publish.SUMS).read_text()
+    capsys.readouterr()
+
+    assert cli.main([*command, "--name", "again"]) == 2  # the same cells twice
+    assert "publish each cell of a machine once" in capsys.readouterr().err
+    put("objective_held_out_accuracy", 1.7)(rows(commit)).to_parquet(root / "run.parquet")
+    assert cli.main([*command, "--name", "cpu"]) == 2
+    assert "objective_held_out_accuracy is outside of 0 to 1" in capsys.readouterr().err
+    rows(commit).to_parquet(root / "run.parquet")
+    assert cli.main([*command[:3], "../two", *command[4:]]) == 2
+    assert "no name of a folder" in capsys.readouterr().err
+    assert (results / publish.SUMS).read_text() == kept
+    assert sorted(each.name for each in results.rglob("*") if each.is_file()) == [publish.SUMS, "cpu.parquet"]
