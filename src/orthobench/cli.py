@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+SHOWN = 20  # kinds of problems on a screen
+
 
 def main(argv=None):
     """Run a subcommand; return 0, 1 where something about the results is wrong, or 2 where it can't be run."""
@@ -98,8 +100,15 @@ def _verify(arguments):
 
 
 def _print(problems):
+    """Print problems, those of one kind together, on one screen."""
+    groups = {}
     for problem in problems:
-        print(f"! {problem}", file=sys.stderr)
+        groups.setdefault(problem.what, []).append(problem.where)
+    for what, places in list(groups.items())[:SHOWN]:
+        more = f" and {len(places) - 2} more" if len(places) > 2 else ""
+        print(f"! {', '.join(places[:2])}{more}: {what}", file=sys.stderr)
+    if len(groups) > SHOWN:
+        print(f"! and {len(groups) - SHOWN} kinds of problems more", file=sys.stderr)
 
 
 if __name__ == "__main__":
