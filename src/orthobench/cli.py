@@ -70,7 +70,7 @@ def _verify(arguments):
 
     problems, notes = verify(arguments.results, find_root(arguments.results), planned_cells)
     for note in notes:
-        print(f"skipped: {note}")
+        print(note)
     if arguments.site:
         from orthobench.report.site import render
 

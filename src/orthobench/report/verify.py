@@ -5,6 +5,7 @@ import math
 from html.parser import HTMLParser
 from pathlib import Path
 
+from orthobench.report import history
 from orthobench.report.names import family, parameters
 from orthobench.report.page import one_line
 from orthobench.report.site.results import CELL, Problem, read_results
@@ -20,7 +21,8 @@ def verify(results, root=None, planned=None):
     A file must be readable, a result of this suite, and in the folder of a benchmark and machine; its solvers must not
     have run in the harness's process for debugging; no two files of a machine may claim the same cell; rows must come
     from a commit, with no change to it; each solver must have all repetitions; and where a file is named after a
-    configuration of its benchmark, each cell that this plans must be there, unless its solver skips it.
+    configuration of its benchmark, each cell that this plans must be there, unless its solver skips it. Each entry of
+    the `history` must be about rows, and name a solver of its benchmark.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ def verify(results, root=None, planned=None):
     -------
     problems : list of Problem
     notes : list of Problem
-        What is absent for a reason: cells that their solvers skip.
+        What is so for a reason: rows that are superseded, and absent cells that their solvers skip.
 
     Raises
     ------
@@ -42,17 +44,24 @@ def verify(results, root=None, planned=None):
         If there is no such folder.
     """
     found, problems = read_results(results)
-    notes = []
+    notes, published = [], [(result.benchmark.folder, result.frame) for result in found]
+    if not any(each.where == history.FILE for each in problems):
+        told = history.problems(history.load(Path(results) / history.FILE), published, root)
+        problems += [Problem(history.FILE, what) for what in told]
     for result in found:
         folder = root / result.benchmark.folder if root else None
         for file in result.files:
             where, frame = file.path.as_posix(), file.frame
+            old = history.old(frame)
+            if len(old):
+                told = "; ".join(map(one_line, old[history.SUPERSEDED].unique()))
+                notes.append(Problem(where, f"{len(old)} of {len(frame)} rows are superseded: {told}."))
             problems += [Problem(where, what) for what in _provenance(frame)]
             configuration = folder / "configs" / f"{file.name}.yml" if folder else None
             if planned is not None and configuration is not None and configuration.is_file():
                 missing, skipped = _against(frame, planned(folder, configuration))
                 problems += [Problem(where, what) for what in missing]
-                notes += [Problem(where, what) for what in skipped]
+                notes += [Problem(where, f"skipped: {what}") for what in skipped]
             else:
                 problems += [Problem(where, what) for what in _uneven(frame)]
     return problems, notes
