@@ -88,7 +88,7 @@ def _verify(arguments):
 
     problems, notes = verify(arguments.results, find_root(arguments.results), planned_cells)
     for note in notes:
-        print(f"note: {note}")
+        print(note)
     if arguments.site:
         from orthobench.report.site import render
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 import pandas as pd
 
-from orthobench.report import stands
+from orthobench.report import history, stands
 from orthobench.report.benchmarks import BENCHMARKS, METRICS
 from orthobench.report.cells import REQUIRED, cells, check_frame, used_of_stands
 from orthobench.report.claims_file import DTYPES, LAST, Claim, load_claims
@@ -91,7 +91,7 @@ def check_claims(frame, claims):
     A claim about "all" its data sets is not reproduced if it fails on one, and reproduced if it holds on all and each
     pattern has rows. One about "any" is reproduced if it holds on one, and not reproduced if it fails on all.
     Otherwise it was not run here, for lack of rows or of the device that it is about; or, if nothing is missing, it is
-    inconclusive.
+    inconclusive. Superseded rows count as none.
 
     Raises
     ------
@@ -99,6 +99,7 @@ def check_claims(frame, claims):
         If the frame is not a result of this suite, or holds a point twice.
     """
     check_frame(frame)
+    frame = history.current(frame)
     return [verdict for claim in claims for verdict in _verdicts(frame, claim)]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from orthobench.report import stands
+from orthobench.report import history, stands
 from orthobench.report.benchmarks import HIGHER, METRICS, recognise
 from orthobench.report.cells import cells
 from orthobench.report.names import selected
@@ -49,6 +49,8 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
     its own ranks and differences, and a solver a row for each kind of its cells. The time beside another figure is of
     one kind: that of the stand where a solver has cells of both.
 
+    Superseded rows come last, with the reason: they have figures, and neither rank nor difference.
+
     Parameters
     ----------
     metric : str
@@ -69,6 +71,19 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
     allowed = recognise(frame).leaderboards
     if metric not in allowed:
         raise ValueError(f"no leaderboard of {metric!r}; choose one of {', '.join(allowed)}.")
+    place = dataset, objective, metric
+    if history.SUPERSEDED not in frame:
+        return _by_kind(frame, *place, baseline)
+    frame = stands.rows_where(frame, dataset_name=dataset, objective_name=objective)
+    old = history.old(frame)
+    reasons = dict(zip(old["solver_name"], old[history.SUPERSEDED], strict=True))
+    return _by_kind(history.current(frame), *place, baseline) + [
+        replace(row, rank=history.SUPERSEDED, difference=None, note=reasons[row.solver])
+        for row in _by_kind(old, *place, None)
+    ]
+
+
+def _by_kind(frame, dataset, objective, metric, baseline):
     parts = stands.apart(frame, METRICS[metric].timed, dataset_name=dataset, objective_name=objective)
     unranked = _without_guarantee(frame, dataset, objective) if metric in recognise(frame).guaranteed else ()
     rows = {

@@ -109,6 +109,12 @@ def without(name, key):
     return f"{start}[{','.join(kept)}]" if any(kept) else start
 
 
+def with_value(name, key, value):
+    """Return a name with another value of one of its parameters."""
+    given = parameters(name) | {key: value}
+    return f"{family(name)}[{','.join('='.join(pair) for pair in given.items())}]"
+
+
 def _distinctive(name, names, always=()):
     siblings = [parameters(other) for other in names if family(other) == family(name)]
     differing = [

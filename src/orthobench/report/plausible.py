@@ -82,7 +82,7 @@ def _told(rows, column, rule):
     return f"{column} {rule} in {len(rows)} rows, such as {one_line(first[column])[:60]} of {place}."
 
 
-def history(frame, repository):
+def one_run(frame, repository):
     """Say which rows come from a commit that there isn't, and what is mixed that one run has one of.
 
     Parameters

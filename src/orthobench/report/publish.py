@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from orthobench.report.benchmarks import recognise
-from orthobench.report.plausible import history, implausible
+from orthobench.report.plausible import implausible, one_run
 from orthobench.report.site.results import read_results
 from orthobench.report.text import read_file
 
@@ -43,7 +43,7 @@ def publish(file, results, machine, name=None, root=None):
     file, results = Path(file), Path(results)
     frame = read_file(file)
     benchmark = recognise(frame)
-    problems = [*implausible(frame, benchmark), *history(frame, root)[0]]
+    problems = [*implausible(frame, benchmark), *one_run(frame, root)[0]]
     if problems:
         raise ValueError(f"{file}: {problems[0]}")
     if Path(machine).name != machine or machine in ("", ".", ".."):

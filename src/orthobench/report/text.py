@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from orthobench.report import stands, survival, sweep
+from orthobench.report import history, stands, survival, sweep
 from orthobench.report.benchmarks import BENCHMARKS, recognise
 from orthobench.report.cells import check_frame
 from orthobench.report.claims import COLUMNS as CLAIM_COLUMNS
@@ -21,7 +21,7 @@ _REMEDY = "Give a .parquet file that `benchopt run` wrote; they are in the bench
 
 
 def read_frame(*paths):
-    """Read one or more result files of one benchmark as one result.
+    """Read one or more result files of one benchmark as one result; of published ones with their `history`.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def read_frame(*paths):
         If there is no such file, or if it is not a result of this suite; the message names the file and the remedy.
         ValueError too if they are of several benchmarks.
     """
-    frame = together([read_file(path) for path in paths])
+    frame = together([history.beside(path).apply(*read_file(path)) for path in paths])
     try:
         recognise(frame)
     except ValueError as error:
@@ -48,7 +48,7 @@ def _named(paths):
 
 
 def read_file(path):
-    """Read one result file, as it is; raises as `read_frame`."""
+    """Read one result file, as it is: its rows, and the folder of their benchmark. Raises as `read_frame`."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. {_REMEDY}")
@@ -58,10 +58,9 @@ def read_file(path):
         raise ValueError(f"{path}: not a parquet file ({one_line(error)}). {_REMEDY}") from error
     try:
         check_frame(frame)
-        recognise(frame)
+        return frame, recognise(frame).folder
     except ValueError as error:
         raise ValueError(f"{path}: {error} {_REMEDY}") from error
-    return frame
 
 
 def render_leaderboard(frame, dataset, objective, metric=None, baseline=None):
@@ -116,14 +115,14 @@ def _render(title, columns, cells, notes):
 
 def _sections(frame, dataset, objective, metric, baseline):
     """Return what is printed of one data set and objective."""
-    benchmark = recognise(frame)
+    benchmark, now = recognise(frame), history.current(frame)
     if metric in benchmark.to_target:
-        return [render_to_target(frame, dataset, objective, metric)]
+        return [render_to_target(now, dataset, objective, metric)]
     sections = [render_leaderboard(frame, dataset, objective, metric, baseline)]
     if benchmark.to_target:
         if metric in (None, benchmark.metric):
-            sections.append(render_to_target(frame, dataset, objective))
-        sections.append("\n".join(map(one_line, separable(frame, dataset, objective, metric or benchmark.metric))))
+            sections.append(render_to_target(now, dataset, objective))
+        sections.append("\n".join(map(one_line, separable(now, dataset, objective, metric or benchmark.metric))))
     return sections
 
 
@@ -154,7 +153,7 @@ def print_learning_rates(*parquet_paths):
     FileNotFoundError, ValueError
         As for `read_frame` and `sweep.sweep`; the message starts with the file.
     """
-    frame = read_frame(*parquet_paths)
+    frame = history.current(read_frame(*parquet_paths))
     try:
         # Without an objective on the tuning part, the first one says what is missing.
         objectives = sweep.tuning_objectives(frame) or list(frame["objective_name"].unique()[:1])

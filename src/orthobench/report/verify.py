@@ -5,9 +5,10 @@ from html.parser import HTMLParser
 from itertools import zip_longest
 from pathlib import Path
 
+from orthobench.report import history
 from orthobench.report.names import family, parameters
 from orthobench.report.page import one_line
-from orthobench.report.plausible import history, implausible
+from orthobench.report.plausible import implausible, one_run
 from orthobench.report.publish import compare_sums
 from orthobench.report.site.results import CELL, Problem, read_results
 from orthobench.report.site.vendor import SCRIPTS
@@ -21,9 +22,10 @@ def verify(results, root=None, planned=None):
 
     A file must be what its sum says, readable, a result of this suite, and in the folder of a benchmark and machine;
     its solvers must not have run in the harness's process for debugging; no two files of a machine may claim the same
-    cell; figures must be possible; rows must come from one commit of the history, with no change to it, and one host;
-    each solver must have all repetitions; and where a file is named after a configuration of its benchmark, each cell
-    that this plans must be there, unless its solver skips it.
+    cell; figures must be possible; rows must come from one commit of the repository, with no change to it, and one
+    host; each solver must have all repetitions; and where a file is named after a configuration of its benchmark, each
+    cell that this plans must be there, unless its solver skips it. Each entry of the `history` must be about rows, and
+    name a solver of its benchmark.
 
     Parameters
     ----------
@@ -37,7 +39,8 @@ def verify(results, root=None, planned=None):
     -------
     problems : list of Problem
     notes : list of Problem
-        What is absent for a reason, such as cells that their solvers skip, and what could not be checked.
+        What is so for a reason: rows that are superseded, absent cells that their solvers skip; and what could not be
+        checked.
 
     Raises
     ------
@@ -46,20 +49,27 @@ def verify(results, root=None, planned=None):
     """
     found, problems = read_results(results)
     problems += [Problem(where, what) for where, what in compare_sums(results).items()]
-    notes = []
+    notes, published = [], [(result.benchmark.folder, result.frame) for result in found]
+    if not any(each.where == history.FILE for each in problems):
+        told = history.problems(history.load(Path(results) / history.FILE), published, root)
+        problems += [Problem(history.FILE, what) for what in told]
     for result in found:
         folder = root / result.benchmark.folder if root else None
         for file in result.files:
             where, frame = file.path.as_posix(), file.frame
-            wrong, told = history(frame, root)
+            wrong, told = one_run(frame, root)
             wrong = [*_provenance(frame), *implausible(frame, result.benchmark), *wrong]
             problems += [Problem(where, what) for what in wrong]
+            old = history.old(frame)
+            if len(old):
+                reasons = "; ".join(map(one_line, old[history.SUPERSEDED].unique()))
+                told.append(f"{len(old)} of {len(frame)} rows are superseded: {reasons}.")
             notes += [Problem(where, what) for what in told]
             configuration = folder / "configs" / f"{file.name}.yml" if folder else None
             if planned is not None and configuration is not None and configuration.is_file():
                 missing, skipped = _against(frame, planned(folder, configuration))
                 problems += [Problem(where, what) for what in missing]
-                notes += [Problem(where, what) for what in skipped]
+                notes += [Problem(where, f"skipped: {what}") for what in skipped]
             else:
                 problems += [Problem(where, what) for what in _uneven(frame)]
     return problems, notes

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from orthobench.report import history, stands
 from orthobench.report import leaderboard as boards
-from orthobench.report import stands
 from orthobench.report.benchmarks import HIGHER, METRICS
 from orthobench.report.names import parameters, short_names, short_objectives, short_solvers
 from orthobench.report.site.results import Result
@@ -30,6 +30,11 @@ class Board:
     def metrics(self):
         """The metrics, in the benchmark's order."""
         return list(self.rows)
+
+    @property
+    def current(self):
+        """The rows that are compared, by metric."""
+        return {metric: [row for row in own if row.rank != history.SUPERSEDED] for metric, own in self.rows.items()}
 
 
 def boards_of(result):
@@ -77,7 +82,7 @@ def board_table(board, metric, key, solver_href, rows_href):
 
 def _cells(place, row, names, solver_href, rows_href):
     rank, _, n, failures, mean, interval, difference, time, spread = boards.format_row(row)
-    failed = "failed" if row.failures else None
+    failed = _mark(row)
     compared = row.difference.difference if row.difference is not None and row.difference.n else np.nan
     return (
         Td(rank, float(place), mark=failed),
@@ -106,7 +111,7 @@ def overview_table(result, own_boards, key, solver_href, board_href):
     for metric, group in by_metric.items():
         solvers = list(dict.fromkeys(row.solver for each in group for row in each.rows[metric]))
         names, datasets = short_solvers(solvers), short_names(dict.fromkeys(each.setting.dataset for each in group))
-        ranks = [{row.solver: row for row in each.rows[metric]} for each in group]
+        ranks = [{row.solver: row for row in reversed(each.rows[metric])} for each in group]
         solvers.sort(key=functools.partial(_middle_rank, ranks))
         rows = tuple(
             (Td(names[solver], href=solver_href(solver)), *(_rank(own.get(solver), each, board_href)
@@ -132,7 +137,11 @@ def _column(board, datasets, objectives):
 def _rank(row, board, board_href):
     if row is None:
         return Td("–")  # noqa: RUF001
-    return Td(row.rank, _middle(row), href=board_href(board), mark="failed" if row.failures else None)
+    return Td(row.rank, _middle(row), href=board_href(board), mark=_mark(row))
+
+
+def _mark(row):
+    return history.SUPERSEDED if row.rank == history.SUPERSEDED else "failed" if row.failures else None
 
 
 def _middle(row):
@@ -156,7 +165,7 @@ def differences(board, metric):
     setting = board.setting
     values = {
         kind: boards.last_values(boards.cells_by_solver(part, setting.dataset, setting.objective, metric))
-        for kind, part in stands.apart(board.result.rows(setting), METRICS[metric].timed).items()
+        for kind, part in stands.apart(history.current(board.result.rows(setting)), METRICS[metric].timed).items()
     }
 
     def compare(baseline):

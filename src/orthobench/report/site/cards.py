@@ -70,7 +70,7 @@ def _machine(machine):
 
 
 def _best(board):
-    return [row for row in board.rows[board.first] if np.isfinite(row.mean)][:SHOWN]
+    return [row for row in board.current[board.first] if np.isfinite(row.mean)][:SHOWN]
 
 
 def _told(board):

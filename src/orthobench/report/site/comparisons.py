@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from orthobench.report import performance, stands, survival
+from orthobench.report import history, performance, stands, survival
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import find_baseline, format_failures
 from orthobench.report.names import short_names, short_objectives, short_solvers
@@ -54,7 +54,7 @@ def _final(result, own_boards):
 
 def _differences(result, own_boards, get_style):
     own_boards = _final(result, own_boards)
-    solvers = list(dict.fromkeys(row.solver for each in own_boards for row in each.rows[each.first]))
+    solvers = list(dict.fromkeys(row.solver for each in own_boards for row in each.current[each.first]))
     names = short_solvers(solvers)
     usual = find_baseline(solvers, result.benchmark.baseline)
     solvers.sort(key=lambda name: name != usual)
@@ -64,7 +64,7 @@ def _differences(result, own_boards, get_style):
     }
     figures = {}
     for each in own_boards:
-        for metric, rows in each.rows.items():
+        for metric, rows in each.current.items():
             compare = boards.differences(each, metric)
             for baseline in solvers if metric == each.first else [usual]:
                 if baseline in {row.solver for row in rows}:
@@ -141,7 +141,7 @@ def _targets(result, own_boards, get_style):
 
 
 def _target_figure(board, metric, get_style):
-    frame, place = board.result.rows(board.setting), (board.setting.dataset, board.setting.objective)
+    frame, place = history.current(board.result.rows(board.setting)), (board.setting.dataset, board.setting.objective)
     try:
         rows = survival.to_target(frame, *place, metric)
     except ValueError as error:
@@ -183,7 +183,7 @@ def _profiles(result, own_boards, get_style):
     baseline, figures = result.benchmark.baseline, {}
     for (objective, metric), datasets in groups.items():
         if len(datasets) >= FEWEST:
-            found = performance.profiles(result.frame, datasets, objective, metric, baseline)
+            found = performance.profiles(result.current, datasets, objective, metric, baseline)
             figures[objective,] = _profile_figure(found, objective, metric, baseline, len(datasets), get_style)
     options = {"objective": {objective: safe(objective) for objective, _ in groups}}
     return _plot("profiles", "Performance profiles over data sets", options, figures)

@@ -3,7 +3,7 @@
 import functools
 from dataclasses import dataclass
 
-from orthobench.report import claims, stands
+from orthobench.report import claims, history, stands
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.names import family, short_names, short_objectives, short_solvers
 from orthobench.report.site import benchopt_pages, cards, palette, rows
@@ -24,6 +24,7 @@ STATUSES = {
     "out of memory": "it asked for more memory than the device has",
     "error": "it raised an error, or broke a rule of the harness",
     "refuted": "the harness disproved what it claims, such as a Lipschitz constant",
+    history.SUPERSEDED: history.MEANING,
 }
 # Cells on a page of rows; more are divided into several.
 CELLS_ON_A_PAGE = 240
@@ -103,7 +104,7 @@ class Machine:
 
 def _made(folder, result, order):
     """Return the boards of a result, its plots, and what Benchopt's own page shows."""
-    drawn, told = draw_all(folder, result.frame, palette.style_of(order)), configuration(folder)
+    drawn, told = draw_all(folder, result.current, palette.style_of(order)), configuration(folder)
     boards = boards_of(result)
     plots = benchmark_plots(drawn, told) + comparison_plots(result, boards, palette.style_of(order))
     return boards, plots, benchopt_pages.content(drawn, told)
@@ -402,5 +403,9 @@ def downloads(site, folder):
         for file in machine.result.files:
             base = f"downloads/{site.slug(machine.result)}/{machine.slug}/{file.name}"
             yield f"{base}.parquet", (folder / file.path).read_bytes()
-            kept = [name for name in file.frame if name == MESSAGE or not rows.is_long(file.frame[name])]
+            kept = [
+                name
+                for name in file.frame
+                if name in (MESSAGE, history.SUPERSEDED) or not rows.is_long(file.frame[name])
+            ]
             yield f"{base}.csv", file.frame[kept].to_csv(index=False, lineterminator="\n").encode()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from orthobench.report import stands
-from orthobench.report.benchmarks import Benchmark, recognise
+from orthobench.report import history, stands
+from orthobench.report.benchmarks import BENCHMARKS, Benchmark
 from orthobench.report.names import family, parameters
 from orthobench.report.page import one_line
 from orthobench.report.statistics import MIN_SEEDS
@@ -58,12 +58,17 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """All rows of one benchmark from one machine, as one result."""
+    """All rows of one benchmark from one machine, as one result; those that are superseded say so, see `history`."""
 
     benchmark: Benchmark
     machine: str
     files: tuple  # of File, by name
     frame: pd.DataFrame
+
+    @functools.cached_property
+    def current(self):
+        """The rows that are compared: those that are not superseded."""
+        return history.current(self.frame)
 
     @functools.cached_property
     def title(self):
@@ -73,7 +78,11 @@ class Result:
     @functools.cached_property
     def settings(self):
         """The data sets and objectives: those that claims are about first, and of these the ones with enough seeds."""
-        seeds = self.frame.groupby(["dataset_name", "objective_name"], sort=False)["idx_rep"].nunique()
+        counts = [
+            each.groupby(["dataset_name", "objective_name"], sort=False)["idx_rep"].nunique()
+            for each in (self.frame, self.current)
+        ]
+        seeds = counts[1].reindex(counts[0].index, fill_value=0)
         pairs = sorted(seeds.index, key=lambda pair: (not self.is_evidence(pair[1]), seeds[pair] < MIN_SEEDS))
         return [Setting(number, *pair) for number, pair in enumerate(pairs, start=1)]
 
@@ -98,7 +107,7 @@ def title_of(frame):
 
 
 def read_results(folder):
-    """Read all results of a folder.
+    """Read all results of a folder, with their `history`.
 
     A file that can't be read, is not a result of this suite, is in no folder of a benchmark and machine, has rows whose
     solver nothing was protected from, or claims a cell that another one of its machine has, is left out, and is a
@@ -122,15 +131,14 @@ def read_results(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder. Give the one that holds {PLACE.partition('/')[2]}.")
-    files, problems = {}, []
+    files, (told, problems) = {}, _history(folder)
     for path in sorted(folder.rglob("*.parquet")):
         relative = path.relative_to(folder)
         if len(relative.parts) != 3:
             problems.append(Problem(relative.as_posix(), f"not where results are: expected {PLACE}."))
             continue
         try:
-            frame = read_file(path)
-            benchmark = recognise(frame)
+            frame, benchmark = read_file(path)
         except (OSError, ValueError) as error:
             problems.append(Problem(relative.as_posix(), one_line(error)))
             continue
@@ -145,15 +153,24 @@ def read_results(folder):
             )
             problems.append(Problem(relative.as_posix(), told))
             continue
-        files.setdefault((benchmark.folder, relative.parts[1]), (benchmark, []))[1].append(File(relative, frame))
+        own = File(relative, told.apply(frame, benchmark))
+        files.setdefault((benchmark, relative.parts[1]), []).append(own)
     results = []
-    for (_, machine), (benchmark, own) in sorted(files.items()):
+    for (benchmark, machine), own in sorted(files.items()):
         kept, found = _without_conflicts(own)
         problems += found
         if not kept:
             continue
-        results.append(Result(benchmark, machine, tuple(kept), together([each.frame for each in kept])))
+        results.append(Result(BENCHMARKS[benchmark], machine, tuple(kept), together([each.frame for each in kept])))
     return results, problems
+
+
+def _history(folder):
+    """Return what is told of the rows of a folder, and what is wrong with it."""
+    try:
+        return history.load(folder / history.FILE), []
+    except ValueError as error:
+        return history.History(), [Problem(history.FILE, one_line(error))]
 
 
 def _without_conflicts(files):

@@ -5,7 +5,7 @@ import shlex
 import numpy as np
 import pandas as pd
 
-from orthobench.report import stands
+from orthobench.report import history, stands
 from orthobench.report.leaderboard import format_number
 from orthobench.report.page import one_line
 from orthobench.report.site.tables import Table, Td, number
@@ -51,9 +51,13 @@ def rows_tables(rows, columns, keys):
     header = (*_FIRST, *(name.removeprefix("objective_") for name in columns), "message")
     cells = {solver: [] for solver in keys}
     needed = ["solver_name", "idx_rep", "objective_status", "stop_val", "time", "objective_message", *columns]
+    needed += [history.SUPERSEDED] if history.SUPERSEDED in rows else []
     timed = rows.assign(time=stands.method_time(rows))
     for row in last_rows(timed[list(dict.fromkeys(needed))]).to_dict("records"):
-        failed = "failed" if row["objective_status"] != "ok" else None
+        failed, told = "failed" if row["objective_status"] != "ok" else None, _message(row["objective_message"])
+        reason = _message(row.get(history.SUPERSEDED))
+        if reason:
+            failed, told = history.SUPERSEDED, ". ".join(filter(None, [f"{history.SUPERSEDED}: {reason}", told]))
         cells[row["solver_name"]].append(
             (
                 Td(str(row["idx_rep"]), float(row["idx_rep"])),
@@ -61,7 +65,7 @@ def rows_tables(rows, columns, keys):
                 number(str(row["stop_val"]), float(row["stop_val"])),
                 number(format_number(row["time"]), row["time"]),
                 *(_value(row[name]) for name in columns),
-                Td(_message(row["objective_message"]), mark=failed),
+                Td(told, mark=failed),
             )
         )
     caption = "The last row of each repetition; rows before it are in the download."
@@ -114,6 +118,7 @@ def commits(rows):
 
 def command(benchmark, setting, solver, rows):
     """Return the shell commands that compute the rows of one solver again, one a line."""
+    solver = rows[history.RAN_AS].iloc[0] if history.RAN_AS in rows else solver
     number_of = int(rows["idx_rep"].max()) + 1
     lines = [f"git checkout {each}" for each in commits(rows)[-1:]]
     variables = [

@@ -1,0 +1,210 @@
+"""What became of published rows since they were computed: solvers that are renamed, and methods that have changed.
+
+``history.toml`` beside the results says so; it is read here alone.
+"""
+
+import re
+import tomllib
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+
+import pandas as pd
+
+from orthobench.report.benchmarks import BENCHMARKS
+from orthobench.report.names import family, parameters, selected, with_value
+
+FILE = "history.toml"
+SUPERSEDED = "superseded"  # a column, the reason where a row is; and the rank of what has only such rows
+RAN_AS = "ran_as"  # a column: the name of the solver when its row was computed
+MEANING = (
+    "the method has changed since its rows were computed, for the reason beside it: they are kept, but have no place, "
+    "and no comparison or verdict counts them"
+)
+_COMMIT = "objective_env_commit"
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A solver that has another name than in rows or, with a parameter, a value of it that is called otherwise."""
+
+    benchmark: str  # its folder
+    solver: str  # as rows call it, without parameters
+    now: str  # the solver's name, or the value
+    parameter: str = ""
+    value: str = ""
+
+    @property
+    def known(self):
+        """The solver's name today."""
+        return self.solver if self.parameter else self.now
+
+    def check(self):
+        """Return what is wrong with the entry; empty if nothing is."""
+        return "" if bool(self.parameter) == bool(self.value) else "give 'parameter' and 'value', or neither"
+
+    def rows(self, frame):
+        """Return which rows of the benchmark the entry is about."""
+        names = frame[RAN_AS if RAN_AS in frame else "solver_name"]
+        return names.isin([name for name in names.unique() if self.is_about(name)])
+
+    def is_about(self, name):
+        """Whether it renames this solver of a row."""
+        given = parameters(name).get(self.parameter, "")
+        return family(name) == self.solver and given == self.value
+
+    def renamed(self, name):
+        """Return a name that it is about as it is today."""
+        if self.parameter:
+            return with_value(name, self.parameter, self.now)
+        return self.now + name.removeprefix(self.solver)
+
+
+@dataclass(frozen=True)
+class Superseded:
+    """Rows whose method has changed: those of a solver that were computed at certain commits."""
+
+    benchmark: str  # its folder
+    solver: str  # as Benchopt's -s reads it
+    commits: list  # or their first characters, 7 or more
+    reason: str
+    datasets: list = ()  # as -d reads them; all without
+
+    @property
+    def known(self):
+        """The solver's name."""
+        return family(self.solver)
+
+    def check(self):
+        """Return what is wrong with the entry; empty if nothing is."""
+        right = all(isinstance(each, str) and re.fullmatch(r"[0-9a-f]{7,40}", each) for each in self.commits)
+        return "" if right else f"'commits' is {self.commits!r}; allowed: a list of texts of 7 to 40 digits 0-9 a-f"
+
+    def rows(self, frame):
+        """Return which rows of the benchmark the entry is about."""
+        hit = _are_selected(frame["solver_name"], [self.solver])
+        hit &= frame[_COMMIT].astype(str).str.startswith(tuple(self.commits)) if _COMMIT in frame else False
+        return hit & _are_selected(frame["dataset_name"], self.datasets) if self.datasets else hit
+
+
+def _are_selected(column, selectors):
+    names = list(column.unique())
+    return column.isin([name for each in selectors for name in selected(names, each)])
+
+
+@dataclass(frozen=True)
+class History:
+    """The entries of a ``history.toml``."""
+
+    aliases: tuple = ()
+    superseded: tuple = ()
+
+    def apply(self, frame, folder):
+        """Return the rows of a benchmark under today's names, those that are superseded with the reason.
+
+        The columns `RAN_AS` and `SUPERSEDED` are there only where a row needs them.
+        """
+        for each in self.aliases:
+            if each.benchmark == folder and (hit := each.rows(frame)).any():
+                given = frame if RAN_AS in frame else frame.assign(**{RAN_AS: frame["solver_name"]})
+                names = frame["solver_name"].astype(object)
+                frame = given.assign(solver_name=names.mask(hit, names.map(each.renamed)))
+                column = f"p_solver_{each.parameter}"
+                if column in frame:
+                    frame = frame.assign(**{column: frame[column].astype(object).mask(hit, each.now)})
+        reasons = pd.Series(None, index=frame.index, dtype=object)
+        for each in self.superseded:
+            if each.benchmark == folder:
+                reasons[each.rows(frame)] = each.reason
+        return frame.assign(**{SUPERSEDED: reasons}) if reasons.notna().any() else frame
+
+
+def load(path):
+    """Read a ``history.toml``; one that is not there is empty.
+
+    Raises
+    ------
+    ValueError
+        If something in it is not as it should be. The message names the file, the entry and what is allowed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return History()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # also what is not UTF-8
+        raise ValueError(f"{path}: not a TOML file ({error}).") from error
+    kinds = {"alias": Alias, "superseded": Superseded}
+    if not content.keys() <= kinds.keys():
+        raise ValueError(
+            f"{path}: unknown tables {', '.join(content.keys() - kinds.keys())}; allowed: alias, superseded."
+        )
+    read = [
+        tuple(
+            _entry(f"{path}: {name} number {number}", kind, table)
+            for number, table in enumerate(content.get(name, ()), 1)
+        )
+        for name, kind in kinds.items()
+    ]
+    return History(*read)
+
+
+def _entry(owner, kind, table):
+    types = {each.name: each.type for each in fields(kind)}
+    wrong = [name for name, value in table.items() if not isinstance(value, types.get(name, ())) or not value]
+    lacking = [each.name for each in fields(kind) if each.default is MISSING and each.name not in table]
+    if wrong or lacking:
+        told = ", ".join(f"{name} ({each.__name__})" for name, each in types.items())
+        raise ValueError(f"{owner}: keys {', '.join(wrong + lacking)}: unknown, missing or empty; allowed: {told}.")
+    entry = kind(**table)
+    folders = f"'benchmark' is {entry.benchmark!r}; allowed: {', '.join(BENCHMARKS)}"
+    lack = entry.check() if entry.benchmark in BENCHMARKS else folders
+    if lack:
+        raise ValueError(f"{owner}: {lack}.")
+    return entry
+
+
+def beside(path):
+    """Return the `History` of the published rows that a file is among; an empty one elsewhere. Raises as `load`."""
+    folders = Path(path).resolve().parents
+    return load(folders[2] / FILE) if len(folders) > 2 else History()
+
+
+def current(frame):
+    """Return the rows that are not superseded."""
+    return frame[frame[SUPERSEDED].isna()] if SUPERSEDED in frame else frame
+
+
+def old(frame):
+    """Return the rows that are superseded."""
+    return frame[frame[SUPERSEDED].notna()] if SUPERSEDED in frame else frame[:0]
+
+
+def problems(history, results, root):
+    """Say which entries are about nothing.
+
+    Parameters
+    ----------
+    history : History
+    results : list of (str, pandas.DataFrame)
+        The folder of a benchmark and rows of it, after `History.apply`.
+    root : pathlib.Path or None
+        The repository, for the names of solvers; without it these are not looked at.
+
+    Returns
+    -------
+    list of str
+    """
+    found = []
+    for entry in (*history.aliases, *history.superseded):
+        name = f"{type(entry).__name__.lower()} {entry.solver!r} of {entry.benchmark!r}"
+        if not any(folder == entry.benchmark and entry.rows(frame).any() for folder, frame in results):
+            found.append(f"{name} is about no row: correct it, or remove it.")
+        if root and entry.known not in (known := _solvers(root / entry.benchmark)):
+            found.append(f"{name} names the solver {entry.known!r}; allowed: {', '.join(known)}.")
+    return found
+
+
+def _solvers(folder):
+    """List the names of a benchmark's solvers, which are constants of their files."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted((folder / "solvers").glob("*.py"))]
+    return [name for text in texts for name in re.findall(r'^    name = "(.+)"$', text, re.MULTILINE)]

@@ -1,0 +1,240 @@
+"""What happens to published rows of solvers that are renamed, and of methods that have changed since."""
+
+import re
+
+import pandas as pd
+import published
+import pytest
+from made_up import ADAMW, DIGITS, DOCS, GAUSSIAN, SGD, TRAINING, TURBO, objective, root_frame, training_frame
+
+from orthobench.report import history
+from orthobench.report.claims import check_claims, load_claims
+from orthobench.report.leaderboard import format_row, leaderboard
+from orthobench.report.site import render
+from orthobench.report.site.results import read_results
+from orthobench.report.text import main
+from orthobench.report.verify import tables_of, verify
+
+PLACE = "training/one/cpu.parquet"
+EARLIER = TURBO.replace("Turbo-Muon", "Turbo")
+YOU = TURBO.replace("=turbo_muon", "=you")
+REASON = "its first step went uphill & <b>"
+ALIASES = """
+[[alias]]
+benchmark = "benchmark_muon"
+solver = "Turbo"
+now = "Turbo-Muon"
+
+[[alias]]
+benchmark = "benchmark_muon"
+solver = "Turbo-Muon"
+parameter = "orthogonaliser"
+value = "you"
+now = "turbo_muon"
+"""
+
+
+def superseded(solver, more=""):
+    return (
+        f'[[superseded]]\nbenchmark = "benchmark_muon"\nsolver = "{solver}"\n'
+        f'commits = ["{published.COMMIT[:7]}"]\nreason = "{REASON}"\n{more}\n'
+    )
+
+
+def rows(solvers=(SGD, ADAMW, TURBO), datasets=(DIGITS, DOCS), called=()):
+    """Rows of solvers, some of which are called otherwise."""
+    frame = training_frame(solvers=solvers, datasets=datasets).replace({"solver_name": dict(called)})
+    return published.provenance(frame).assign(p_solver_orthogonaliser="you")
+
+
+def write(folder, frame, text):
+    published.write(folder, {PLACE: frame})
+    (folder / "history.toml").write_text(text)
+    return folder
+
+
+def read(folder):
+    (result,), problems = read_results(folder)
+    assert problems == []
+    return result
+
+
+def test_rows_have_the_names_of_today(tmp_path):
+    parts = rows((ADAMW,), (DIGITS,), {ADAMW: EARLIER}), rows((SGD,), (DOCS,), {SGD: YOU})
+    frame = pd.concat(parts, ignore_index=True)
+    found = read(write(tmp_path, frame, ALIASES)).frame
+    assert set(found["solver_name"]) == {TURBO}
+    assert found["ran_as"].tolist() == frame["solver_name"].tolist()
+    by_name = {name: set(own) for name, own in found.groupby("ran_as")["p_solver_orthogonaliser"]}
+    assert by_name == {EARLIER: {"you"}, YOU: {"turbo_muon"}}
+
+
+def test_rows_of_another_benchmark_keep_their_names(tmp_path):
+    told = history.load(write(tmp_path, rows(), ALIASES) / "history.toml")
+    frame = root_frame(solvers=["Turbo-Muon"]).assign(solver_name="Turbo")
+    assert set(told.apply(frame, ".")["solver_name"]) == {"Turbo"}
+    assert set(told.apply(frame, "benchmark_muon")["solver_name"]) == {"Turbo-Muon"}
+
+
+def test_a_renamed_solver_and_the_rows_under_its_new_name_are_the_same_cells(tmp_path):
+    folder = write(tmp_path, rows(), ALIASES)
+    published.write(tmp_path, {"training/one/more.parquet": rows((TURBO,), called={TURBO: EARLIER})})
+    _, (problem,) = read_results(folder)
+    assert problem.where == "training/one/more.parquet"
+    assert f"are in {PLACE} too, such as {TURBO}" in problem.what
+
+
+@pytest.mark.parametrize(
+    ("text", "hit"),
+    [
+        (superseded("Turbo-Muon"), {(TURBO, DIGITS), (TURBO, DOCS)}),
+        (superseded("Turbo-Muon", 'datasets = ["digits"]'), {(TURBO, DIGITS)}),
+        (superseded("Turbo-Muon[orthogonaliser=turbo_muon]"), {(TURBO, DIGITS), (TURBO, DOCS)}),
+        (superseded("Turbo-Muon[orthogonaliser=muon]"), set()),
+        (superseded("Turbo-Muon").replace(published.COMMIT[:7], "fedcba9"), set()),
+    ],
+)
+def test_an_entry_is_about_a_solver_commits_and_data_sets(tmp_path, text, hit):
+    result = read(write(tmp_path, rows(), text))
+    old = history.old(result.frame)
+    assert set(zip(old["solver_name"], old["dataset_name"], strict=True)) == hit
+    assert set(old.get("superseded", ())) <= {REASON}
+    assert len(result.current) + len(old) == len(result.frame) == len(rows())
+
+
+def test_superseded_rows_have_no_place_and_change_no_other_row(tmp_path):
+    frame = read(write(tmp_path, rows(), superseded("Turbo-Muon"))).frame
+    *others, last = leaderboard(frame, DIGITS, TRAINING, "held_out_loss", "AdamW")
+    assert others == leaderboard(rows((SGD, ADAMW)), DIGITS, TRAINING, "held_out_loss", "AdamW")
+    before = {row.solver: row for row in leaderboard(rows(), DIGITS, TRAINING, "held_out_loss", "AdamW")}[TURBO]
+    assert (last.solver, last.rank, last.difference, last.note) == (TURBO, "superseded", None, REASON)
+    assert (last.mean, last.low, last.n) == (before.mean, before.low, before.n)
+    assert format_row(last)[0] == "superseded"
+
+
+def test_one_solver_may_have_rows_of_both_kinds(tmp_path):
+    frame = rows()
+    late = frame["idx_rep"] >= 4
+    frame["objective_env_commit"] = frame["objective_env_commit"].mask(late, "fedcba9876543210")
+    frame = read(write(tmp_path, frame, superseded("Turbo-Muon"))).frame
+    *_, old = found = leaderboard(frame, DIGITS, TRAINING, "held_out_loss", "AdamW")
+    assert [(row.n, row.rank == "superseded") for row in found if row.solver == TURBO] == [(4, False), (4, True)]
+    assert old.rank == "superseded"
+
+
+def test_claims_count_superseded_rows_as_none(tmp_path):
+    claims = load_claims(published.ROOT / "benchmark_muon" / "claims.toml")
+    frame = read(write(tmp_path, rows(), superseded("Turbo-Muon"))).frame
+    assert check_claims(frame, claims) == check_claims(rows((SGD, ADAMW)), claims) != check_claims(rows(), claims)
+
+
+def test_the_site_shows_superseded_rows_with_the_reason_and_compares_without_them(tmp_path):
+    folder = write(
+        tmp_path / "with", rows(called={TURBO: EARLIER}), ALIASES.split("\n\n")[0] + "\n" + superseded("Turbo-Muon")
+    )
+    files, problems = render(folder, root=published.ROOT)
+    assert problems == []
+    page = files["training/index.html"].decode()
+    header, *found = next(own for key, own in tables_of(page).items() if key.startswith("board"))
+    last = dict(zip(header, found[-1], strict=True))
+    assert last["rank"] == "superseded"
+    assert last["first message"] == REASON
+    assert '<dt class="superseded">superseded</dt>' in page
+    ranks = next(own for key, own in tables_of(page).items() if key.startswith("overview"))
+    assert [row[1] for row in ranks[1:]].count("superseded") == 1
+    detail = next(text.decode() for path, text in files.items() if re.match(r"training/one/\d-digits", path))
+    told = next(own for key, own in tables_of(detail).items() if key.startswith("rows-turbo"))
+    assert {row[-1] for row in told[1:]} == {f"superseded: {REASON}"}
+    assert "-s &#39;Turbo[" in detail  # at the commit of its rows, that is its name
+    without, _ = render(published.write(tmp_path / "without", {PLACE: rows((SGD, ADAMW))}), root=published.ROOT)
+    drawn = [path for path in files if re.match(r"data/training/one/(?!board|benchopt)", path)]
+    assert drawn == [path for path in without if re.match(r"data/training/one/(?!board|benchopt)", path)]
+    assert [path for path in drawn if files[path] != without[path]] == []
+
+
+def test_a_result_whose_rows_are_all_superseded_has_its_pages(tmp_path):
+    text = "".join(map(superseded, ("Turbo-Muon", "SGD", "AdamW")))
+    files, problems = render(write(tmp_path, rows(), text), root=published.ROOT)
+    assert problems == []
+    board = next(
+        own for key, own in tables_of(files["training/index.html"].decode()).items() if key.startswith("board")
+    )
+    assert {row[0] for row in board[1:]} == {"superseded"}
+
+
+def test_the_report_of_published_files_reads_it_too(tmp_path, capsys):
+    folder = write(tmp_path, rows(), superseded("Turbo-Muon", 'datasets = ["digits"]'))
+    assert main([str(folder / PLACE)]) == 0
+    first, *others = capsys.readouterr().out.split("\n\n\n")
+    assert re.search(r"^superseded +Turbo-Muon\[", first, re.MULTILINE)
+    assert f"! {TURBO}: {REASON}" in first
+    assert TURBO not in first.partition("steps to the target")[2]
+    assert all("superseded" not in each for each in others)
+
+
+def test_figures_of_other_metrics_and_objectives_are_marked_too(tmp_path):
+    frame = published.provenance(root_frame(solvers=("SVD", "Muon")))
+    published.write(tmp_path, {"orthogonalisation/one/cpu.parquet": frame})
+    (tmp_path / "history.toml").write_text(superseded("Muon").replace("benchmark_muon", "."))
+    found = leaderboard(read(tmp_path).frame, GAUSSIAN, objective(), "time_per_matrix_s", "SVD")
+    assert [(row.solver, row.rank) for row in found] == [("SVD", "1"), ("Muon", "superseded")]
+
+
+# ----- verify -----
+
+
+def test_verify_says_how_many_rows_are_superseded(tmp_path):
+    problems, notes = verify(write(tmp_path, rows(), superseded("Turbo-Muon")), published.ROOT)
+    assert problems == []
+    third = len(rows()) // 3
+    assert [str(each) for each in notes] == [f"{PLACE}: {third} of {3 * third} rows are superseded: {REASON}."]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (superseded("Lion"), "superseded 'Lion' of 'benchmark_muon' is about no row"),
+        (superseded("Turbo-Muon").replace(published.COMMIT[:7], "fedcba9"), "is about no row"),
+        (superseded("Turbo-Muon", 'datasets = ["mnist"]'), "is about no row"),
+        (ALIASES.split("\n\n")[0], "alias 'Turbo' of 'benchmark_muon' is about no row"),
+    ],
+)
+def test_verify_fails_on_an_entry_about_no_row(tmp_path, text, message):
+    ((problem,), _) = verify(write(tmp_path, rows(), text), published.ROOT)
+    assert problem.where == "history.toml"
+    assert message in problem.what
+
+
+def test_verify_fails_on_a_solver_that_the_benchmark_has_not(tmp_path):
+    text = '[[alias]]\nbenchmark = "benchmark_muon"\nsolver = "AdamW"\nnow = "Adam"\n'
+    ((problem,), _) = verify(write(tmp_path, rows(), text), published.ROOT)
+    assert re.search(r"names the solver 'Adam'; allowed: .*AdamW.*Turbo-Muon", problem.what)
+    assert verify(tmp_path)[0] == []  # without the repository that can't be known
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[alias", "not a TOML file"),
+        ("[[renamed]]\nsolver = 'a'", "unknown tables renamed; allowed: alias, superseded"),
+        ('[[alias]]\nbenchmark = "."\nsolver = "A"', "alias number 1: keys now: unknown, missing or empty"),
+        (ALIASES + "old = 'a'", "alias number 2: keys old: unknown, missing or empty; allowed: benchmark"),
+        (ALIASES.replace('value = "you"\n', ""), "alias number 2: give 'parameter' and 'value', or neither"),
+        (ALIASES.replace("benchmark_muon", "muon"), "'benchmark' is 'muon'; allowed: ., benchmark_muon"),
+        (superseded("Muon").replace(published.COMMIT[:7], "v1"), r"'commits' is \['v1'\]; allowed: a list of texts"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path, text, message):
+    folder = write(tmp_path, rows(datasets=(DIGITS,)), text)
+    _, (problem,) = read_results(folder)
+    assert problem.where == "history.toml"
+    assert re.search(message, problem.what)
+    assert [each.where for each in verify(folder)[0]] == ["history.toml"]
+    assert main([str(folder / PLACE)]) == 2
+
+
+def test_the_published_history_is_right():
+    results = published.ROOT / "results"
+    told = history.load(results / "history.toml")
+    found, _ = read_results(results)
+    assert history.problems(told, [(each.benchmark.folder, each.frame) for each in found], published.ROOT) == []
