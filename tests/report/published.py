@@ -23,6 +23,7 @@ from made_up import (
     training_frame,
 )
 
+from orthobench.report import publish
 from orthobench.report.site import build, render, vendor
 
 ROOT = Path(__file__).parents[2]
@@ -58,11 +59,12 @@ def training():
 
 
 def write(folder, frames):
-    """Write frames by relative path."""
+    """Write frames by relative path, and the sums of all that is there."""
     for name, frame in frames.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         frame.to_parquet(path)
+    (folder / publish.SUMS).write_text(publish.sums(folder))
     return folder
 
 

@@ -14,7 +14,6 @@ from made_up import ADAMW, DIGITS, TRAINING, TURBO, training_frame
 
 from orthobench import cli
 from orthobench.harness.planned import planned_cells
-from orthobench.report import publish
 from orthobench.report.site import render, vendor
 from orthobench.report.verify import compare_site, tables_of, verify
 
@@ -27,13 +26,8 @@ def rows():
 
 
 def problems(folder, frame, **options):
-    found, notes = verify(with_sums(published.write(folder, {PLACE: frame})), **options)
+    found, notes = verify(published.write(folder, {PLACE: frame}), **options)
     return [each.what for each in found], [each.what for each in notes if "not checked" not in each.what]
-
-
-def with_sums(results):
-    (results / publish.SUMS).write_text(publish.sums(results))
-    return results
 
 
 def test_good_rows_have_no_problem(tmp_path):
@@ -200,11 +194,11 @@ def test_files_and_scripts_of_others_are_found(copied):
 
 def test_the_command_says_how_many_problems_there_are(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where there is no history
-    with_sums(published.write(tmp_path / "good", {"training/one/mine.parquet": rows()}))
+    published.write(tmp_path / "good", {"training/one/mine.parquet": rows()})
     assert cli.main(["verify", "--results", str(tmp_path / "good")]) == 0
     assert "0 problems" in capsys.readouterr().out
     (tmp_path / "good/training/one/bad.parquet").write_bytes(b"bad")
-    with_sums(tmp_path / "good")
+    published.write(tmp_path / "good", {})
     assert cli.main(["verify", "--results", str(tmp_path / "good")]) == 1
     captured = capsys.readouterr()
     assert "1 problem in" in captured.out

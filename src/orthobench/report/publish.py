@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from orthobench.report.benchmarks import recognise
+from orthobench.report.benchmarks import BENCHMARKS
 from orthobench.report.plausible import implausible, one_run
 from orthobench.report.site.results import read_results
 from orthobench.report.text import read_file
@@ -41,8 +41,8 @@ def publish(file, results, machine, name=None, root=None):
         another file of this machine has. Nothing is changed then.
     """
     file, results = Path(file), Path(results)
-    frame = read_file(file)
-    benchmark = recognise(frame)
+    frame, folder = read_file(file)
+    benchmark = BENCHMARKS[folder]
     problems = [*implausible(frame, benchmark), *one_run(frame, root)[0]]
     if problems:
         raise ValueError(f"{file}: {problems[0]}")
