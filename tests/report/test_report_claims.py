@@ -22,7 +22,7 @@ from orthobench.report.claims import (
     matches,
     summary,
 )
-from orthobench.report.text import main
+from orthobench.report.text import main, together
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT / "claims.toml"
@@ -89,21 +89,29 @@ def turbo(value, other=0.1, where=DATASETS):
 
 def test_a_true_claim_is_reproduced(check):
     verdict = check(root_frame(turbo(0.05)))
-    assert (verdict.verdict, verdict.reason) == ("reproduced", "holds on all 4")
+    assert (verdict.verdict, verdict.reason) == ("reproduced", "holds on 4, fails on 0, open on 0 of 4")
     assert {each.reason for each in verdict.checks} == {"at most 5 % higher"}
     assert {each.reason for each in check(root_frame(turbo(0.05)), **LOWER).checks} == {"lower"}
 
 
 def test_a_false_claim_is_not_reproduced(check):
     verdict = check(root_frame(turbo(0.2)))
-    assert (verdict.verdict, verdict.reason) == ("not reproduced", "fails on 4 of 4: more than 5 % higher: everywhere")
-    assert check(root_frame(turbo(0.2)), **LOWER).reason == "fails on 4 of 4: higher: everywhere"
+    assert (verdict.verdict, verdict.reason) == (
+        "not reproduced",
+        "holds on 0, fails on 4, open on 0 of 4; fails: more than 5 % higher: everywhere",
+    )
+    assert (
+        check(root_frame(turbo(0.2)), **LOWER).reason
+        == "holds on 0, fails on 4, open on 0 of 4; fails: higher: everywhere"
+    )
 
 
 def test_a_claim_that_fails_on_one_data_set_is_not_reproduced_and_says_where(check):
     verdict = check(root_frame(turbo(0.2, where=[MOMENTA])))
     assert verdict.verdict == "not reproduced"
-    assert verdict.reason == "fails on 1 of 4: more than 5 % higher: transformer momenta, step 20 (float32)"
+    assert verdict.reason == (
+        "holds on 3, fails on 1, open on 0 of 4; fails: more than 5 % higher: transformer momenta, step 20 (float32)"
+    )
     assert decisive(verdict).dataset == MOMENTA
     assert decisive(verdict).estimate == pytest.approx(0.1, rel=0.03)
     figure = format_verdict(verdict)[4]
@@ -117,7 +125,7 @@ def test_a_tie_is_within_a_tolerance_and_decides_nothing_about_lower(check):
     tie = root_frame(constant(0.1), seeds=10)
     assert check(tie).verdict == "reproduced"
     verdict = check(tie, **LOWER)
-    expected = "inconclusive on 4 of 4: no difference found: everywhere"
+    expected = "holds on 0, fails on 0, open on 4 of 4; open: no difference found: everywhere"
     assert (verdict.verdict, verdict.reason) == ("inconclusive", expected)
     assert {each.outcome for each in verdict.checks} == {"inconclusive"}
 
@@ -128,7 +136,9 @@ def test_what_the_noise_hides_is_inconclusive_whatever_the_tolerance_is_compared
 
     verdict = check(root_frame(noisy))
     assert verdict.verdict == "inconclusive"
-    assert verdict.reason.startswith("inconclusive on 4 of 4: may be more than 5 % higher, or not")
+    assert verdict.reason.startswith(
+        "holds on 0, fails on 0, open on 4 of 4; open: may be more than 5 % higher, or not"
+    )
     assert check(root_frame(noisy), tolerance="2").verdict == "reproduced"
 
 
@@ -149,7 +159,10 @@ def test_a_claim_of_equality_needs_the_interval_within_the_tolerance(check):
     equal = {"direction": '"equal"'}
     assert check(near, **equal, tolerance="0.1").verdict == "reproduced"
     assert check(near, **equal, tolerance="0.03").verdict == "inconclusive"
-    assert check(near, **equal, tolerance="0.01").reason == "fails on 4 of 4: more than 1 % off: everywhere"
+    assert (
+        check(near, **equal, tolerance="0.01").reason
+        == "holds on 0, fails on 4, open on 0 of 4; fails: more than 1 % off: everywhere"
+    )
     far = root_frame(turbo(0.05))
     assert check(far, **equal, tolerance="0.1").verdict == "not reproduced"
     assert ", bound: within ±0.01" in format_verdict(check(far, **equal, tolerance="0.1"))[4]
@@ -178,6 +191,39 @@ def test_too_few_seeds_give_no_verdict(check):
     assert verdict.reason == "7 common seeds, 8 needed: everywhere"
 
 
+def test_too_few_seeds_on_one_data_set_are_a_reason_and_move_no_verdict(check):
+    rows = root_frame(turbo(0.05))
+    few = rows[(rows["dataset_name"] != WIDE) | (rows["idx_rep"] < 3)]
+    alone = rows[rows["dataset_name"] != WIDE]
+    verdict = check(few)
+    assert (verdict.verdict, verdict.reason) == (
+        "reproduced",
+        "holds on 3, fails on 0, open on 0 of 3; not tested: 3 common seeds, 8 needed: gaussian 64x256 (float32)",
+    )
+    # Nor do they weaken the others' tests.
+    assert [each.p for each in verdict.checks if each.n == 8] == [each.p for each in check(alone).checks]
+
+
+def test_a_baseline_without_the_figures_of_an_opponent_tests_nothing(check):
+    rows = root_frame(turbo(0.05)).assign(objective_orthogonality_error=0.3)
+    assert check(rows, needs="{ orthogonality_error = 0.2 }").verdict == "reproduced"
+    verdict = check(rows, needs="{ orthogonality_error = 0.4 }")
+    told = "Muon is no opponent: orthogonality_error 0.300, 0.400 needed: everywhere"
+    assert (verdict.verdict, verdict.reason) == ("not run here", told)
+    verdict = check(rows, no_opponent='"it was tuned for another metric"')
+    told = "Muon is no opponent: it was tuned for another metric"
+    assert (verdict.verdict, verdict.reason, verdict.checks) == ("not run here", told, ())
+
+
+def test_variants_in_another_file_stay_out_of_a_query_that_names_its_own(check):
+    rows = root_frame(turbo(0.05)).replace({"solver_name": {"Muon": "Muon[steps=5]"}})
+    variants = rows[rows["solver_name"] == "Muon[steps=5]"].assign(solver_name="Muon[steps=7]")
+    both = together([("cpu", rows), ("variants", variants)])
+    assert "several solvers are Muon" in check(both).reason
+    assert check(both, configuration='"cpu"').verdict == "reproduced"
+    assert check(rows, configuration='"cpu"').verdict == "reproduced"  # a file alone is taken as it is
+
+
 def test_only_common_seeds_count(check):
     rows = root_frame(turbo(0.05), seeds=14)
     rows = rows[~((rows.solver_name == "Muon") & (rows.idx_rep < 3))]
@@ -191,7 +237,8 @@ def test_a_missing_solver_and_missing_data_sets_are_named(check):
     verdict = check(root_frame(solvers=["SVD", "Muon"]))
     assert (verdict.verdict, verdict.reason) == ("not run here", "no rows of Turbo-Muon: everywhere")
     verdict = check(root_frame(turbo(0.05), datasets=[GAUSSIAN, POWER_LAW]))
-    assert (verdict.verdict, verdict.reason) == ("not run here", "no rows of momenta*, dtype float32")
+    told = "holds on 2, fails on 0, open on 0 of 2; not tested: no rows of momenta*, dtype float32"
+    assert (verdict.verdict, verdict.reason) == ("not run here", told)
     verdict = check(root_frame(turbo(0.2), datasets=[GAUSSIAN, POWER_LAW]))
     assert verdict.verdict == "not reproduced"  # one data set is enough for that
     assert verdict.reason.endswith("; not tested: no rows of momenta*, dtype float32")
@@ -211,7 +258,7 @@ def test_the_type_of_the_rows_is_a_condition_of_its_own(check):
     assert check(rows, dtype='["float32"]').verdict == "reproduced"
     verdict = check(rows, dtype='["float32", "bfloat16"]')
     assert verdict.verdict == "not reproduced"
-    assert verdict.reason.startswith("fails on 4 of 8")
+    assert verdict.reason.startswith("holds on 4, fails on 4, open on 0 of 8; fails: ")
 
 
 def test_survivors_alone_do_not_show_that_a_claim_holds(check):
@@ -219,7 +266,9 @@ def test_survivors_alone_do_not_show_that_a_claim_holds(check):
     verdict = check(fail(good, "Turbo-Muon", [0, 1], "out_of_memory", [MOMENTA]))
     assert verdict.verdict == "inconclusive"
     failed = "2 cells of Turbo-Muon failed where Muon did not"
-    assert verdict.reason == f"inconclusive on 1 of 4: {failed}: transformer momenta, step 20 (float32)"
+    assert verdict.reason == (
+        f"holds on 3, fails on 0, open on 1 of 4; open: {failed}: transformer momenta, step 20 (float32)"
+    )
     # But that it fails they do show, and a failure of the baseline is none of the claim.
     bad = root_frame(turbo(0.2), seeds=12)
     assert check(fail(bad, "Turbo-Muon", [0, 1], "out_of_memory", [MOMENTA])).verdict == "not reproduced"
@@ -231,7 +280,10 @@ def test_survivors_alone_do_not_show_that_a_claim_holds(check):
 def test_a_method_that_diverges_with_eight_seeds_fails(check, status):
     verdict = check(fail(root_frame(turbo(0.05)), "Turbo-Muon", range(8), status, [POWER_LAW]))
     assert verdict.verdict == "not reproduced"
-    assert verdict.reason == f"fails on 1 of 4: Turbo-Muon {status} where Muon did not: power_law 128x128 (float32)"
+    assert verdict.reason == (
+        "holds on 3, fails on 1, open on 0 of 4; "
+        f"fails: Turbo-Muon {status} where Muon did not: power_law 128x128 (float32)"
+    )
 
 
 def test_a_method_without_time_or_memory_is_not_run(check):
@@ -283,7 +335,9 @@ def test_noise_does_not_reproduce_a_claim_of_speed(check):
 
     verdict = check(root_frame(time=time, device="cuda"), **SPEED)
     assert verdict.verdict == "inconclusive"
-    assert verdict.reason == "inconclusive on 2 of 2: not separated from 0.500 times Muon: everywhere"
+    assert verdict.reason == (
+        "holds on 0, fails on 0, open on 2 of 2; open: not separated from 0.500 times Muon: everywhere"
+    )
     assert all(each.low < 0.5 < each.high for each in verdict.checks)
     assert "], bound: at most 0.500, n = 8" in format_verdict(verdict)[4]
     quiet = root_frame(time=turbo(4.8e-4, 1e-3), device="cuda")
@@ -299,7 +353,10 @@ def test_up_to_is_inconclusive_where_no_data_set_decides(check):
 
     verdict = check(root_frame(time=time, device="cuda"), **SPEED, scope='"any"')
     assert verdict.verdict == "inconclusive"
-    assert verdict.reason == "inconclusive on 1 of 2: not separated from 0.500 times Muon: gaussian 128x128 (float32)"
+    assert verdict.reason == (
+        "holds on 0, fails on 1, open on 1 of 2; fails: higher than 0.500 times Muon: gaussian 64x256 (float32); "
+        "open: not separated from 0.500 times Muon: gaussian 128x128 (float32)"
+    )
 
 
 def test_rows_that_do_not_say_their_device_are_no_evidence(check):
@@ -311,10 +368,13 @@ def test_up_to_needs_one_data_set(check):
     rows = root_frame(time=turbo(4e-4, 1e-3, where=[WIDE]), device="cuda")
     assert check(rows, **SPEED).verdict == "not reproduced"
     verdict = check(rows, **SPEED, scope='"any"')
-    assert (verdict.verdict, verdict.reason) == ("reproduced", "holds on gaussian 64x256 (float32)")
+    assert verdict.verdict == "reproduced"
+    assert verdict.reason.startswith(
+        "holds on 1, fails on 1, open on 0 of 2; holds: gaussian 64x256 (float32); fails: "
+    )
     assert decisive(verdict).dataset == WIDE
     slow = root_frame(time=turbo(8e-4, 1e-3), device="cuda")
-    assert check(slow, **SPEED, scope='"any"').reason == "fails on all 2"
+    assert check(slow, **SPEED, scope='"any"').reason.startswith("holds on 0, fails on 2, open on 0 of 2; fails: ")
 
 
 def test_a_claim_about_wide_matrices_looks_at_no_other(check):
@@ -492,7 +552,10 @@ def test_the_command_prints_the_verdicts(tmp_path, write, capsys):
     assert main([str(path), "--claims", str(write())]) == 0
     printed = capsys.readouterr().out
     assert "NOT REPRODUCED  a-claim" in printed
-    assert "fails on 1 of 4: more than 5 % higher: transformer momenta, step 20 (float32)" in printed
+    assert (
+        "holds on 3, fails on 1, open on 0 of 4; fails: more than 5 % higher: transformer momenta, step 20 (float32)"
+        in printed
+    )
     assert "1 claim: 0 reproduced, 1 not reproduced, 0 inconclusive, 0 not run here" in printed
     assert "A paper, arXiv:2512.04632, abstract" in printed
     assert "Holm" in printed

@@ -93,12 +93,14 @@ def test_a_cell_that_failed_before_it_had_a_stand_is_of_the_kind_of_its_file():
     assert set(stands.kinds(since)) == {PROCESS}
     before = lost(root_before(), "Muon", 0, objective_env_stand=None)
     more = pooled(*(shifted(root_before(), 8 * times) for times in (2, 3, 4)))
-    frame = text.together([since, pooled(before, more)])  # most rows are from before
+    frame = text.together([("a", since), ("b", pooled(before, more))])  # most rows are from before
     kinds = pd.Series(stands.kinds(frame), frame.index)
     assert set(kinds[frame["idx_rep"].between(8, 15)]) == {PROCESS}
     assert set(kinds[~frame["idx_rep"].between(8, 15)]) == {BEFORE}
     alone = since[since["objective_env_stand"] == "none"]
-    frame = text.together([alone, root_since().query("idx_rep != 9")])  # a file of failures: as the machine's others
+    frame = text.together(
+        [("a", alone), ("b", root_since().query("idx_rep != 9"))]
+    )  # a file of failures: as the machine's others
     assert set(stands.kinds(frame)) == {PROCESS}
 
 
@@ -362,7 +364,7 @@ def test_tables_of_claims_tell_the_kind(root, claim):
     assert NOTE in told["title"].replace("’", "'")  # noqa: RUF001
     cells_of, told = tables.claims_table(root, claim(), "a-claim")
     assert ["(process)" in row[4] for row in cells_of] == [True, False]
-    assert "reproduced: holds on all 1 (process)" in told["title"]
+    assert "reproduced: holds on 1, fails on 0, open on 0 of 1 (process)" in told["title"]
     assert "2 claims: 1 reproduced" in text.render_claims(root, claims.load_claims(claim()))
 
 
@@ -503,4 +505,4 @@ def test_rows_of_the_harness_process_are_not_published(tmp_path):
 @pytest.mark.parametrize("kind", [PROCESS, WALL, "none"])
 def test_other_kinds_are(tmp_path, kind):
     frame = training_since().assign(objective_env_stand=kind)
-    assert verify(write(tmp_path, {"training/one/mine.parquet": frame})) == ([], [])
+    assert verify(write(tmp_path, {"training/one/mine.parquet": frame}))[0] == []

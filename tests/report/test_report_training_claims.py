@@ -76,7 +76,7 @@ def check(write):
         (verdict,) = check_claims(frame, load_claims(write(**changes)))
         query = verdict.claim.query
         assert all(len(format_check(each, query)) == len(check_columns(query)) for each in verdict.checks)
-        assert format_verdict(verdict)[0] == verdict.verdict
+        assert format_verdict(verdict)[0] == verdict.label
         return verdict
 
     return check
@@ -92,10 +92,13 @@ def test_a_lower_loss_and_a_higher_accuracy_are_better(check):
     assert check(rows, **accuracy, direction='"higher"').verdict == "reproduced"
     assert check(rows, **accuracy, direction='"not lower"', tolerance="0.01").verdict == "reproduced"
     swapped = {"solver": '"AdamW"', "baseline": '"torch.optim.Muon"'}
-    assert check(rows, **swapped).reason == "fails on 2 of 2: higher: everywhere"
-    assert check(rows, **accuracy, **swapped, direction='"higher"').reason == "fails on 2 of 2: lower: everywhere"
+    assert check(rows, **swapped).reason == "holds on 0, fails on 2, open on 0 of 2; fails: higher: everywhere"
+    assert (
+        check(rows, **accuracy, **swapped, direction='"higher"').reason
+        == "holds on 0, fails on 2, open on 0 of 2; fails: lower: everywhere"
+    )
     verdict = check(rows, **accuracy, **swapped, direction='"not lower"', tolerance="0.01")
-    assert verdict.reason == "fails on 2 of 2: more than 1 % lower: everywhere"
+    assert verdict.reason == "holds on 0, fails on 2, open on 0 of 2; fails: more than 1 % lower: everywhere"
     assert all(each.low < each.high < each.bound < 0 for each in verdict.checks)
     assert "bound: at least -0.00" in format_verdict(verdict)[4]
 
@@ -106,7 +109,7 @@ def test_a_tie_is_not_lower_within_a_tolerance_and_decides_nothing_about_higher(
     assert check(rows, **accuracy, direction='"not lower"', tolerance="0.01").verdict == "reproduced"
     assert check(rows, **accuracy, direction='"not lower"', tolerance="1e-5").verdict == "inconclusive"
     verdict = check(rows, **accuracy, direction='"higher"')
-    expected = "inconclusive on 2 of 2: no difference found: everywhere"
+    expected = "holds on 0, fails on 0, open on 2 of 2; open: no difference found: everywhere"
     assert (verdict.verdict, verdict.reason) == ("inconclusive", expected)
 
 
@@ -148,7 +151,9 @@ def test_options_that_are_on_tell_checks_apart(check):
     autocast = training_frame(falling(dict.fromkeys(HALVED, 20.0)), objective=TRAINING.replace("False", "True", 1))
     verdict = check(pd.concat([training_frame(), autocast]))
     assert [each.setting for each in verdict.checks] == ["", "autocast"] * 2
-    assert verdict.reason == "inconclusive on 2 of 4: no difference found: digits (autocast), python_docs (autocast)"
+    assert verdict.reason == (
+        "holds on 2, fails on 0, open on 2 of 4; open: no difference found: digits (autocast), python_docs (autocast)"
+    )
 
 
 def test_alternatives_of_a_pattern_need_one_data_set(check):
@@ -182,7 +187,10 @@ def test_solvers_are_compared_at_equal_hyper_parameters(check):
         "learning_rate=0.02, weight_decay=0.01",
         "learning_rate=0.1, weight_decay=0.01",
     ]
-    assert verdict.reason == "fails on 1 of 2: more than 5 % higher: digits (learning_rate=0.1, weight_decay=0.01)"
+    assert verdict.reason == (
+        "holds on 1, fails on 1, open on 0 of 2; "
+        "fails: more than 5 % higher: digits (learning_rate=0.1, weight_decay=0.01)"
+    )
 
 
 def test_values_that_one_of_the_two_was_not_run_with_say_nothing(check):
@@ -221,7 +229,10 @@ def test_steps_to_the_target_are_compared_as_ratios(check):
     verdict = check(reaching([1, 2], [3, 4]), **STEPS)
     assert verdict.verdict == "reproduced"
     assert verdict.checks[0].estimate == pytest.approx(np.sqrt(1 / 3 * 2 / 4))
-    assert check(reaching([3], [3]), **STEPS).reason == "fails on 1 of 1: higher than 0.800 times AdamW: digits"
+    assert (
+        check(reaching([3], [3]), **STEPS).reason
+        == "holds on 0, fails on 1, open on 0 of 1; fails: higher than 0.800 times AdamW: digits"
+    )
     in_time = {**STEPS, "metric": '"time_to_target_s"'}
     assert check(reaching([1, 2], [3, 4]), **in_time).checks[0].estimate == pytest.approx(np.sqrt(1 / 3 * 2 / 4))
 
@@ -229,7 +240,9 @@ def test_steps_to_the_target_are_compared_as_ratios(check):
 def test_a_solver_that_did_not_reach_the_target_can_not_hold(check):
     # Seven seeds at a third of the steps, and one that never got there: dropped, it would be reproduced.
     verdict = check(reaching([1] * 7 + [None], [3]), **STEPS)
-    expected = "inconclusive on 1 of 1: 1 cells of torch.optim.Muon did not reach the target: digits"
+    expected = (
+        "holds on 0, fails on 0, open on 1 of 1; open: 1 cells of torch.optim.Muon did not reach the target: digits"
+    )
     assert (verdict.verdict, verdict.reason) == ("inconclusive", expected)
     (only,) = verdict.checks
     assert (only.n, only.relation, only.high) == (8, "≥", np.inf)
@@ -238,7 +251,7 @@ def test_a_solver_that_did_not_reach_the_target_can_not_hold(check):
 
 def test_a_solver_that_never_reaches_the_target_fails(check):
     verdict = check(reaching([None], [3, 2]), **STEPS)
-    assert verdict.reason == "fails on 1 of 1: higher than 0.800 times AdamW: digits"
+    assert verdict.reason == "holds on 0, fails on 1, open on 0 of 1; fails: higher than 0.800 times AdamW: digits"
     assert verdict.checks[0].estimate == pytest.approx(np.sqrt(100 / 60 * 100 / 40))
     # A bound: at least as much, with nothing known above.
     figure = format_verdict(verdict)[4]
@@ -254,7 +267,10 @@ def test_a_baseline_that_did_not_reach_the_target_counts_with_how_far_it_got(che
     assert check(reaching([3, 4], [None]), **{**STEPS, "factor": "0.5"}).verdict == "inconclusive"
     # 80 of more than 100 steps is not known to be more than 0.7 times as many.
     unknown = check(reaching([4], [3] * 7 + [None]), **{**STEPS, "factor": "0.7"})
-    assert unknown.reason == "inconclusive on 1 of 1: 1 cells of AdamW did not reach the target: digits"
+    assert (
+        unknown.reason
+        == "holds on 0, fails on 0, open on 1 of 1; open: 1 cells of AdamW did not reach the target: digits"
+    )
 
 
 def test_a_target_that_neither_reached_says_nothing(check):
@@ -275,7 +291,9 @@ def test_equality_of_censored_figures_is_untested(check):
 def test_failed_cells_of_a_target_are_failed_cells(check):
     good = reaching([1], [3], seeds=12)
     verdict = check(fail(good, TORCH_MUON, [0, 1], "out_of_memory"), **STEPS)
-    assert verdict.reason == "inconclusive on 1 of 1: 2 cells of torch.optim.Muon failed where AdamW did not: digits"
+    assert verdict.reason == (
+        "holds on 0, fails on 0, open on 1 of 1; open: 2 cells of torch.optim.Muon failed where AdamW did not: digits"
+    )
     assert check(fail(good, TORCH_MUON, range(8)), **STEPS).verdict == "not reproduced"
     assert check(fail(good, ADAMW, [0, 1]), **STEPS).verdict == "reproduced"
 
@@ -366,9 +384,15 @@ def test_verdicts_of_the_real_claims_are_as_made_up(device):
         "soap-wall-clock": "reproduced" if device == "cuda" else "not run here",
         "scion-speedup": "reproduced",
     }
-    assert verdicts["turbo-muon-quality"].reason == "fails on 1 of 2: more than 1 % higher: cifar10"
+    assert (
+        verdicts["turbo-muon-quality"].reason
+        == "holds on 1, fails on 1, open on 0 of 2; fails: more than 1 % higher: cifar10"
+    )
     assert verdicts["muon-speedrun"].checks[0].estimate == pytest.approx(40 / 60)
-    assert verdicts["muon-half-the-compute"].reason == "fails on 1 of 1: higher than 0.520 times AdamW: python_docs"
+    assert (
+        verdicts["muon-half-the-compute"].reason
+        == "holds on 0, fails on 1, open on 0 of 1; fails: higher than 0.520 times AdamW: python_docs"
+    )
 
 
 # ----- the command -----
@@ -408,3 +432,14 @@ def test_claims_of_another_benchmark_are_not_run(tmp_path, capsys):
     training_frame(seeds=1, datasets=TASKS).to_parquet(path)
     assert main([str(path), "--claims", str(ROOT / "claims.toml")]) == 0
     assert "REPRODUCED  " not in capsys.readouterr().out
+
+
+def test_a_verdict_on_small_data_sets_alone_says_so(check):
+    verdict = check(training_frame())
+    assert (verdict.verdict, verdict.label) == ("reproduced", "reproduced (small scale)")
+    rows = training_frame()
+    rows["dataset_name"] = rows["dataset_name"].str.replace("digits", "cifar10")
+    mixed = check(rows, datasets='["*"]')
+    assert {each.dataset.partition("[")[0] for each in mixed.checks} >= {"cifar10", "python_docs"}
+    assert (mixed.verdict, mixed.label) == ("reproduced", "reproduced")
+    assert check(training_frame(seeds=3)).label == "not run here"

@@ -56,6 +56,7 @@ class Benchmark:
     to_target: tuple = ()  # metrics that are censored where a fixed target is not reached: no mean makes sense of them
     exceptions: dict = field(default_factory=dict)  # by metric: values of parameters in place of those of `evidence`
     tuned_by: str = "loss"  # what the value is that learning rates are chosen by
+    small: tuple = ()  # patterns of data sets of small scale: a verdict on these alone says so
     guaranteed: tuple = ()  # metrics that compare only rows whose column `guaranteed` is true
     reading: str = ""  # what a reader of its leaderboards must know
 

@@ -10,7 +10,7 @@ import pandas as pd
 from orthobench.report import history, stands
 from orthobench.report.benchmarks import BENCHMARKS, METRICS
 from orthobench.report.cells import REQUIRED, cells, check_frame, used_of_stands
-from orthobench.report.claims_file import DTYPES, LAST, Claim, load_claims
+from orthobench.report.claims_file import CONFIGURATION, DTYPES, LAST, Claim, load_claims
 from orthobench.report.leaderboard import format_number
 from orthobench.report.names import in_order, parameters, selected, shape_class, short_names
 from orthobench.report.statistics import LEVEL, MIN_SEEDS, holm, paired_comparison
@@ -56,6 +56,19 @@ class Verdict:
     stand: str = ""  # the kind of process that it is on, of times and memory where there are several
 
     @property
+    def small(self):
+        """Whether it rests on data sets of small scale alone."""
+        names = [check.dataset for check in self.checks if check.outcome != UNTESTED]
+        patterns = BENCHMARKS[self.claim.query.benchmark].small
+        return bool(names) and all(any(matches(name, each) for each in patterns) for name in names)
+
+    @property
+    def label(self):
+        """The verdict, with the scale that it was reached at."""
+        decided = self.verdict in (REPRODUCED, NOT_REPRODUCED)
+        return f"{self.verdict} (small scale)" if decided and self.small else self.verdict
+
+    @property
     def shown(self):
         """The checks, or those on another device."""
         return self.checks or self.elsewhere
@@ -73,25 +86,27 @@ def check_claims(frame, claims):
     A claim is checked on each of its data sets and objectives, on the seeds that both solvers finished well. It says on
     which side of a bound the solver is. The bound is the baseline, or with a factor ``factor`` times it; "not higher"
     and "not lower" without a factor allow for ``tolerance`` times the baseline's mean, "equal" in both directions. A
-    paired t test at `ALPHA`, Holm-adjusted over the claim's checks (one that can't be made counts with p = 1), compares
-    the solver with the bound:
+    paired t test at `ALPHA`, Holm-adjusted over those of the claim's checks that can be made, compares the solver with
+    the bound:
 
     - the claim holds where the solver, with its whole interval, is separated from the bound on the side that it claims;
     - it fails where the solver is separated on the other side;
     - between these it is inconclusive.
 
     With a factor, the t test is that of the logarithms: it compares the geometric mean of the seeds' ratios.
-    Fewer than `MIN_SEEDS` common seeds test nothing. Where cells of its solver failed and the baseline's did not, a
-    claim is inconclusive instead of holding; it fails where `MIN_SEEDS` of them diverged or were refuted.
+    Fewer than `MIN_SEEDS` common seeds test nothing, nor does a baseline that is no opponent: one without the figures
+    that the query `needs`. What is not tested is among the reasons, and moves no verdict. Where cells of its solver
+    failed and the baseline's did not, a claim is inconclusive instead of holding; it fails where `MIN_SEEDS` of them
+    diverged or were refuted.
 
     A good cell that did not reach a target counts with how far it got, less than it would have needed: the figure is
     then a bound of the true one. So a claim can't hold where its solver has such cells, and can't fail where the
     baseline has; "equal" is inconclusive with any.
 
-    A claim about "all" its data sets is not reproduced if it fails on one, and reproduced if it holds on all and each
-    pattern has rows. One about "any" is reproduced if it holds on one, and not reproduced if it fails on all.
-    Otherwise it was not run here, for lack of rows or of the device that it is about; or, if nothing is missing, it is
-    inconclusive. Superseded rows count as none.
+    A claim about "all" its data sets is not reproduced if it fails on one that is tested, and reproduced if it holds on
+    all that are and each pattern has rows. One about "any" is reproduced if it holds on one, and not reproduced if it
+    fails on all. Otherwise it was not run here, for lack of rows or of the device that it is about; or, if nothing is
+    missing, it is inconclusive. Superseded rows count as none.
 
     Raises
     ------
@@ -113,6 +128,11 @@ def _verdicts(frame, claim):
 def _verdict(frame, claim):
     query = claim.query
     device = frame.get("objective_env_device", pd.Series("unknown", index=frame.index))
+    if query.configuration and CONFIGURATION in frame:
+        frame = frame[frame[CONFIGURATION] == query.configuration]
+        device = device[frame.index]
+    if query.no_opponent:
+        return Verdict(claim, NOT_RUN, f"{query.baseline} is no opponent: {query.no_opponent}", ())
     right = device == query.device if query.device != "any" else pd.Series(True, index=frame.index)
     if right.any() or not len(frame):
         checks, missing = _checks(frame[right], query)
@@ -130,28 +150,26 @@ def _conclude(checks, missing, query):
     )
     gaps = [", ".join([f"no rows of {pattern.replace('|', ' or ')}", *_conditions(query)]) for pattern in missing]
     gaps += _by_reason(untested, checks)
-    left_open = [_told(INCONCLUSIVE, undecided, checks)] if undecided else []
-    if query.scope == "all" and failing:
-        lack = [f"not tested: {'; '.join(gaps)}"] if gaps else []
-        return NOT_REPRODUCED, "; ".join([_told(FAILS, failing, checks), *left_open, *lack])
+    tested = [*holding, *failing, *undecided]
+    told = [f"holds on {len(holding)}, fails on {len(failing)}, open on {len(undecided)} of {len(tested)}"]
     if query.scope == "any" and holding:
-        return REPRODUCED, f"holds on {_places(holding, checks)}"
-    if gaps or not checks:
-        return NOT_RUN, "; ".join([*gaps, *left_open])
-    if undecided:
-        return INCONCLUSIVE, *left_open
-    if query.scope == "any":
-        return NOT_REPRODUCED, f"fails on all {len(checks)}"
-    return REPRODUCED, f"holds on all {len(checks)}"
+        told.append(f"holds: {_places(holding, checks)}")
+    told += [f"fails: {each}" for each in _by_reason(failing, checks)]
+    told += [f"open: {each}" for each in _by_reason(undecided, checks)]
+    told += [f"not tested: {each}" for each in gaps]
+    deciding, verdict, other = (
+        (failing, NOT_REPRODUCED, REPRODUCED) if query.scope == "all" else (holding, REPRODUCED, NOT_REPRODUCED)
+    )
+    if deciding:
+        return verdict, "; ".join(told)
+    if missing or not tested:
+        return NOT_RUN, "; ".join(gaps if not tested else told)
+    return INCONCLUSIVE if undecided else other, "; ".join(told)
 
 
 def _conditions(query):
     dtype = [f"dtype {' or '.join(query.dtype)}"] if query.dtype else []
     return dtype if query.shape == "any" else [*dtype, f"shape {query.shape}"]
-
-
-def _told(outcome, checks, every):
-    return f"{outcome} on {len(checks)} of {len(every)}: {'; '.join(_by_reason(checks, every))}"
 
 
 def _by_reason(checks, every):
@@ -190,8 +208,11 @@ def _checks(frame, query):
         for dataset, objective in sorted(chosen, key=lambda pair: (order[pair[0]], pair[1]))
         for each in _compare_pairs(frame, dataset, objective, query)
     ]
-    adjusted = holm([1.0 if np.isnan(each.check.p) else each.check.p for each in compared])
-    return tuple(_decide(each, float(p), query) for each, p in zip(compared, adjusted, strict=True)), missing
+    tested = [each.check.p for each in compared if each.right is not None]
+    adjusted = iter(holm(tested) if tested else ())
+    return tuple(
+        each.check if each.right is None else _decide(each, float(next(adjusted)), query) for each in compared
+    ), missing
 
 
 def matches(name, pattern):
@@ -303,9 +324,23 @@ def _compare_pairs(frame, dataset, objective, query):
         alike = [f"{name}={value}" for name, value in zip(query.same, shared, strict=True)] if len(pairs) > 1 else []
         grid = evaluation_grid(here, dataset, objective) if query.metric in TO_TARGET else ""
         blank = Check(dataset, ", ".join(filter(None, [setting, *alike])), UNTESTED, "", 0, grid=grid)
+        lack = _no_opponent(here, dataset, objective, query, solvers[1])
+        if lack:
+            found.append(_Compared(replace(blank, reason=lack)))
+            continue
         ends = [_ends(here, dataset, objective, query, solver, place) for place, solver in enumerate(solvers)]
         found.append(_compare(blank, *ends, query))
     return found
+
+
+def _no_opponent(rows, dataset, objective, query, baseline):
+    """Say what a baseline lacks to be an opponent; nothing if it is one."""
+    for metric, least in query.needs:
+        ends = _ends(rows, dataset, objective, replace(query, metric=metric, steps=LAST), baseline, 1)
+        reached = np.mean([end.value for end in ends.values() if np.isfinite(end.value)] or [np.nan])
+        if not reached >= least:
+            return f"{query.baseline} is no opponent: {metric} {format_number(reached)}, {format_number(least)} needed"
+    return ""
 
 
 def _compare(blank, ours, theirs, query):
@@ -386,8 +421,6 @@ def _doubts(query, failed, unreached, baseline_unreached):
 
 def _decide(compared, p, query):
     """Return the check with its outcome by the adjusted p-value."""
-    if compared.right is None:
-        return compared.check
     outcome = HOLDS if compared.right else FAILS
     if outcome in compared.doubts:
         return replace(compared.check, outcome=INCONCLUSIVE, reason=compared.doubts[outcome], p=np.nan)
@@ -478,13 +511,14 @@ def format_verdict(verdict):
         rank = "" if len(checks) == 1 else "worst: " if claim.query.scope == "all" else "best: "
         figure = f"{rank}{format_figure(check, claim.query)}, n = {check.n}, {_places([check], checks)}"
         if np.isfinite(check.p):
-            figure += f", p = {format_number(check.p)} (Holm-adjusted over the claim's {_count(checks, 'check')})"
+            tested = [each for each in checks if np.isfinite(each.p)]
+            figure += f", p = {format_number(check.p)} (Holm-adjusted over the claim's {_count(tested, 'check')})"
         figure = stands.marked(figure, verdict.stand)
     if verdict.elsewhere:
         figure = f"no evidence, on another device: {figure}"
     note = f" ({claim.note})" if claim.note else ""
     return [
-        verdict.verdict,
+        verdict.label,
         claim.method,
         f"{claim.text}{note}",
         f"{claim.paper}, {claim.reference}, {claim.where}",
@@ -514,7 +548,8 @@ def protocol(listed=()):
         f"on each data set and {unit}: paired by seed, n ≥ {MIN_SEEDS} common seeds, {100 * LEVEL:.0f} % Student t "
         "intervals; a claim holds where the whole interval is on its side of the bound, fails where it is on the "
         f"other, and is inconclusive between these, each at {100 * ALPHA:.0f} % by a paired t test against the bound, "
-        "p Holm-adjusted over the checks of the one claim (a leaderboard's over its own pairs); ratios are geometric "
+        "p Holm-adjusted over the tested checks of the one claim (a leaderboard's over its own pairs); what is not "
+        "tested moves no verdict; ratios are geometric "
         "means over seeds; failed cells are no evidence for a claim, and against it where "
         f"{MIN_SEEDS} diverge or are refuted{unreached}"
     )

@@ -11,6 +11,7 @@ from orthobench.report.benchmarks import BENCHMARKS, HIGHER, METRICS, ORTHOGONAL
 from orthobench.report.names import SQUARE, WIDE
 
 LAST = "last"
+CONFIGURATION = "configuration"  # the column that says which of several files a row is from
 
 # What a query may say of a metric of which the lower value is the better one, and of the others.
 DIRECTIONS = ("lower", "not higher", "equal")
@@ -39,6 +40,9 @@ class Query:
     scope: str = "all"
     shape: str = "any"
     device: str = "any"
+    configuration: str = ""  # where files are read together, of which one
+    needs: tuple = ()  # of (metric, least mean): what a baseline has that is an opponent
+    no_opponent: str = ""  # why the baseline is none, whatever it has
 
     @property
     def wanted(self):
@@ -126,6 +130,9 @@ def _query(owner, table, benchmark, solvers):
         "tolerance": _positive,
         "scope": _one_of(SCOPES),
         "device": _one_of(DEVICES),
+        "configuration": _text,
+        "needs": _least,
+        "no_opponent": _text,
     }
     if benchmark is ORTHOGONALISATION:
         required["dtype"] = _some_of(DTYPES)
@@ -218,6 +225,13 @@ def _positive(value):
     if type(value) not in (int, float) or not 0 < value < np.inf:
         raise ValueError("a number > 0")
     return float(value)
+
+
+def _least(value):
+    whole = isinstance(value, dict) and value and set(value) <= set(METRICS)
+    if not whole or not all(type(each) in (int, float) and np.isfinite(each) for each in value.values()):
+        raise ValueError("a table of metrics and numbers")
+    return tuple(value.items())
 
 
 def _one_of(allowed):

@@ -12,6 +12,7 @@ from orthobench.report.cells import check_frame
 from orthobench.report.claims import COLUMNS as CLAIM_COLUMNS
 from orthobench.report.claims import check_claims, format_verdict, load_claims, summary
 from orthobench.report.claims import protocol as claims_protocol
+from orthobench.report.claims_file import CONFIGURATION
 from orthobench.report.leaderboard import COLUMNS, format_row, leaderboard, protocol
 from orthobench.report.names import parameters
 from orthobench.report.page import one_line
@@ -29,7 +30,7 @@ def read_frame(*paths):
         If there is no such file, or if it is not a result of this suite; the message names the file and the remedy.
         ValueError too if they are of several benchmarks.
     """
-    frame = together([history.beside(path).apply(*read_file(path)) for path in paths])
+    frame = together([(Path(path).stem, history.beside(path).apply(*read_file(path))) for path in paths])
     try:
         recognise(frame)
     except ValueError as error:
@@ -37,10 +38,16 @@ def read_frame(*paths):
     return frame
 
 
-def together(frames):
-    """Return the rows of several files as one frame, in which failed rows are of the kind of stand of their files."""
-    frames = [stands.settled(frame) for frame in frames]
-    return stands.settled(pd.concat(frames, ignore_index=True)) if len(frames) > 1 else frames[0]
+def together(named):
+    """Return the rows of several files, each a name and a frame, as one frame.
+
+    Failed rows are of the kind of stand of their files; the column `CONFIGURATION` says whose each is, if there are
+    several.
+    """
+    if len(named) == 1:
+        return stands.settled(named[0][1])
+    frames = [stands.settled(frame).assign(**{CONFIGURATION: name}) for name, frame in named]
+    return stands.settled(pd.concat(frames, ignore_index=True))
 
 
 def _named(paths):

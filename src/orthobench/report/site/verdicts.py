@@ -96,10 +96,10 @@ def claims_table(judged, key, page):
 
 
 def _row(judged, page):
-    verdict, method, text, source, figure, reason = claims.format_verdict(judged.verdict)
+    label, method, text, source, figure, reason = claims.format_verdict(judged.verdict)
     here = f"{page}#{judged.anchor}" if page else None
     return (
-        Td(verdict, mark=f"verdict {verdict.replace(' ', '-')}"),
+        Td(label, mark=f"verdict {judged.verdict.verdict.replace(' ', '-')}"),
         Td(method),
         Td(text),
         Td(source, href=address(judged.verdict.claim)),
