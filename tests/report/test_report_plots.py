@@ -276,9 +276,8 @@ def test_first_views_choose_what_their_plots_offer():
 
 
 def test_a_mistake_in_the_claims_is_shown_and_does_not_cost_the_page(tmp_path, monkeypatch):
-    module = sys.modules[PLOTS["claims"].__module__]
     broken = tmp_path / "claims.toml"
-    monkeypatch.setattr(module, "CLAIMS", broken)
+    monkeypatch.setattr("orthobench.report.plots.ROOT", tmp_path)
     data, menus = PLOTS["claims"]()._get_all_plots(root_frame(seeds=1))
     assert menus == {"claim": ["all"]}
     assert data["claims_all"]["data"] == []
