@@ -231,10 +231,63 @@ def test_only_an_earlier_site_is_replaced(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError, match="no site of ours"):
         build(tmp_path / "empty", out)
     assert (out / "mine.txt").read_text() == "mine"
-    build(tmp_path / "empty", tmp_path / "new")
-    (tmp_path / "new" / "stale.html").write_text("stale")
-    build(tmp_path / "empty", tmp_path / "new")
-    assert not (tmp_path / "new" / "stale.html").exists()
+    new = tmp_path / "new"
+    build(tmp_path / "empty", new)
+    (new / "claims").mkdir()
+    (new / "claims" / "mine.txt").write_text("mine")  # among the pages, and not of them
+    with pytest.raises(FileExistsError, match=r"claims/mine\.txt is not of an earlier site"):
+        build(tmp_path / "empty", new)
+    assert (new / "claims" / "mine.txt").read_text() == "mine"
+    (new / "claims" / "mine.txt").unlink()
+    before = (new / "index.html").read_bytes()
+    (new / "index.html").write_text("stale")
+    build(tmp_path / "empty", new)
+    assert (new / "index.html").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "new", "out"]
+
+
+BUILD = """
+import sys
+from pathlib import Path
+from orthobench.report.site import build as _, vendor
+from orthobench.report.site.build import build
+vendor.vendored = lambda script: b""
+print("begins", flush=True)
+build(*map(Path, sys.argv[1:3]), root=Path(sys.argv[3]))
+"""
+
+
+def test_a_killed_build_leaves_the_old_site_whole_and_does_not_block_the_next(tmp_path):
+    rows = published.provenance(training_frame(solvers=(SGD, ADAMW), datasets=(DIGITS,), seeds=2))
+    results = published.write(tmp_path / "results", {"training/one/cpu.parquet": rows})
+    command = [sys.executable, "-c", BUILD, str(results), str(tmp_path / "site"), str(published.ROOT)]
+
+    def started():
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "begins\n"
+        return process
+
+    def content():
+        files = (path for path in (tmp_path / "site").rglob("*") if path.is_file())
+        return {path.relative_to(tmp_path / "site").as_posix(): path.read_bytes() for path in files}
+
+    begin = time.monotonic()
+    assert started().wait() == 0
+    whole, took = content(), time.monotonic() - begin
+    assert "training/index.html" in whole
+    published.write(tmp_path / "results", {"training/one/cpu.parquet": rows.assign(run_date="2027-01-01T00:00:00")})
+    for share in (0.2, 0.6, 0.95):
+        process = started()
+        time.sleep(share * took)
+        process.kill()
+        process.communicate()
+        left = content()
+        if left != whole:  # it was done already
+            assert b"2027" in left["downloads/training/one/cpu.csv"]
+            assert left.keys() == whole.keys()
+    assert started().wait() == 0
+    assert b"2027" in content()["downloads/training/one/cpu.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results", "site"]
 
 
 def test_the_site_needs_no_solver_and_no_torch(tmp_path):

@@ -1,11 +1,15 @@
 """The site as a whole: which pages there are, what is on each, and how they are written."""
 
+import ctypes
 import json
+import os
 import shutil
 import subprocess
+import tempfile
 from importlib import resources
 from pathlib import Path
 
+import psutil
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from orthobench.report.names import short_names
@@ -14,7 +18,9 @@ from orthobench.report.site.documents import REPOSITORY, Documents, find_root, p
 from orthobench.report.site.results import Problem, read_results
 from orthobench.report.site.verdicts import judge
 
-MARKER = "orthobench-site"  # a file that tells our folders from others'
+MARKER = "orthobench-site"  # a file that tells our folders from others', and lists all other files of the site
+UNFINISHED = ".unfinished"
+_CWD, _EXCHANGE = -100, 2  # of Linux's renameat2
 
 
 def render(results, address=REPOSITORY, root=None):
@@ -45,7 +51,7 @@ def render(results, address=REPOSITORY, root=None):
     documents = Documents(Path(root) if root else find_root(results), address)
     judged, unread = judge(documents, found)
     problems += [Problem(*each.split(": ", 1)) for each in unread]
-    files = {MARKER: b"", **_static()}
+    files = _static()
     site = pages.Site(documents, found, judged, problems, _revision(documents.root))
     environment = _environment()
     for page in pages.pages(site):
@@ -61,11 +67,13 @@ def render(results, address=REPOSITORY, root=None):
         files[f"assets/{name}.svg"] = cards.picture(site, machines)
     for path, content in pages.downloads(site, Path(results)):
         files[path] = content
+    listed = sorted([*files, *(f"assets/{each.name}" for each in vendor.SCRIPTS)])
+    files[MARKER] = "".join(f"{path}\n" for path in listed).encode()
     return files, problems
 
 
 def build(results, out, address=REPOSITORY, root=None):
-    """Write the site to a folder, whose earlier content it replaces.
+    """Write the site to a folder; an earlier site there is replaced when the new one is whole.
 
     Returns
     -------
@@ -80,17 +88,54 @@ def build(results, out, address=REPOSITORY, root=None):
         If the folder holds something else than an earlier site.
     """
     out = Path(out)
-    if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
-        raise FileExistsError(f"{out}: not empty, and no site of ours: give --out a new folder, or an earlier site.")
+    _check_ours(out)
     scripts = {f"assets/{each.name}": vendor.vendored(each) for each in vendor.SCRIPTS}
     files, problems = render(results, address, root)
-    if out.exists():
-        shutil.rmtree(out)
-    for path, content in sorted({**files, **scripts}.items()):
-        target = out / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for left in out.parent.glob(f".{out.name}.*{UNFINISHED}"):
+        if not psutil.pid_exists(int(left.name.removeprefix(f".{out.name}.").partition("-")[0])):  # it was killed
+            shutil.rmtree(left, ignore_errors=True)
+    new = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.{os.getpid()}-", suffix=UNFINISHED))
+    try:
+        new.chmod(0o755)
+        for path, content in sorted({**files, **scripts}.items()):
+            target = new / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        _check_ours(out)  # a build takes a while
+        _exchange(new, out)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)  # the earlier site, or what there is of the new one
     return problems
+
+
+def _check_ours(out):
+    """Raise FileExistsError if a folder holds anything but an earlier site: nothing of others is deleted."""
+    if not out.exists():
+        return
+    if not out.is_dir() or (any(out.iterdir()) and not (out / MARKER).is_file()):
+        raise FileExistsError(f"{out}: not empty, and no site of ours: give --out a new folder, or an earlier site.")
+    known = set((out / MARKER).read_text(encoding="utf-8").splitlines()) if (out / MARKER).is_file() else set()
+    found = (path.relative_to(out).as_posix() for path in sorted(out.rglob("*")) if not path.is_dir())
+    other = [path for path in found if path not in known | {MARKER}]
+    if other:
+        raise FileExistsError(f"{out}: {other[0]} is not of an earlier site: move it away, or give --out a new folder.")
+
+
+def _exchange(new, out):
+    """Put a folder in the place of another, which may not exist; where the system can, at once."""
+    if not out.exists():
+        new.rename(out)
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "renameat2"):
+        one, other = (os.fsencode(path.absolute()) for path in (new, out))
+        if libc.renameat2(_CWD, one, _CWD, other, _EXCHANGE) == 0:
+            return
+    old = new.with_name(f"{new.name}.old{UNFINISHED}")
+    out.rename(old)
+    new.rename(out)
+    old.rename(new)
 
 
 def _static():
