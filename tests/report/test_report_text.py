@@ -68,7 +68,7 @@ def test_files_with_the_same_cells_or_of_several_benchmarks_are_refused(parquet,
     training_frame(seeds=1, datasets=[DIGITS]).to_parquet(other)
     assert main([str(parquet), str(other)]) == 2
     assert capsys.readouterr().err.startswith(f"error: {parquet} and {other}: rows of several benchmarks")
-    assert main([str(parquet), str(tmp_path / "absent.parquet")]) == 2
+    assert main([str(parquet), str(tmp_path / "absent.parquet")]) == 1
     assert "absent.parquet: no such file" in capsys.readouterr().err
 
 

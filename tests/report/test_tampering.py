@@ -8,7 +8,8 @@ import pytest
 from made_up import ADAMW, DIGITS, TRAINING, TURBO, training_frame
 
 from orthobench import cli
-from orthobench.report import publish
+from orthobench.report import publish, text
+from orthobench.report.site import render
 from orthobench.report.verify import verify
 
 PLACE = "training/one/cpu.parquet"
@@ -100,6 +101,45 @@ def test_lost_changed_and_added_files_are_named(tmp_path):
     assert publish.compare_sums(results)[PLACE].startswith("is gone")
     (results / publish.SUMS).unlink()
     assert list(publish.compare_sums(results)) == [publish.SUMS]
+
+
+GARBAGE = {
+    "bytes": lambda path: path.write_bytes(b"PAR1" + bytes(range(256)) + b"PAR1"),
+    "half a file": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+    "nothing": lambda path: path.write_bytes(b""),
+    "texts for figures": lambda path: rows().assign(objective_held_out_loss="low").to_parquet(path),
+    "lists for names": lambda path: rows().assign(solver_name=[[["a"], ["b"]]] * len(rows())).to_parquet(path),
+    "bytes for names": lambda path: rows().assign(dataset_name=b"\xff\xfe").to_parquet(path),
+    "infinite figures": lambda path: (
+        rows().assign(objective_held_out_loss=np.inf, objective_value=np.inf).to_parquet(path)
+    ),
+    "no repetitions": lambda path: rows().drop(columns="idx_rep").to_parquet(path),
+    "no figures": lambda path: rows().drop(columns="objective_value").to_parquet(path),
+    "texts for repetitions": lambda path: rows().assign(idx_rep="first").to_parquet(path),
+}
+
+
+@pytest.mark.parametrize("name", GARBAGE)
+def test_a_file_that_is_wrong_is_named_and_costs_nothing_else(tmp_path, name, capsys):
+    results = written(tmp_path, rows())
+    bad = results / "training" / "two" / "cpu.parquet"
+    bad.parent.mkdir()
+    rows().to_parquet(bad)
+    GARBAGE[name](bad)
+    (results / publish.SUMS).write_text(publish.sums(results))
+    found = problems(results)
+    assert found
+    assert all(each.startswith("training/two/cpu.parquet: ") for each in found)
+    files, told = render(results, root=published.ROOT)
+    assert [each.where for each in told] == ["training/two/cpu.parquet"]
+    assert "training/two/cpu.parquet" in files["index.html"].decode()
+    assert "training/one/board" in " ".join(files)
+
+    assert text.main([str(results / PLACE), str(bad)]) == 1
+    printed = capsys.readouterr()
+    assert "AdamW" in printed.out
+    assert printed.err.startswith(f"error: {bad}: ")
+    assert printed.err.count("\n") == 1
 
 
 @pytest.fixture

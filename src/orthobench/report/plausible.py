@@ -11,7 +11,9 @@ from orthobench.report.page import one_line
 STATUSES = ("ok", "diverged", "timeout", "out_of_memory", "error", "refuted")
 ENV_COMMIT, ENV_HOST = "objective_env_commit", "objective_env_host"
 SETTING = ("objective_env_threads", "objective_env_device", "objective_env_processes")  # of all rows of a file
+NAMES = ("dataset_name", "objective_name", "solver_name")
 _ROUNDING = 1e-6
+_TEXTS = (str, bytes, list, tuple, dict, np.ndarray)  # where numbers should be
 
 
 def implausible(frame, benchmark):
@@ -27,10 +29,13 @@ def implausible(frame, benchmark):
     -------
     list of str
     """
+    found = [f"{column} has values that are no text." for column in NAMES if not frame[column].map(_is_text).all()]
+    if found:
+        return found
     statuses = frame["objective_status"].astype(object)
-    unknown = frame[~statuses.isin(STATUSES)]
+    unknown = frame[~statuses.map(lambda status: isinstance(status, str) and status in STATUSES)]
     found = [_told(unknown, "objective_status", f"is none of {', '.join(STATUSES)}")] if len(unknown) else []
-    seeds = pd.to_numeric(frame["idx_rep"], errors="coerce")
+    seeds = _numbers(frame["idx_rep"])
     strange = frame[~(seeds >= 0) | (seeds % 1 != 0)]
     if len(strange):
         found.append(_told(strange, "idx_rep", "is no repetition: these count from 0"))
@@ -43,17 +48,25 @@ def implausible(frame, benchmark):
 
 
 def _outside(good, column, columns):
-    numbers = pd.to_numeric(good[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+    numbers = _numbers(good[column]).to_numpy()
     low, high = columns.range
-    text = good[np.isnan(numbers) & good[column].notna().to_numpy() & ~_is_nan(good[column])]
+    text = good[np.isnan(numbers) & good[column].map(lambda value: isinstance(value, _TEXTS)).to_numpy(dtype=bool)]
     outside = good[(numbers < low - _ROUNDING) | (numbers > high + _ROUNDING)]
     infinite = good[np.isinf(numbers)] if not columns.infinite else good[:0]
     rules = ((text, "is no number"), (outside, f"is outside of {low:g} to {high:g}"), (infinite, "is infinite"))
     return [_told(rows, column, rule) for rows, rule in rules if len(rows)]
 
 
-def _is_nan(series):
-    return series.map(lambda value: isinstance(value, float) and np.isnan(value)).to_numpy(dtype=bool)
+def _numbers(series):
+    """Return a column as numbers, NaN for what is none."""
+    try:
+        return pd.to_numeric(series, errors="coerce").astype(float)
+    except TypeError:  # lists and the like
+        return series.map(lambda value: value if isinstance(value, int | float) else np.nan).astype(float)
+
+
+def _is_text(value):
+    return isinstance(value, str)
 
 
 def _monitored(good, benchmark):
@@ -61,14 +74,16 @@ def _monitored(good, benchmark):
     column = "objective_value"
     if column not in good:
         return [f"has no column {column}: run the benchmark again."]
-    value = pd.to_numeric(good[column], errors="coerce").astype(float)
+    value = _numbers(good[column])
     lost = good[value.isna()]
     found = [_told(lost, column, "is no number, though the status is ok")] if len(lost) else []
+    metrics = {told: f"objective_{told.removeprefix('1 - ')}" for told in benchmark.monitored}
+    if not any(name in good for name in metrics.values()):
+        return found
     wanted = pd.Series(np.nan, index=good.index)
-    for told in benchmark.monitored:
-        name = f"objective_{told.removeprefix('1 - ')}"
+    for told, name in metrics.items():
         if name in good:
-            metric = pd.to_numeric(good[name], errors="coerce").astype(float)
+            metric = _numbers(good[name])
             wanted = wanted.fillna(1 - metric if told.startswith("1 - ") else metric)
     unlike = good[value.notna() & ~np.isclose(value, wanted, rtol=1e-9, atol=1e-12)]
     if len(unlike):

@@ -16,6 +16,7 @@ from orthobench.report.claims_file import CONFIGURATION
 from orthobench.report.leaderboard import COLUMNS, format_row, leaderboard, protocol
 from orthobench.report.names import parameters
 from orthobench.report.page import one_line
+from orthobench.report.plausible import implausible
 from orthobench.report.separable import separable
 
 _REMEDY = "Give a .parquet file that `benchopt run` wrote; they are in the benchmark's outputs/ folder."
@@ -55,19 +56,26 @@ def _named(paths):
 
 
 def read_file(path):
-    """Read one result file, as it is: its rows, and the folder of their benchmark. Raises as `read_frame`."""
+    """Read one result file, as it is: its rows, and the folder of their benchmark. Raises as `read_frame`.
+
+    A file with figures that no run gives (see `implausible`) is none of this suite either.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. {_REMEDY}")
     try:
         frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever its bytes make of the reader
         raise ValueError(f"{path}: not a parquet file ({one_line(error)}). {_REMEDY}") from error
     try:
         check_frame(frame)
-        return frame, recognise(frame).folder
+        benchmark = recognise(frame)
+        wrong = implausible(frame, benchmark)
     except ValueError as error:
         raise ValueError(f"{path}: {error} {_REMEDY}") from error
+    if wrong:
+        raise ValueError(f"{path}: {wrong[0]}{f' And {len(wrong) - 1} such problems more.' if wrong[1:] else ''}")
+    return frame, benchmark.folder
 
 
 def render_leaderboard(frame, dataset, objective, metric=None, baseline=None):
@@ -213,7 +221,7 @@ def find_claims(parquet_path, benchmark):
 
 
 def main(argv=None):
-    """Print leaderboards, claims or learning rates of a result; return 0, or 2 with the reason on stderr."""
+    """Print leaderboards, claims or learning rates; return 0, 1 if some files can't be read, or 2 with the reason."""
     known = BENCHMARKS.values()
     metrics = "; ".join(f"{each.folder}: {', '.join(each.leaderboards + each.to_target)}" for each in known)
     baselines = "; ".join(f"{each.folder}: {each.baseline}" for each in known)
@@ -240,14 +248,30 @@ def main(argv=None):
         help="print instead the learning rates that the rows on the tuning part choose, and the lines that run them",
     )
     arguments = parser.parse_args(argv)
+    files = _readable(arguments.files) if len(arguments.files) > 1 else arguments.files
+    if not files:
+        return 2
     try:
         if arguments.claims is not None:
-            print_claims(*arguments.files, claims_path=arguments.claims or None)
+            print_claims(*files, claims_path=arguments.claims or None)
         elif arguments.learning_rates:
-            print_learning_rates(*arguments.files)
+            print_learning_rates(*files)
         else:
-            print_leaderboard(*arguments.files, metric=arguments.metric, baseline=arguments.baseline)
+            print_leaderboard(*files, metric=arguments.metric, baseline=arguments.baseline)
     except (OSError, ValueError) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return 2
-    return 0
+    return 0 if len(files) == len(arguments.files) else 1
+
+
+def _readable(paths):
+    """Return those of several files that are results; the others are named on stderr and cost nothing else."""
+    found = []
+    for path in paths:
+        try:
+            read_file(path)
+        except (OSError, ValueError) as error:
+            print(f"error: {one_line(error)}", file=sys.stderr)
+        else:
+            found.append(path)
+    return found

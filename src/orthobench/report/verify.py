@@ -8,7 +8,7 @@ from pathlib import Path
 from orthobench.report import history
 from orthobench.report.names import family, parameters
 from orthobench.report.page import one_line
-from orthobench.report.plausible import implausible, one_run
+from orthobench.report.plausible import one_run
 from orthobench.report.publish import compare_sums
 from orthobench.report.site.results import CELL, Problem, read_results
 from orthobench.report.site.vendor import SCRIPTS
@@ -58,8 +58,7 @@ def verify(results, root=None, planned=None):
         for file in result.files:
             where, frame = file.path.as_posix(), file.frame
             wrong, told = one_run(frame, root)
-            wrong = [*_provenance(frame), *implausible(frame, result.benchmark), *wrong]
-            problems += [Problem(where, what) for what in wrong]
+            problems += [Problem(where, what) for what in (*_provenance(frame), *wrong)]
             old = history.old(frame)
             if len(old):
                 reasons = "; ".join(map(one_line, old[history.SUPERSEDED].unique()))
