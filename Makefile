@@ -19,13 +19,7 @@ PIP := $(IN_VENV) python -m pip --disable-pip-version-check --quiet
 .DELETE_ON_ERROR:
 
 run: $(STAMP)
-	@$(IN_VENV) for benchmark in $(BENCHMARKS); do \
-	  rm -f $$benchmark/outputs/quick*.parquet $$benchmark/outputs/*_quick*.html; \
-	  benchopt run $$benchmark --config $$benchmark/configs/quick.yml --output quick --no-display || exit 1; \
-	done
-	@$(IN_VENV) for benchmark in $(BENCHMARKS); do python -m orthobench.report $$benchmark/outputs/quick.parquet || exit 1; done
-	@echo; echo "Pages, with every plot and table:"
-	@cd "$(CURDIR)" && for benchmark in $(BENCHMARKS); do realpath $$benchmark/outputs/*_quick.html || exit 1; done
+	@$(IN_VENV) orthobench quick
 
 test: $(STAMP)
 	$(IN_VENV) python -m pytest --numprocesses auto --dist worksteal

@@ -27,6 +27,10 @@ def _parser():
     run.add_argument("options", nargs=argparse.REMAINDER, help="what `benchopt run` takes (`benchopt run --help`)")
     run.set_defaults(run=_run)
 
+    quick = commands.add_parser("quick", help="run the quick configuration of every benchmark, and show what it found")
+    quick.add_argument("folders", nargs="*", metavar="FOLDER", help="benchmarks (default: all)")
+    quick.set_defaults(run=_quick)
+
     site = commands.add_parser("site", help="write the site from published results")
     site.add_argument(
         "--results", default="results", metavar="FOLDER", help="BENCHMARK/MACHINE/*.parquet (%(default)s)"
@@ -60,6 +64,12 @@ def _run(arguments):
             benchopt(["run", *arguments.options], prog_name="benchopt")
         except SystemExit as end:  # click's way to return
             return end.code or 0
+
+
+def _quick(arguments):
+    from orthobench import quick
+
+    return quick.run(arguments.folders)
 
 
 def _site(arguments):

@@ -10,11 +10,10 @@ from importlib import resources
 from pathlib import Path
 
 import psutil
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from orthobench.report.names import short_names
 from orthobench.report.site import cards, pages, vendor
-from orthobench.report.site.documents import REPOSITORY, Documents, find_root, prose
+from orthobench.report.site.documents import REPOSITORY, Documents, find_root
+from orthobench.report.site.environment import environment
 from orthobench.report.site.results import Problem, read_results
 from orthobench.report.site.verdicts import judge
 
@@ -53,10 +52,10 @@ def render(results, address=REPOSITORY, root=None):
     problems += [Problem(*each.split(": ", 1)) for each in unread]
     files = _static()
     site = pages.Site(documents, found, judged, problems, _revision(documents.root))
-    environment = _environment()
+    templates = environment()
     for page in pages.pages(site):
         depth = page.path.count("/")
-        template = environment.get_template(f"{page.template}.html")
+        template = templates.get_template(f"{page.template}.html")
         html = template.render(page.context, site=site, root="../" * depth, scripts=page.scripts, title=page.title)
         files[page.path] = html.encode()
     for path, (key, value) in pages.data(site).items():
@@ -141,19 +140,6 @@ def _exchange(new, out):
 def _static():
     folder = resources.files(__package__) / "static"
     return {f"assets/{each.name}": each.read_bytes() for each in sorted(folder.iterdir(), key=lambda each: each.name)}
-
-
-def _environment():
-    environment = Environment(
-        loader=PackageLoader(__package__, "templates"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["short_names"] = short_names
-    environment.filters["prose"] = prose
-    return environment
 
 
 def _revision(root):

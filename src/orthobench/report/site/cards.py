@@ -79,9 +79,12 @@ def _told(board):
 
 
 def picture(site, machines):
-    """Return the picture of a card as SVG: the best solvers' means with their intervals, on its first data set."""
-    newest = max(machines, key=lambda each: each.last_run)
-    board = newest.boards[0]
+    """Return the picture of a card as SVG, that of its first data set."""
+    return draw(max(machines, key=lambda each: each.last_run).boards[0], site.get_style)
+
+
+def draw(board, get_style):
+    """Return a board as SVG: the best solvers' means with their intervals."""
     rows = _best(board)
     names = short_solvers([row.solver for row in board.rows[board.first]])
     metric = METRICS[board.first]
@@ -91,7 +94,7 @@ def picture(site, machines):
         axes = figure.subplots()
         axes.set_facecolor("none")
         for place, row in enumerate(rows):
-            look = colour(site.get_style(row.solver)["marker"])
+            look = colour(get_style(row.solver)["marker"])
             if np.isfinite(row.low):
                 axes.plot([row.low, row.high], [-place] * 2, color=look, linewidth=2)
             axes.plot([row.mean], [-place], "o", color=look, markersize=4)

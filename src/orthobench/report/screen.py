@@ -1,0 +1,100 @@
+"""What a run found, on one screen of the terminal: a few lines a benchmark."""
+
+import numpy as np
+
+from orthobench.report.benchmarks import METRICS
+from orthobench.report.leaderboard import NO_GUARANTEE, find_baseline, format_number
+from orthobench.report.names import parameters, short_names, short_solvers
+from orthobench.report.page import one_line
+from orthobench.report.site.rows import command
+from orthobench.report.statistics import MIN_SEEDS
+from orthobench.report.tables import leaderboard_rows
+
+WIDTH, FAILURES = 80, 1
+
+
+def screen(results, width=WIDTH):
+    """Say what results are, on lines of at most so many characters but for commands to copy.
+
+    Parameters
+    ----------
+    results : list of Result
+    width : int
+
+    Returns
+    -------
+    list of str
+        A line about all cells, four a benchmark (its question, the two best solvers and the baseline, on its first
+        data set), and for the first failures what failed and the command that runs it again.
+    """
+    failed = [each for result in results for each in _failures(result)]
+    lines = [_truth(results, len(failed)), *(line for result in results for line in _benchmark(result))]
+    for told, again in failed[:FAILURES]:
+        lines += [f"! {told}", again]
+    if len(failed) > FAILURES:
+        lines.append(f"! and {len(failed) - FAILURES} cells more failed: the page lists them.")
+    commands = {again for _, again in failed}
+    return [line if line in commands else _cut(line, width) for line in lines]
+
+
+def _cut(text, width):
+    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+
+
+def _truth(results, failures):
+    cells = sum(len(result.frame.groupby([*_CELL], sort=False)) for result in results)
+    seeds = max((int(result.frame["idx_rep"].nunique()) for result in results), default=0)
+    few = f"; n < {MIN_SEEDS}: no evidence, no ranks" if seeds < MIN_SEEDS else ""
+    return f"{cells} cells, {failures} failed{few}"
+
+
+_CELL = ("dataset_name", "objective_name", "solver_name", "idx_rep")
+
+
+def _failures(result):
+    """Return what failed and its command, cell by cell."""
+    found = []
+    for setting in result.settings:
+        rows = result.rows(setting)
+        for (solver, seed), own in rows[rows["objective_status"] != "ok"].groupby(["solver_name", "idx_rep"]):
+            last = own.iloc[-1]
+            place = f"{solver}, repetition {seed}, {setting.dataset}"
+            told = f"{last['objective_status']}: {place}: {last['objective_message']}"
+            again = command(result.benchmark, setting, solver, rows[rows["solver_name"] == solver])
+            found.append((one_line(told), again))
+    return [(told, again.splitlines()[-1]) for told, again in found]
+
+
+def _benchmark(result):
+    benchmark, setting = result.benchmark, result.settings[0]
+    metric = benchmark.metric_for(parameters(setting.objective))
+    yield benchmark.asked
+    if f"objective_{metric}" not in result.frame:
+        yield "  no figures: every cell failed"
+        return
+    rows = leaderboard_rows(result.frame, setting.dataset, setting.objective, metric, benchmark.baseline)
+    names = short_solvers([row.solver for row in rows])
+    theirs = find_baseline(dict.fromkeys(names), benchmark.baseline)
+    baseline = next((row for row in rows if row.solver == theirs), None)
+    best = [row for row in rows if np.isfinite(row.mean) and row.rank != NO_GUARANTEE and row is not baseline][:2]
+    dataset = short_names([setting.dataset])[setting.dataset].partition("[")[0]
+    told = [METRICS[metric].label, f"on {dataset}, {METRICS[metric].better} is better", ""]
+    shown = [row for row in rows if row in best or row is baseline]
+    for row, note in zip(shown, told, strict=False):
+        name, beside = _cut(names[row.solver], 20), "baseline" if row is baseline else _ratio(row, baseline)
+        yield f"  {name:<21}{_figure(row):<19}{beside:<9}{_time(row):<10}{note}".rstrip()
+
+
+def _figure(row):
+    half = (row.high - row.low) / 2
+    return format_number(row.mean) + (f" ±{format_number(half)}" if np.isfinite(half) else f" (n = {row.n})")
+
+
+def _ratio(row, baseline):
+    if baseline is None or row is baseline or not baseline.mean:
+        return ""
+    return f"x{format_number(row.mean / baseline.mean)}"
+
+
+def _time(row):
+    return f"{format_number(row.time)} s" if np.isfinite(row.time) else ""
