@@ -1,4 +1,4 @@
-"""The quick configuration of every benchmark: a line of progress each, then one screen and one page of what they found."""
+"""The quick configuration of every benchmark: a line of progress each, then a screen and a page of what they found."""
 
 import re
 import shutil
@@ -33,8 +33,16 @@ def run(folders=None, out=None):
     -------
     int
         0, or 1 where a cell failed or a benchmark did not end.
+
+    Raises
+    ------
+    ValueError
+        If there is no such benchmark.
     """
     folders = list(folders or BENCHMARKS)
+    unknown = [each for each in folders if each not in BENCHMARKS]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is no benchmark: choose of {', '.join(BENCHMARKS)}.")
     out = Path(out) if out else ROOT / "outputs"
     out.mkdir(parents=True, exist_ok=True)
     log, page = out / f"{NAME}.log", out / f"{NAME}.html"
