@@ -1,0 +1,75 @@
+"""AdaMuon: Muon of the signs of a momentum, divided entry by entry by the root of a second moment."""
+
+import math
+
+import torch
+
+from .turbo_muon import TurboMuon
+
+EPS = 1e-8
+
+
+class AdaMuon(TurboMuon):
+    r"""Muon whose orthogonalised update is that of signs, and is scaled by a second moment of its own.
+
+    For each parameter W with gradient G, seen as a matrix (m, n) as in `TurboMuon`::
+
+        M <- mu M + (1 - mu) G
+        U  = mu M + (1 - mu) G        if nesterov, else M
+        O  = orthogonalise(sign(U))
+        V <- mu V + (1 - mu) O^2      entry by entry
+        D  = O / (sqrt(V) + 1e-8)
+        W <- (1 - lr weight_decay) W
+        W <- W - lr f(m, n) D sqrt(min(m, n)) / ||D||_F
+
+    With the default f, 0.2 sqrt(max(m, n)), the root mean square of a step is 0.2 lr, about that of AdamW.
+
+    Parameters
+    ----------
+    params : iterable of Parameter, of (name, Parameter), or of dict
+        As for `TurboMuon`.
+    lr : float or Tensor of one element
+        Learning rate, >= 0.
+    momentum : float
+        mu, in [0, 1), of both averages.
+    **options
+        As for `TurboMuon`; by default ``adjust_lr="match_rms_adamw"`` and ``orthogonaliser="muon"``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `TurboMuon` does.
+
+    Notes
+    -----
+    The momentum of the paper is 1 / (1 - mu) times this one, which signs don't see; it corrects no bias of V, which the
+    division by the norm cancels. The paper's Algorithm 1 has nesterov=False; its authors train with True.
+
+    References
+    ----------
+    Si, Zhang & Shen (2025), AdaMuon: adaptive Muon optimizer, arXiv:2507.11005, Algorithm 1.
+    """
+
+    def __init__(self, params, lr=1e-3, momentum=0.95, adjust_lr="match_rms_adamw", orthogonaliser="muon", **options):
+        super().__init__(params, lr, momentum, adjust_lr=adjust_lr, orthogonaliser=orthogonaliser, **options)
+
+    def _init_group(self, group, params, gradients, momenta):
+        super()._init_group(group, params, gradients, momenta)
+        for p in params:
+            if "second_moment" not in self.state[p]:
+                self.state[p]["second_moment"] = p.new_zeros(len(p), p.numel() // len(p))
+
+    def directions(self, params, gradients, updates, group):
+        """Return the orthogonalised signs of the updates, scaled."""
+        directions = super().directions(params, gradients, torch._foreach_sign(updates), group)
+        directions = [each.to(p.dtype) for p, each in zip(params, directions, strict=True)]
+        moments = [self.state[p]["second_moment"] for p in params]
+        torch._foreach_lerp_(moments, torch._foreach_mul(directions, directions), 1 - group["momentum"])
+        roots = torch._foreach_sqrt(moments)
+        torch._foreach_add_(roots, EPS)
+        directions = torch._foreach_div(directions, roots)
+        norms = torch._foreach_norm(directions)
+        torch._foreach_add_(norms, EPS)
+        torch._foreach_div_(directions, norms)
+        torch._foreach_mul_(directions, [math.sqrt(min(each.shape)) for each in directions])
+        return directions
