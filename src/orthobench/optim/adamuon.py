@@ -64,12 +64,11 @@ class AdaMuon(TurboMuon):
         directions = super().directions(params, gradients, torch._foreach_sign(updates), group)
         directions = [each.to(p.dtype) for p, each in zip(params, directions, strict=True)]
         moments = [self.state[p]["second_moment"] for p in params]
-        torch._foreach_lerp_(moments, torch._foreach_mul(directions, directions), 1 - group["momentum"])
+        torch._foreach_mul_(moments, group["momentum"])
+        torch._foreach_addcmul_(moments, directions, directions, 1 - group["momentum"])
         roots = torch._foreach_sqrt(moments)
         torch._foreach_add_(roots, EPS)
-        directions = torch._foreach_div(directions, roots)
-        norms = torch._foreach_norm(directions)
-        torch._foreach_add_(norms, EPS)
-        torch._foreach_div_(directions, norms)
-        torch._foreach_mul_(directions, [math.sqrt(min(each.shape)) for each in directions])
+        torch._foreach_div_(directions, roots)
+        scales = [math.sqrt(min(each.shape)) / (each.norm() + EPS) for each in directions]
+        torch._foreach_mul_(directions, scales)
         return directions
