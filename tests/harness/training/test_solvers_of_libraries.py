@@ -36,13 +36,19 @@ def make_model(dtype=torch.float64, seed=0):
 
 
 def load(name):
-    """Return a solver of the benchmark, with the first of its values for each parameter."""
+    """Return a solver of the benchmark, by its file, with the first of its values for each parameter.
+
+    After a colon there may be another value of one of them.
+    """
+    name, _, other = name.partition(":")
     spec = importlib.util.spec_from_file_location(name, ROOT / "benchmark_muon" / "solvers" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     solver = module.Solver()
     for parameter, values in solver.parameters.items():
         setattr(solver, parameter, values[0])
+    if other:
+        setattr(solver, *other.split("="))
     return solver
 
 
@@ -140,12 +146,14 @@ def adamuon(W, gradients, solver):
 
 def normuon(W, gradients, solver):
     M, v, lr, (m, n) = 0, 0, solver.learning_rate, W.shape
-    for G in gradients:  # Li et al. (2025), as released: Nesterov's step, and the norm and scale of Muon's update
+    released = solver.algorithm == "released"
+    for G in gradients:  # Li et al. (2025), Algorithm 1, or their code: a Nesterov step, Muon's norm and scale
         M = 0.95 * M + 0.05 * G
-        X = newton_schulz(0.95 * M + 0.05 * G)
+        X = newton_schulz(0.95 * M + 0.05 * G if released else M)
         v = 0.95 * v + 0.05 * (X**2).mean(1, keepdim=True)
-        D = X / (v.sqrt() + 1e-10)
-        W = W - lr * solver.weight_decay * W - lr * max(1, m / n) ** 0.5 * X.norm() / D.norm() * D
+        D = X / v.sqrt()
+        size = max(1, m / n) ** 0.5 * X.norm() if released else 0.2 * math.sqrt(m * n)
+        W = W - lr * solver.weight_decay * W - lr * size / D.norm() * D
     return W
 
 
@@ -232,12 +240,13 @@ CASES = {
     "schedule_free": (schedule_free, 3, 1e-8),
     "torch_muon": (muon, 3, 1e-9),
     "adamuon": (adamuon, 3, 1e-6),
-    "normuon": (normuon, 3, 1e-9),
+    "normuon": (normuon, 3, 1e-8),
+    "normuon:algorithm=paper": (normuon, 3, 1e-8),
     "scion": (scion, 3, 1e-6),
     "shampoo": (shampoo, 12, 1e-3),
     "soap": (soap, 13, 1e-4),
 }
-MATRIX_SOLVERS = ("torch_muon", "adamuon", "normuon")
+MATRIX_SOLVERS = ("torch_muon", "adamuon", "normuon", "normuon:algorithm=paper")
 
 
 def in_float64(optimizers):
