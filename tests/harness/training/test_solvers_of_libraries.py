@@ -167,7 +167,7 @@ def scion(W, gradients, solver, hidden):
         elif W.ndim == 4 or hidden:
             lmo = newton_schulz(d.flatten(1)).view(W.shape) * (outputs / inputs) ** 0.5 / math.prod(kernel)
         else:
-            lmo = d.sign() / inputs
+            lmo = d.sign() / inputs  # of a table of embeddings its width: the radius is 1 / width there
         W = W - solver.learning_rate * (solver.scale if W.ndim == 4 or hidden else 1.0) * lmo
     return W
 
