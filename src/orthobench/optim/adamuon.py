@@ -51,19 +51,22 @@ class AdaMuon(TurboMuon):
     """
 
     def __init__(self, params, lr=1e-3, momentum=0.95, adjust_lr="match_rms_adamw", orthogonaliser="muon", **options):
-        super().__init__(params, lr, momentum, adjust_lr=adjust_lr, orthogonaliser=orthogonaliser, **options)
+        settings = {"lr": lr, "momentum": momentum, "adjust_lr": adjust_lr, "orthogonaliser": orthogonaliser}
+        super().__init__(params, **settings, **options)
 
-    def _init_group(self, group, params, gradients, momenta):
-        super()._init_group(group, params, gradients, momenta)
+    def _init_group(self, group, params, *others):
+        super()._init_group(group, params, *others)
         for p in params:
-            if "second_moment" not in self.state[p]:
-                self.state[p]["second_moment"] = p.new_zeros(len(p), p.numel() // len(p))
+            state = self.state[p]
+            if "second_moment" not in state:  # flat, of all its matrices
+                state["second_moment"] = torch.zeros(p.numel(), dtype=state["momentum_buffer"].dtype, device=p.device)
 
     def directions(self, params, gradients, updates, group):
         """Return the orthogonalised signs of the updates, scaled."""
         directions = super().directions(params, gradients, torch._foreach_sign(updates), group)
-        directions = [each.to(p.dtype) for p, each in zip(params, directions, strict=True)]
         moments = [self.state[p]["second_moment"] for p in params]
+        directions = [each.to(moments[0].dtype) for each in directions]
+        moments = _like(moments, directions)
         torch._foreach_mul_(moments, group["momentum"])
         torch._foreach_addcmul_(moments, directions, directions, 1 - group["momentum"])
         roots = torch._foreach_sqrt(moments)
@@ -72,3 +75,15 @@ class AdaMuon(TurboMuon):
         scales = [math.sqrt(min(each.shape)) / (each.norm() + EPS) for each in directions]
         torch._foreach_mul_(directions, scales)
         return directions
+
+
+def _like(vectors, matrices):
+    """Return views of the vectors, of which each has the entries of one or more of the matrices, of their shapes."""
+    views = []
+    for vector in vectors:
+        start = 0
+        while start < len(vector):
+            matrix = matrices[len(views)]
+            views.append(vector[start : start + matrix.numel()].view(matrix.shape))
+            start += matrix.numel()
+    return views
