@@ -43,7 +43,7 @@ class AdaMuon(TurboMuon):
     Notes
     -----
     The momentum of the paper is 1 / (1 - mu) times this one, which signs don't see; it corrects no bias of V, which the
-    division by the norm cancels. The paper's Algorithm 1 has nesterov=False; its authors train with True.
+    division by the norm cancels. Algorithm 1 has nesterov=False, and the authors' code True.
 
     References
     ----------

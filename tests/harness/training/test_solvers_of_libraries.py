@@ -135,7 +135,7 @@ def muon(W, gradients, solver):
 
 def adamuon(W, gradients, solver):
     M, V, lr, (m, n) = 0, 0, solver.learning_rate, W.shape
-    for G in gradients:  # Si et al. (2025), Algorithm 1, with Nesterov's step as in their training
+    for G in gradients:  # Si et al. (2025), Algorithm 1, with Nesterov's step as in their code
         M = 0.95 * M + G
         X = newton_schulz((G + 0.95 * M).sign())
         V = 0.95 * V + 0.05 * X**2
