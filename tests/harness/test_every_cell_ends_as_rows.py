@@ -283,3 +283,24 @@ def test_statuses_are_the_six_of_the_contract():
 
     assert set(STATUSES) == {"ok", "diverged", "timeout", "out_of_memory", "error", "refuted"}
     assert issubclass(torch.OutOfMemoryError, RuntimeError)
+
+
+def test_a_column_of_texts_that_some_rows_lack_is_saved_as_it_is(small_benchmark):
+    # Rows in the order of their names: one without a figure, one with NaN, one with a text, one that failed.
+    note = "[{}, {'note': float('nan')}, {'note': '[[1, null]]'}][int(drawn)]"
+    solvers = {name: (f"self.drawn = {index}", "") for index, name in enumerate(("a", "b", "c"))}
+    files = toy("run_once", solvers | {"d": ("raise RuntimeError('planted')", "")})
+    files["objective.py"] = files["objective.py"].replace('"drawn": float(drawn)}', f'"drawn": float(drawn)}} | {note}')
+    rows = small_benchmark.write(files).run().set_index("solver_name")
+    assert rows.loc["c", "objective_note"] == "[[1, null]]"
+    assert rows["objective_note"].isna().tolist() == [True, True, False, True]
+    assert rows.loc["d", "objective_message"].startswith("RuntimeError: planted")
+    assert rows["objective_message"].iloc[:3].tolist() == [""] * 3
+
+
+def test_a_list_for_a_figure_is_refused_in_words(small_benchmark):
+    files = toy("run_once", {"a": (None, "")})
+    files["objective.py"] = files["objective.py"].replace('"drawn": float(drawn)', '"drawn": [float(drawn)]')
+    rows = small_benchmark.write(files).run()
+    assert rows["objective_status"].tolist() == ["error"]
+    assert "'drawn' is a list: return a Python number" in rows["objective_message"].item()

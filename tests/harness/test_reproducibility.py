@@ -1,8 +1,11 @@
 """The same figures in any order, in any process, in parallel; and seeds that differ where they should."""
 
 import re
+import shutil
 
+import pandas as pd
 import pytest
+from conftest import ROOT, SmallBenchmark
 from toys import STRATEGIES, toy
 
 # Clocks, bytes and shares depend on the machine's mood.
@@ -18,17 +21,12 @@ def stable(frame):
 
 
 def test_order_and_parallel_workers_change_no_bit(root_copy):
-    import pandas as pd
-    from conftest import SmallBenchmark
-
     solvers = ["Turbo-Muon", "SVD", "QR", "Muon"]
     options = {"dataset_names": SMALL, "repetitions": 2, "timeout": None}
     together = root_copy.run(solver_names=solvers, **options)
     assert together["objective_status"].eq("ok").all()
 
     def fresh(name):
-        import shutil
-
         folder = root_copy.folder.parent / name
         shutil.copytree(root_copy.folder, folder, ignore=shutil.ignore_patterns("__cache__", "*.parquet"))
         return SmallBenchmark(folder)
@@ -66,3 +64,34 @@ def test_repetitions_differ_in_their_matrices_and_solvers_share_them(root_copy):
     # The same matrices: the same numerical rank and, for the exact factor in float32, no error.
     ranks = rows.groupby(["dataset_name", "objective_name", "idx_rep"])["objective_rank"].nunique()
     assert (ranks == 1).all()
+
+
+# Two cheap cells of each benchmark beside the root's: the data set, the objective, and the solvers.
+CHEAP = {
+    "benchmark_muon": ("digits[steps=2,width=8]", "*", ["AdamW", "SGD"]),
+    "benchmark_lipschitz": ("digits[steps=2,width=4]", "*[task=classification]", ["AOL", "Plain"]),
+    "benchmark_dp": ("digits[steps=2]", "*[epsilon=2,audit=False,part=held_out]", ["DP-SGD$", "SGD$"]),
+    "benchmark_rcp": (
+        "digits[splits=2,calibration=100,evaluation=50,pool=250,steps=2,attack_steps=2,attacked=50]",
+        "*[alpha=0.1]",
+        ["Vanilla[network=standard]", "lip-rcp[score=margin]"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHEAP)
+def test_two_workers_run_each_benchmark_and_another_order_finds_their_rows(name, tmp_path, contained):
+    dataset, objective, solvers = CHEAP[name]
+    folder = tmp_path / name
+    for part in ("datasets", "solvers"):
+        shutil.copytree(ROOT / name / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / name / "objective.py", folder)
+    what = {"dataset_names": [dataset], "objective_filters": [objective], "timeout": None}
+    parallel = SmallBenchmark(folder).run("parallel", solver_names=solvers, n_jobs=2, **what)
+    assert parallel["solver_name"].nunique() == 2
+    assert parallel["objective_status"].eq("ok").all()
+    again = SmallBenchmark(folder).run("again", solver_names=solvers[::-1], **what)
+    order = ["solver_name", "stop_val"]
+    computed, found = (rows.sort_values(order, ignore_index=True) for rows in (parallel, again))
+    assert found["time"].tolist() == computed["time"].tolist()  # the clock would tell
+    assert found["objective_value"].tolist() == computed["objective_value"].tolist()

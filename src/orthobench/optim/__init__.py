@@ -1,6 +1,7 @@
 """Optimizers that orthogonalise their updates, and which parameters of a network to give them."""
 
 from .activations import ActivationMoments
+from .adamuon import AdaMuon
 from .capture import CapturedStep
 from .criteria import BestExponent, bound_exponent, momentum_exponent, tightness_exponent
 from .routes import Route, Routes, route_parameters
@@ -11,6 +12,7 @@ from .turbo_muon import TurboMuon
 
 __all__ = [
     "ActivationMoments",
+    "AdaMuon",
     "BestExponent",
     "CapturedStep",
     "Combination",

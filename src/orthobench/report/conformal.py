@@ -111,6 +111,9 @@ def size_traces(frame, dataset, objective):
     names = short_solvers(sorted(rows["solver_name"].unique()))
     traces = []
     for solver, own in rows.groupby("solver_name"):
+        own = own.dropna(subset="objective_set_size")
+        if own.empty:
+            continue
         by_radius = {radius: each["objective_set_size"] for radius, each in own.groupby("objective_radius")}
         middles = [median_interval(values) for values in by_radius.values()]
         x, y = [float(radius) for radius in by_radius], [each.estimate for each in middles]
@@ -164,12 +167,11 @@ def certified_traces(frame, dataset, objective):
         radii, lower, upper = curves.mean(0).T.tolist()
         traces.append(Trace(solver, f"{names[solver]}: lower bound", "curve", radii, lower, len(own)))
         traces.append(Trace(solver, f"{names[solver]}: upper bound", "line", radii, upper, len(own)))
-        clean = float(own["objective_coverage"].median())
-        traces.append(Trace(solver, f"{names[solver]}: clean", "clean", [0.0], [clean], len(own)))
-        attacked = own["objective_coverage_attacked"].dropna()
-        if len(attacked):
-            x, y = float(own["objective_radius"].iloc[0]), float(attacked.median())
-            traces.append(Trace(solver, f"{names[solver]}: attacked", "attacked", [x], [y], len(own)))
+        for kind, suffix, x in (("clean", "", 0.0), ("attacked", "_attacked", float(own["objective_radius"].iloc[0]))):
+            coverage = own[f"objective_coverage{suffix}"].dropna()
+            if len(coverage):
+                y = float(coverage.median())
+                traces.append(Trace(solver, f"{names[solver]}: {kind}", kind, [x], [y], len(own)))
     return traces
 
 
@@ -181,7 +183,8 @@ def protocol(traces, shown):
 
 def _good(frame, objective):
     check_frame(frame)
-    return frame[(frame["objective_name"] == objective) & (frame["objective_status"] == "ok")]
+    rows = frame[(frame["objective_name"] == objective) & (frame["objective_status"] == "ok")]
+    return rows.replace([np.inf, -np.inf], np.nan)
 
 
 def _target(rows, sizes):
