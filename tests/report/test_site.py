@@ -1,5 +1,6 @@
 """The site without a browser: what is on its pages, what is wrong with results, and that it is the same each time."""
 
+import html
 import io
 import json
 import re
@@ -13,9 +14,11 @@ import pandas as pd
 import published
 import pytest
 from made_up import ADAMW, DIGITS, DOCS, SGD, training_frame, training_rows
+from scipy import stats
 
 from orthobench.report import performance
 from orthobench.report.site import build, render, vendor, workers
+from orthobench.report.site.findings import ORDER
 from orthobench.report.site.plots import plain
 from orthobench.report.site.results import CELL, POINT, read_results
 from orthobench.report.site.tables import leading_number, slugs
@@ -97,11 +100,56 @@ def test_home_tells_claims_cards_and_dates(files):
     home = files["index.html"].decode()
     header, *rows = tables_of(home)["claims"]
     assert header[0] == "verdict"
-    assert {row[0] for row in rows} <= {"reproduced", "not reproduced", "inconclusive", "not run here"}
+    assert {row[0].partition(" (")[0] for row in rows} <= set(ORDER)
     assert "2026-01-02" in home
     for folder in ("orthogonalisation", "training", "robustness"):
         assert f'href="{folder}/index.html"' in home
         assert files[f"assets/{folder}.svg"].startswith(b"<?xml")
+
+
+def names(selector):
+    """Return whether a solver's name is that of a selector: its family, with its parameters."""
+    own, _, given = selector.rstrip("]").partition("[")
+    return lambda name: name.partition("[")[0] == own and all(each in name for each in given.split(","))
+
+
+def test_what_was_found_is_said_with_the_figures_of_the_rows(files):
+    home = html.unescape(files["index.html"].decode())
+    told = re.findall(r"<li><span class=\"verdict [a-z-]+\">(.*?)</span>: <q>(.*?)</q>\s*(.*?) <a href=\"(.*?)\"", home)
+    assert 1 <= len(told) <= 8
+    compared = 0
+    for _, _, figure, href in told:
+        page, _, anchor = href.partition("#")
+        assert f'id="{anchor}"' in files[page].decode()
+        found = re.fullmatch(
+            r"Held-out loss \(nats\): (.+) is (\S+) (lower|higher) than (.+) "
+            r"\(95 % interval (\S+) to (\S+), n = (\d+), (\w+)\)\.", figure
+        )  # fmt: skip
+        if not found:
+            continue
+        compared += 1
+        ours, size, side, theirs, low, high, n, dataset = found.groups()
+        rows = published.frames()["training/one/cpu.parquet"]
+        rows = rows[rows["dataset_name"].str.startswith(dataset)].sort_values("stop_val")
+        last = rows.groupby(["solver_name", "idx_rep"]).tail(1).set_index("idx_rep")
+        one, other = (
+            last.loc[last["solver_name"].map(names(each)), "objective_held_out_loss"] for each in (ours, theirs)
+        )
+        gap = one - other
+        assert len(gap) == int(n)
+        assert gap.mean() * {"lower": -1, "higher": 1}[side] == pytest.approx(float(size), rel=5e-3)
+        half = stats.t.ppf(0.975, len(gap) - 1) * gap.std() / len(gap) ** 0.5
+        assert [gap.mean() - half, gap.mean() + half] == pytest.approx([float(low), float(high)], rel=1e-2)
+    assert compared
+
+
+def test_the_matrix_has_each_claim_once_a_machine_and_badges_say_on_what(files):
+    home = files["index.html"].decode()
+    matrix = home.partition('<table id="matrix">')[2].partition("</table>")[0]
+    listed = tables_of(home)["claims"][1:]
+    assert len(re.findall(r"<a href|<span title", matrix)) == len(listed)
+    assert [each.strip() for each in re.findall(r'<th scope="col">(.*?)</th>', matrix)] == ["method", *ORDER]
+    assert 'class="badge">CPU, digits' in home
 
 
 def test_the_command_of_a_row_names_all_that_it_depends_on(files):

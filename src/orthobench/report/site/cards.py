@@ -9,6 +9,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from orthobench.report.benchmarks import BENCHMARKS, METRICS
+from orthobench.report.leaderboard import format_seeds
 from orthobench.report.names import short_names, short_solvers
 from orthobench.report.site.palette import colour
 from orthobench.report.site.results import title_of
@@ -29,6 +30,7 @@ class Card:
     alternative: str = ""
     newest: str = ""
     machines: tuple = ()  # of text, one a machine
+    badge: str = ""  # device, data set and number of seeds of the picture
 
 
 def cards(site):
@@ -53,6 +55,7 @@ def _card(site, name, machines):
         f"{label.label} on {newest.labels[board.setting]}: {_told(board)}",
         newest.last_run[:10],
         tuple(_machine(each) for each in machines),
+        f"{newest.result.device}, {newest.labels[board.setting]}, {format_seeds(_seeds(board))}",
     )
 
 
@@ -67,6 +70,10 @@ def _machine(machine):
     ]
     told = ", ".join(f"{count:,} {noun}{'s' * (count != 1)}" for count, noun in counts)
     return f"{machine.result.machine}{device}: {told}"
+
+
+def _seeds(board):
+    return [row.n for row in board.rows[board.first] if row.n]
 
 
 def _best(board):

@@ -10,6 +10,7 @@ from orthobench.report.site import benchopt_pages, cards, palette, rows
 from orthobench.report.site.boards import board_table, boards_of, overview_table
 from orthobench.report.site.comparisons import comparison_plots
 from orthobench.report.site.documents import formulas
+from orthobench.report.site.findings import ORDER, findings, matrix
 from orthobench.report.site.plots import benchmark_plots, configuration, draw_all
 from orthobench.report.site.results import title_of
 from orthobench.report.site.solvers import solver_pages
@@ -197,6 +198,9 @@ def _home(site):
     context = {
         "cards": cards.cards(site),
         "claims": table,
+        "findings": findings(site.judged, site.page_of),
+        "matrix": matrix(site.judged, site.page_of),
+        "verdicts": ORDER,
         "summary": summary(site.judged),
         "commands": cards.claims_commands(site),
         "introduction": site.documents.introduction(),

@@ -76,6 +76,15 @@ class Result:
         return title_of(self.frame)
 
     @functools.cached_property
+    def device(self):
+        """What the rows ran on: ``CPU``, ``GPU (its name)``, or both."""
+        named = ["objective_env_device", "objective_env_device_name"]
+        if not set(named) <= set(self.frame):
+            return "unknown device"
+        pairs = self.frame[named].dropna().drop_duplicates().itertuples(index=False, name=None)
+        return " and ".join(sorted({"CPU" if kind == "cpu" else f"GPU ({one_line(name)})" for kind, name in pairs}))
+
+    @functools.cached_property
     def settings(self):
         """The data sets and objectives: those that claims are about first, and of these the ones with enough seeds."""
         counts = [

@@ -23,6 +23,7 @@ class Judged:
     verdict: claims.Verdict
     benchmark: object
     machine: str = ""
+    device: str = ""  # that its rows are from
 
     @property
     def anchor(self):
@@ -61,12 +62,13 @@ def judge(documents, results):
     for folder in listed:
         benchmark = BENCHMARKS[folder]
         own = [(each.machine, *made[id(each)]) for each in results if each.benchmark.folder == folder]
+        devices = {each.machine: each.device for each in results if each.benchmark.folder == folder}
         own = own or [("", *_check(pd.DataFrame(columns=list(REQUIRED)), listed[folder]))]
         problems += [f"{folder}/claims.toml: {error}" for _, _, error in own if error]
         own = [(machine, verdicts) for machine, verdicts, error in own if not error]
         for claim in listed[folder]:
             every = [
-                Judged(each, benchmark, machine)
+                Judged(each, benchmark, machine, devices.get(machine, ""))
                 for machine, verdicts in own
                 for each in verdicts
                 if each.claim.id == claim.id

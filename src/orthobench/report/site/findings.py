@@ -1,0 +1,106 @@
+"""The first screen of the site: what was found, in sentences, and all verdicts at a glance."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from orthobench.report import claims
+from orthobench.report.benchmarks import METRICS
+from orthobench.report.leaderboard import format_number
+from orthobench.report.names import short_names
+
+MOST = 8
+ORDER = (claims.REPRODUCED, claims.NOT_REPRODUCED, claims.INCONCLUSIVE, claims.NOT_RUN)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict on a claim in a sentence, with where its checks are."""
+
+    verdict: str
+    text: str
+    figure: str
+    badge: str
+    href: str
+
+
+def findings(judged, page_of):
+    """Return up to `MOST` findings: those verdicts of each benchmark that rest on most tests, decided ones first.
+
+    Parameters
+    ----------
+    judged : list of Judged
+    page_of : callable
+        Of a benchmark: the address of its page.
+    """
+    by_benchmark = {}
+    for each in judged:
+        check = claims.decisive(each.verdict)
+        if each.verdict.checks and each.verdict.verdict != claims.NOT_RUN and check and np.isfinite(check.estimate):
+            by_benchmark.setdefault(each.benchmark.folder, []).append(each)
+    for own in by_benchmark.values():
+        own.sort(
+            key=lambda each: (each.verdict.verdict == claims.INCONCLUSIVE, -sum(map(_tested, each.verdict.checks)))
+        )
+    rounds = max(map(len, by_benchmark.values()), default=0)
+    turns = [own[turn] for turn in range(rounds) for own in by_benchmark.values() if turn < len(own)][:MOST]
+    return [_finding(each, page_of) for each in turns]
+
+
+def _tested(check):
+    return check.outcome != claims.UNTESTED
+
+
+def _finding(judged, page_of):
+    verdict = judged.verdict
+    check, href = claims.decisive(verdict), f"{page_of(judged.benchmark)}#{judged.anchor}"
+    return Finding(verdict.label, verdict.claim.text, sentence(check, verdict.claim.query), badge(judged), href)
+
+
+def sentence(check, query):
+    """Say a check's figure in words, with its interval, its number of seeds and its data set."""
+    metric, place = METRICS[query.metric].label, short_names([check.dataset])[check.dataset]
+    ends = f"95 % interval {_end(check.low)} to {_end(check.high)}, n = {check.n}, {place}"
+    at = {"≤": "at most ", "≥": "at least "}.get(check.relation, "")
+    if query.factor is not None:
+        size = f"{at}{format_number(check.estimate)} times {query.baseline}"
+    else:
+        side = "lower" if check.estimate < 0 else "higher"
+        size = f"{at}{format_number(abs(check.estimate))} {side} than {query.baseline}"
+    return f"{metric[:1].upper()}{metric[1:]}: {query.solver} is {size} ({ends})."
+
+
+def _end(value):
+    return format_number(value) if np.isfinite(value) else ("-∞" if value < 0 else "∞")
+
+
+def badge(judged):
+    """Say on what a verdict rests: device, data sets and seeds."""
+    checks = [check for check in judged.verdict.checks if _tested(check)]
+    if not checks:
+        return "no rows"
+    names = sorted({check.dataset.partition("[")[0] for check in checks})
+    counts = sorted({check.n for check in checks})
+    seeds = f"n = {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "")
+    return f"{judged.device}, {', '.join(names)}, {seeds}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A claim in the matrix of verdicts."""
+
+    name: str
+    told: str
+    href: str | None
+
+
+def matrix(judged, page_of):
+    """Return one row for each method and benchmark: its name, and its claims by verdict, in the order of `ORDER`."""
+    rows = {}
+    for each in judged:
+        claim, page = each.verdict.claim, page_of(each.benchmark)
+        own = rows.setdefault((each.benchmark.folder, claim.method), {verdict: [] for verdict in ORDER})
+        name = claim.id.replace("-", " ") + (f" ({each.verdict.stand})" if each.verdict.stand else "")
+        told = f"{claim.text} {each.verdict.label}: {each.verdict.reason} ({badge(each)})"
+        own[each.verdict.verdict].append(Cell(name, told, f"{page}#{each.anchor}" if page else None))
+    return [(method, list(own.values())) for (_, method), own in rows.items()]
