@@ -194,7 +194,7 @@ def test_menus_show_safe_names_that_lead_back_to_the_data():
     )
     assert options(rows, "dataset_name") == {look_alike: "a<b", "plain": "plain", f"{look_alike} (2)": look_alike}
     plot = PLOTS["leaderboard"]()
-    means = [plot.plot(rows, name, "Polar factor", "relative_error")[0][4] for name in options(rows, "dataset_name")]
+    means = [plot.plot(rows, name, "Polar factor", "relative_error")[0][2] for name in options(rows, "dataset_name")]
     assert means == ["0*.*100", "0*.*200", "0*.*300"]
 
 

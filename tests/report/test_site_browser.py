@@ -105,6 +105,22 @@ def draw_all(page):
     return found
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [380, 768, 1440])
+def test_the_mean_of_the_first_row_is_in_sight(site, page, width, scheme):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    for path in ("training/index.html", next(each for each in paths(site) if each.startswith("training/one/1-"))):
+        visit(page, site, path)
+        table = page.locator('[data-table^="board"]').first
+        table.locator("tbody tr").first.wait_for()
+        mean = table.locator("tbody tr").first.locator("td").nth(2)
+        assert float(mean.inner_text()) > 0
+        box = mean.bounding_box()
+        assert 0 <= box["x"] < box["x"] + box["width"] <= width
+        page.wait_for_load_state("networkidle")  # a request that leaving cuts off would count as failed
+
+
 def test_every_page_loads_on_a_phone_without_a_scroll_bar_an_error_or_a_request(site, page):
     page.set_viewport_size(PHONE)
     for path in paths(site):

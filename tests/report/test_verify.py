@@ -152,7 +152,7 @@ def test_an_edited_figure_is_found(copied):
     page.write_text(text.replace(f">{mean}<", ">0.0123<", 1))
     (problem,) = compare_site(files, site)
     assert problem.where == "training/index.html"
-    assert f"table {key}, row 1, column 5 says '0.0123', and the rows give '{mean}'" in problem.what
+    assert f"table {key}, row 1, column 3 says '0.0123', and the rows give '{mean}'" in problem.what
 
 
 def test_edited_data_downloads_and_pages_are_found(copied):

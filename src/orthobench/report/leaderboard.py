@@ -202,11 +202,11 @@ def differences(values, baseline, counted):
 COLUMNS = (
     "rank",
     "solver",
-    "n",
-    "failures",
     "mean",
     f"{100 * LEVEL:.0f} % interval",
     "difference, interval, p",
+    "n",
+    "failures",
     "time (s)",
     "time range",
 )
@@ -250,11 +250,11 @@ def format_row(row):
     return [
         row.rank,
         stands.marked(row.solver, row.stand),
-        str(row.n),
-        format_failures(row.failures),
         format_number(row.mean),
         format_interval(row.low, row.high),
         difference,
+        str(row.n),
+        format_failures(row.failures),
         stands.marked(format_number(row.time), row.time_stand),
         format_interval(row.time_low, row.time_high),
     ]

@@ -81,17 +81,17 @@ def board_table(board, metric, key, solver_href, rows_href):
 
 
 def _cells(place, row, names, solver_href, rows_href):
-    rank, _, n, failures, mean, interval, difference, time, spread = boards.format_row(row)
+    rank, _, mean, interval, difference, n, failures, time, spread = boards.format_row(row)
     failed = _mark(row)
     compared = row.difference.difference if row.difference is not None and row.difference.n else np.nan
     return (
         Td(rank, float(place), mark=failed),
         Td(stands.marked(names[row.solver], row.stand), href=solver_href(row.solver)),
-        Td(n, float(row.n), href=rows_href(row.solver)),
-        Td(failures or "none", float(row.failures.total()), mark=failed),
         number(mean, row.mean),
         number(interval, row.low),
         number(difference, compared),
+        Td(n, float(row.n), href=rows_href(row.solver)),
+        Td(failures or "none", float(row.failures.total()), mark=failed),
         number(time, row.time),
         number(spread, row.time_low),
         Td(row.note, mark=failed),

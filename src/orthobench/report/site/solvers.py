@@ -106,7 +106,7 @@ def _results(site, machines, own):
 
 
 def _row(machine, board, metric, place, row, names):
-    rank, _, n, failures, mean, interval, difference, _, _ = format_row(row)
+    rank, _, mean, interval, difference, n, failures, _, _ = format_row(row)
     failed = "failed" if row.failures else None
     return (
         Td(_variant(names[row.solver])),
