@@ -10,7 +10,7 @@ __all__, __getattr__ = export(
     __name__,
     {
         "checks": ["check_tensors"],
-        "device": ["resolve_device", "synchronize"],
+        ".device": ["resolve_device", "synchronize"],
         "objective": ["Objective"],
         "orthogonalisation.datasets": ["MatrixDataset", "timing_metrics"],
         "orthogonalisation.solvers": ["DirectOrthogonaliser", "IterativeOrthogonaliser", "NewtonSchulz"],

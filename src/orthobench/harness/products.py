@@ -8,9 +8,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from ..device import Stopwatch
 from ..linalg import RECIPES
 from ..linalg.symmetric import whole_products
-from .clock import Stopwatch
 
 aten = torch.ops.aten
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from .device import requested_device, resolve_device
+from ..device import requested_device, resolve_device
 from .processes import world_size
 
 PACKAGE = Path(__file__).resolve().parent.parent

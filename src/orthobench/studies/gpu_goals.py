@@ -13,8 +13,7 @@ import torch
 from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
 
 from ..data import python_docs
-from ..harness.clock import Stopwatch, peak_memory_bytes, reset_peak_memory
-from ..harness.device import resolve_device
+from ..device import Stopwatch, peak_memory_bytes, reset_peak_memory, resolve_device
 from ..harness.products import symmetric_flops
 from ..harness.provenance import PACKAGE, environment
 from ..harness.training import Trainer, TrainingTask

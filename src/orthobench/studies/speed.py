@@ -10,8 +10,7 @@ import statistics
 import torch
 from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
 
-from ..harness.clock import Stopwatch
-from ..harness.device import resolve_device
+from ..device import Stopwatch, resolve_device
 from ..harness.products import count_products, plain_product_rate
 from ..linalg import newton_schulz, newton_schulz_flops
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from training_toys import make_task
 
-from orthobench.harness.clock import Stopwatch
+from orthobench.device import Stopwatch
 from orthobench.harness.training import Trainer
 from orthobench.harness.training.phases import PHASES, PhaseClock
 from orthobench.optim import TurboMuon

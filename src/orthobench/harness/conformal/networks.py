@@ -7,11 +7,11 @@ from torch import nn
 
 from ...data.cache import cached
 from ...data.parts import Examples
+from ...device import resolve_device
 from ...lipschitz.bounds import upper_bound
 from ...lipschitz.layers import MaxMin, export_plain, make_layer
 from ...lipschitz.losses import make_loss
 from ...models import lipschitz_convnet, seeded
-from ..device import resolve_device
 from ..provenance import package_hash
 
 FAMILIES = ("lipschitz", "standard", "noise")

@@ -2,8 +2,8 @@
 
 from ...conformal import Margin, SplitConformal
 from ...conformal.verdicts import coverage_band, coverage_verdict, is_refuted
+from ...device import resolve_device
 from ...lipschitz.bounds import lower_bound
-from ..device import resolve_device
 from ..objective import Objective
 from ..status import REFUTED
 from ..unsaved import Unsaved

@@ -7,12 +7,12 @@ from statistics import median
 import torch
 from torch.nn.utils import parametrize
 
+from ...device import Stopwatch
 from ...linalg.precision import full_float32
 from ...lipschitz.attacks import pgd_l2
 from ...lipschitz.bounds import dense_jacobian, lower_bound
 from ...lipschitz.bounds.jacobian import NETWORK_TOLERANCE, float64_copy
 from ...lipschitz.layers import export_plain
-from ..clock import Stopwatch
 from ..status import Diverged, InvalidResult
 from ..training.evaluation import evaluation_mode
 

@@ -5,9 +5,9 @@ import math
 import sys
 
 from ...data.parts import Examples
+from ...device import resolve_device
 from ...lipschitz.bounds import upper_bound
 from ...lipschitz.certificates import certified_accuracy, certified_auroc, certified_radius
-from ..device import resolve_device
 from ..objective import Objective
 from ..stand_in import StandIn
 from ..status import REFUTED, InvalidResult

@@ -2,9 +2,9 @@
 
 import math
 
+from ...device import resolve_device
 from ...privacy.accounting import epsilon as epsilon_of
 from ...privacy.transcript import Transcript
-from ..device import resolve_device
 from ..objective import Objective
 from ..stand_in import StandIn
 from ..status import REFUTED

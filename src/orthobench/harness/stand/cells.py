@@ -12,8 +12,7 @@ from benchopt.benchmark import get_running_benchmark
 
 from ...data.cache import cache_folder
 from ...data.download import downloads_folder
-from ..clock import budget_exceeded
-from ..device import resolve_device
+from ...device import resolve_device
 from ..provenance import package_hash
 from ..solver import Contained
 from ..status import BudgetExceeded, InvalidResult, Refuted
@@ -146,19 +145,22 @@ class Cell(Contained):
         try:
             return stand.ask(kind, *tensors, budget_s=self.budget_s, **fields)
         except BudgetExceeded as error:
-            raise budget_exceeded(self.budget_s) from error
+            raise self._budget_exceeded() from error
 
     def limited(self, stand, kind, *tensors, **fields):
         """Ask within what is left of the budget, and take it from there."""
         if self.budget_s is not None and self._spent_s >= self.budget_s:
-            raise budget_exceeded(self.budget_s)
+            raise self._budget_exceeded()
         left = None if self.budget_s is None else self.budget_s - self._spent_s
         try:
             answer = stand.ask(kind, *tensors, budget_s=left, **fields)
         except BudgetExceeded as error:
-            raise budget_exceeded(self.budget_s) from error
+            raise self._budget_exceeded() from error
         self._spent_s += answer.cost.wall_s
         return answer
+
+    def _budget_exceeded(self):
+        return BudgetExceeded(f"stopped: the time budget of {self.budget_s:g} s is spent; raise it with --timeout")
 
     def hidden(self, said_s, cost, sent, answered, calls=1):
         """Return why the time that a stand says can't be true, "" if it can: see `clocks.hidden`."""

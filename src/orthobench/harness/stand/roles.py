@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 import torch.utils._device  # the default device is there: better imported once, before the fork
 
+from ...device import resolve_device, synchronize
 from .. import namespaces
-from ..device import resolve_device, synchronize
 from ..seeds import seed_everything, set_threads
 from ..status import ERROR, InvalidResult, status_of
 from . import confine, wire

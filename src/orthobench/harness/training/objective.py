@@ -3,7 +3,7 @@
 import math
 
 from ...data.parts import digest
-from ..device import resolve_device
+from ...device import resolve_device
 from ..objective import Objective
 from ..stand_in import StandIn
 from ..status import InvalidResult
