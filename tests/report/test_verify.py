@@ -11,9 +11,9 @@ import pytest
 from made_up import ADAMW, DIGITS, TRAINING, TURBO, training_frame
 
 from orthobench import cli
-from orthobench.harness.planned import planned_cells
 from orthobench.report.site import render
 from orthobench.report.verify import compare_site, tables_of, verify
+from orthobench.runs.planned import planned_cells
 
 PLACE = "training/one/cpu.parquet"
 

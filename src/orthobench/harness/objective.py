@@ -1,12 +1,15 @@
 """The base of every benchmark's objective: contains failures, records provenance, keys the cache."""
 
 import math
+import os
 import shlex
 
+import torch
 from benchopt import BaseObjective
 
-from .processes import shared
-from .provenance import cache_identity, environment
+from ..device import requested_device
+from ..provenance import environment, package_hash
+from .processes import shared, world_size
 from .stand import thin
 from .status import OK, Diverged
 from .strict import contain
@@ -62,6 +65,7 @@ class Objective(BaseObjective):
             "status": status,
             "message": message,
             **environment(str(self._benchmark_dir)),
+            "env_processes": world_size(),
             "env_stand": stand,
         }
 
@@ -113,3 +117,15 @@ def checked_figures(figures):
     if figures.get("status", OK) == OK and not math.isfinite(figures["value"]):
         raise Diverged(f"the objective's value is {figures['value']}")
     return figures
+
+
+def cache_identity():
+    """Return what the cache key must hold besides Benchopt's own: code, torch, device, threads, processes, stands."""
+    return {
+        "package": package_hash(),
+        "torch": torch.__version__,
+        "device": requested_device(),
+        "threads": torch.get_num_threads(),
+        "processes": world_size(),
+        "in process": os.environ.get("ORTHOBENCH_IN_PROCESS", "0"),
+    }

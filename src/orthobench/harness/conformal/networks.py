@@ -12,7 +12,7 @@ from ...lipschitz.bounds import upper_bound
 from ...lipschitz.layers import MaxMin, export_plain, make_layer
 from ...lipschitz.losses import make_loss
 from ...models import lipschitz_convnet, seeded
-from ..provenance import package_hash
+from ...provenance import package_hash
 
 FAMILIES = ("lipschitz", "standard", "noise")
 ARCHITECTURES = ("dense", "convolutional")

@@ -13,7 +13,7 @@ from benchopt.benchmark import get_running_benchmark
 from ...data.cache import cache_folder
 from ...data.download import downloads_folder
 from ...device import resolve_device
-from ..provenance import package_hash
+from ...provenance import package_hash
 from ..solver import Contained
 from ..status import BudgetExceeded, InvalidResult, Refuted
 from ..stopping import RunToEnd
