@@ -3,7 +3,7 @@
 import sys
 import time
 
-from orthobench.harness.products import plain_product_rate
+from orthobench.linalg.products import plain_product_rate
 
 
 class MadeUpClock:

@@ -12,7 +12,7 @@ from toys import STRATEGIES, toy
 
 from orthobench import device
 from orthobench.device import Stopwatch, resolve_device
-from orthobench.harness.products import count_products, plain_product_rate
+from orthobench.linalg.products import count_products, plain_product_rate
 
 CPU = torch.device("cpu")
 

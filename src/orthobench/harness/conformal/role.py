@@ -7,8 +7,8 @@ import torch
 import torch._dynamo  # checkpoints and torch's dispatch modes do, when the first is used: better before the fork
 
 from ...conformal import Predictor
+from ...linalg.products import ProductCounter
 from ...lipschitz.bounds.jacobian import evaluating
-from ..products import ProductCounter
 from ..seeds import seed_again, seed_everything
 from ..stand.roles import Role, Timer, check_plain
 from ..status import InvalidResult

@@ -4,10 +4,10 @@ import functools
 import secrets
 import statistics
 
-import scipy.fft
 import torch
 
-from ..products import plain_product_rate
+from ...linalg.products import plain_product_rate
+from ...linalg.turns import Turn, difference
 from ..stand import clocks
 from ..stand.cells import IterationCell, RunOnceCell, transport
 from ..stand.wire import expected_bytes
@@ -22,6 +22,9 @@ LEAST_SHARE, LEAST_SLACK_S = 0.5, 5e-5
 SAME = 0.05
 # Counted, products of symmetric matrices are whole ones, and rounding is another.
 COUNTED_SAME = 0.5
+
+# Not the one of the figures, and none that a seed would give away.
+_generator = torch.Generator().manual_seed(secrets.randbits(62))
 
 
 class MatricesCell:
@@ -178,7 +181,7 @@ class MatricesCell:
         # Few different numbers, for the cost of each question is measured once.
         calls = max(CALLS[0], *(each for each in CALLS if each <= wanted and each * size <= AUDITED_BYTES), 0)
         place = secrets.randbelow(calls)  # nothing tells these inputs from the others
-        sets = [[Turn(matrix.shape).of(matrix) for matrix in self._matrices] for _ in range(calls)]
+        sets = [[Turn(matrix.shape, _generator).of(matrix) for matrix in self._matrices] for _ in range(calls)]
         sets[place] = self._matrices
         seconds, processor, (found,), doubt = self._measure(stand, point, sets, [place], self.in_time)
         if doubt:
@@ -213,7 +216,7 @@ class MatricesCell:
                 return Refuted(f"at {point} it returns other matrices while its products are counted")
             counted = answer.number("products"), answer.number("flops")
             if not again:  # what it began for another point is no help with other matrices
-                other = ask(*(Turn(each.shape).of(each) for each in self._matrices))
+                other = ask(*(Turn(each.shape, _generator).of(each) for each in self._matrices))
                 if repr((other.number("products"), other.number("flops"))) != repr(counted):
                     told = f"{counted[0]:g} products, and {other.number('products'):g} on other matrices"
                     return Refuted(f"at {point} it took {told} of the same shapes")
@@ -239,49 +242,6 @@ class MatricesCell:
     def _problem_kind(self):
         shapes = tuple(tuple(matrix.shape) for matrix in self._matrices)
         return shapes, self._matrices[0].dtype, self.device
-
-
-# Not the one of the figures, and none that a seed would give away.
-_generator = torch.Generator().manual_seed(secrets.randbits(62))
-
-
-class Mixing:
-    """A random orthogonal matrix Q of a size, as two cosine transforms with orders and signs between them.
-
-    A matrix's norms of rows say nothing of those of Q times the matrix, as they would with an order and signs alone.
-    """
-
-    def __init__(self, size):
-        self._order = torch.randperm(size, generator=_generator).numpy()
-        self._signs = [2.0 * torch.randint(2, (size, 1), generator=_generator).numpy() - 1 for _ in range(2)]
-
-    def of(self, matrix):
-        """Return Q times a float64 array."""
-        mixed = matrix[self._order]
-        for signs in self._signs:
-            mixed = scipy.fft.dct(signs * mixed, axis=0, norm="ortho")
-        return mixed
-
-
-class Turn:
-    """Two random orthogonal matrices U and V: G and U G V have the same singular values."""
-
-    def __init__(self, shape):
-        self._rows, self._columns = map(Mixing, shape)
-
-    def of(self, matrix):
-        """Return U G V, computed in float64, in the type of the tensor G."""
-        turned = self._columns.of(self._rows.of(matrix.double().numpy()).T).T
-        return torch.from_numpy(turned).to(matrix.dtype)
-
-
-def difference(ones, others):
-    """Return the distance of two lists of matrices in the Frobenius norm, divided by the norm of the second."""
-    if [each.shape for each in ones] != [each.shape for each in others]:
-        return float("inf")
-    apart = sum(float((one.double() - other.double()).square().sum()) for one, other in zip(ones, others, strict=True))
-    size = sum(float(other.double().square().sum()) for other in others)
-    return (apart / size) ** 0.5 if size else apart**0.5
 
 
 class DirectCell(MatricesCell, RunOnceCell):

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..products import count_products
+from ...linalg.products import count_products
 from ..seeds import seed_again, seed_everything
 from ..stand.roles import Role, Timer, check_plain
 from ..status import InvalidResult

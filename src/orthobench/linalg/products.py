@@ -9,8 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ..device import Stopwatch
-from ..linalg import RECIPES
-from ..linalg.symmetric import whole_products
+from .recipes import RECIPES
+from .symmetric import whole_products
 
 aten = torch.ops.aten
 
