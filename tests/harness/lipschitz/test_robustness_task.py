@@ -14,9 +14,9 @@ from orthobench.harness.lipschitz.evaluation import frozen_copy, outputs_of
 from orthobench.harness.lipschitz.one_class import OneClassTrainer, one_class_loss
 from orthobench.harness.status import InvalidResult
 from orthobench.harness.training import Trainer
-from orthobench.harness.training.evaluation import rebuild
 from orthobench.lipschitz.layers import LAYERS, MaxMin
 from orthobench.lipschitz.one_class import OneClassLoss
+from orthobench.models.evaluation import rebuild
 
 
 def sgd(model):

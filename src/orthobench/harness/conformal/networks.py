@@ -125,7 +125,7 @@ def _train(family, inputs, targets, classes, options, sigma, seed, device, packa
             _fit(model, examples, loss, RATES[family], options, sigma, seed, torch.device(device))
     else:
         _fit(model, examples, loss, RATES[family], options, sigma, seed, resolve_device())
-    from ..training.evaluation import evaluation_mode  # not above: what trains takes a second to import
+    from ...models.evaluation import evaluation_mode  # not above: what trains takes a second to import
 
     plain = export_plain(model.cpu()).requires_grad_(False).eval()
     with evaluation_mode(plain):

@@ -13,8 +13,8 @@ from ...lipschitz.attacks import pgd_l2
 from ...lipschitz.bounds import dense_jacobian, lower_bound
 from ...lipschitz.bounds.jacobian import NETWORK_TOLERANCE, float64_copy
 from ...lipschitz.layers import export_plain
+from ...models.evaluation import evaluation_mode
 from ..status import Diverged, InvalidResult
-from ..training.evaluation import evaluation_mode
 
 EXAMPLES_AT_ONCE = 1024
 

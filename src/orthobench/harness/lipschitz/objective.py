@@ -8,10 +8,10 @@ from ...data.parts import Examples
 from ...device import resolve_device
 from ...lipschitz.bounds import upper_bound
 from ...lipschitz.certificates import certified_accuracy, certified_auroc, certified_radius
+from ...models.evaluation import rebuild
 from ..objective import Objective
 from ..stand_in import StandIn
 from ..status import REFUTED, InvalidResult
-from ..training.evaluation import rebuild
 from ..unsaved import Unsaved
 from .evaluation import (
     ATTACKED,

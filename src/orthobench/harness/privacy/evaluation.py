@@ -8,9 +8,9 @@ import torch
 
 from ...lipschitz.bounds import upper_bound
 from ...lipschitz.certificates import certified_accuracy, certified_radius
+from ...models.evaluation import EXAMPLES_AT_ONCE, evaluation_mode
 from ...privacy import mechanism_tests
 from ..status import Diverged
-from ..training.evaluation import EXAMPLES_AT_ONCE, evaluation_mode
 from .loop import blocks_of_parameters
 from .mechanisms import losses
 

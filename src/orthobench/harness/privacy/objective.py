@@ -3,12 +3,12 @@
 import math
 
 from ...device import resolve_device
+from ...models.evaluation import rebuild
 from ...privacy.accounting import epsilon as epsilon_of
 from ...privacy.transcript import Transcript
 from ..objective import Objective
 from ..stand_in import StandIn
 from ..status import REFUTED
-from ..training.evaluation import rebuild
 from ..unsaved import Unsaved
 from .evaluation import certificates, outputs_of
 

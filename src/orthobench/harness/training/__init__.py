@@ -6,7 +6,7 @@ __all__, __getattr__ = export(
     __name__,
     {
         ".datasets": ["TaskDataset"],
-        "evaluation": ["evaluate_model", "rebuild"],
+        "..models.evaluation": ["evaluate_model", "rebuild"],
         "loop": ["Trainer"],
         "objective": ["TrainingObjective"],
         "schedule": ["warmup_stable_decay"],

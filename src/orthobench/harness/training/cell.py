@@ -6,6 +6,7 @@ import torch
 from tqdm import tqdm
 
 from ...data.parts import Parts, resembling
+from ...models.evaluation import EXTRA
 from ..processes import Together
 from ..stand import clocks
 from ..stand.cells import CallbackCell
@@ -14,7 +15,6 @@ from ..stand.wire import expected_bytes
 from ..stand_in import StandIn
 from ..status import InvalidResult, Refuted
 from ..unsaved import Unsaved
-from .evaluation import EXTRA
 from .phases import PHASES
 
 # Phases are parts of the time: on a GPU they are measured by another clock.

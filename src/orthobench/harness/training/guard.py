@@ -2,9 +2,9 @@
 
 import torch
 
+from ...models.evaluation import weights
 from ..status import InvalidResult
 from .batches import BatchOrder
-from .evaluation import weights
 
 
 def structure(model):

@@ -6,13 +6,13 @@ import torch
 import torch.distributed
 
 from ...data.parts import send
+from ...models.evaluation import rebuild, weights
 from .. import namespaces
 from ..processes import rank, world_size
 from ..seeds import random_states, set_random_states
 from ..status import Diverged, InvalidResult
 from . import guard
 from .batches import BatchOrder
-from .evaluation import rebuild, weights
 from .phases import PhaseClock
 from .recording import recorded_steps
 from .schedule import warmup_stable_decay

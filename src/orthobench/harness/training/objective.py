@@ -4,11 +4,11 @@ import math
 
 from ...data.parts import digest
 from ...device import resolve_device
+from ...models.evaluation import evaluate_model, rebuild
 from ..objective import Objective
 from ..stand_in import StandIn
 from ..status import InvalidResult
 from ..unsaved import Unsaved
-from .evaluation import evaluate_model, rebuild
 from .phases import PHASES
 
 

@@ -5,11 +5,11 @@ import json
 import torch
 
 from ...data.parts import digest
+from ...models.evaluation import weights
 from ..processes import join_processes
 from ..seeds import seed_everything
 from ..stand.roles import Role, Timer, unpack
 from .description import exponents, parameters_by_optimizer
-from .evaluation import weights
 from .loop import Trainer
 from .memory import state_bytes
 
