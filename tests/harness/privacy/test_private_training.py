@@ -11,7 +11,6 @@ from conftest import ROOT, SmallBenchmark
 from orthobench.harness.privacy.cell import PrivateCell
 from orthobench.harness.privacy.evaluation import certificates, examine, outputs_of
 from orthobench.harness.privacy.loop import read_state, read_sums, read_weights
-from orthobench.harness.privacy.mechanisms import ClipFree, Clipping, tight_constant
 from orthobench.harness.stand import bench
 from orthobench.harness.stand.bench import Answer
 from orthobench.harness.status import Diverged, InvalidResult, Refuted
@@ -20,6 +19,7 @@ from orthobench.lipschitz.losses import CrossEntropy
 from orthobench.privacy.accounting import epsilon
 from orthobench.privacy.audit import Canaries
 from orthobench.privacy.losses import loss_constant
+from orthobench.privacy.mechanisms import ClipFree, Clipping, tight_constant
 from orthobench.privacy.release import Block
 
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import torch
 
 from ...data.parts import Examples, Parts, resembling
+from ...lipschitz.networks import kind_of
 from ..processes import Together
 from ..stand.bench import LOAD_LIMIT_S, memory_budget, new_stand
 from ..stand.roles import pack
 from ..stand_in import StandIn
 from ..status import InvalidResult
 from ..training.cell import TrainingCell
-from .networks import kind_of
 from .solver import CHOICES
 
 

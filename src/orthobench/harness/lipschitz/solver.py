@@ -6,10 +6,10 @@ import math
 import torch
 
 from ...lipschitz.losses import LOSSES, make_loss
+from ...lipschitz.networks import kind_of
 from ..status import InvalidResult
 from ..training import TrainingSolver
 from .evaluation import stating_layers
-from .networks import kind_of
 
 MOMENTUM = 0.9
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ...data.parts import Examples, Parts
+from ...lipschitz.networks import layers_of
 from ...models.checks import check_integer
 from ..training.task import TrainingTask
-from .networks import layers_of
 
 # After the start: one for each ten steps, and not more than these.
 EVALUATIONS = 5

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from ...privacy import audit
 from ...privacy.accounting import noise_multiplier
+from ...privacy.mechanisms import Plan
 from ...privacy.release import effective_multiplier
 from ..stand import clocks
 from ..stand.cells import CallbackCell, transport
@@ -16,7 +17,6 @@ from ..status import InvalidResult, Refuted
 from ..unsaved import Unsaved
 from .evaluation import examine
 from .loop import PrivateRun, Question, blocks_of_parameters, read_state, read_sums, read_weights
-from .mechanisms import Plan
 
 SPARE = 2**16  # bytes of an answer beside what is known of it
 

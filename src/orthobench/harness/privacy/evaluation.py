@@ -10,9 +10,9 @@ from ...lipschitz.bounds import upper_bound
 from ...lipschitz.certificates import certified_accuracy, certified_radius
 from ...models.evaluation import EXAMPLES_AT_ONCE, evaluation_mode
 from ...privacy import mechanism_tests
+from ...privacy.mechanisms import losses
 from ..status import Diverged
 from .loop import blocks_of_parameters
-from .mechanisms import losses
 
 # Of the training examples: how many the tests begin from, and how many are tried in the end.
 SEARCHED, TRIED, TYPICAL = 32, 4, 8

@@ -5,12 +5,12 @@ import math
 import torch
 import torch._dynamo  # torch's optimizers do, at their first step: better once, before the fork
 
+from ...privacy.mechanisms import Mechanism
+from ...privacy.network_factory import network_factory
 from ..seeds import seed_again, seed_everything
 from ..stand.roles import Role, Timer
 from ..status import InvalidResult
 from ..training.guard import check_optimizers
-from .mechanisms import Mechanism
-from .networks import network_factory
 
 try:
     import opacus  # noqa: F401 - it takes a second

@@ -7,8 +7,8 @@ import torch
 
 from ...data.parts import Examples, Parts
 from ...models.checks import check_integer
+from ...privacy.network_factory import network_factory
 from ..datasets import TaskDataset
-from .networks import network_factory
 
 # After the start: the accuracy by time.
 EVALUATIONS = 4

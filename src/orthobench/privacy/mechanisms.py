@@ -8,11 +8,11 @@ from functools import partial
 import torch
 from torch.nn.functional import cross_entropy
 
-from ...lipschitz.losses import CrossEntropy
-from ...privacy.clip_free import ClipFreeOptimizer
-from ...privacy.clipping import ClippedGradients
-from ...privacy.losses import loss_constant
-from ...privacy.release import Block
+from ..lipschitz.losses import CrossEntropy
+from .clip_free import ClipFreeOptimizer
+from .clipping import ClippedGradients
+from .losses import loss_constant
+from .release import Block
 
 # Of the norm of the outputs, at which the constant of the loss is computed.
 LEVELS = 64
