@@ -40,3 +40,21 @@ def check_tensors(outputs, shapes, dtype, device):
         if not torch.isfinite(output).all():
             count = int((~torch.isfinite(output)).sum())
             raise Diverged(f"result {index} holds NaN or infinity in {count} of {output.numel()} entries")
+
+
+def check_outputs(outputs, count):
+    """Return the outputs of a network for ``count`` inputs.
+
+    Raises
+    ------
+    InvalidResult
+        If there is not one row of them for each input.
+    Diverged
+        If an entry isn't finite.
+    """
+    if outputs.ndim != 2 or len(outputs) != count:
+        raise InvalidResult(f"the model maps {count} inputs to a tensor {tuple(outputs.shape)}: expected rows")
+    wrong = int((~outputs.isfinite()).any(1).sum())
+    if wrong:
+        raise Diverged(f"the model's outputs hold NaN or infinity for {wrong} of {count} inputs: lower its rate")
+    return outputs

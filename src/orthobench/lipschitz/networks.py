@@ -1,4 +1,4 @@
-"""Which layers a network of one kind is made of: the same for the solver that trains it and for its evaluation."""
+"""Which layers a network of one kind is made of."""
 
 from functools import partial
 

@@ -10,10 +10,10 @@ from torch import nn
 from orthobench.data.parts import Examples, Parts
 from orthobench.harness.lipschitz import RobustnessDataset
 from orthobench.harness.lipschitz.datasets import check_pixels
-from orthobench.harness.lipschitz.evaluation import frozen_copy, outputs_of
 from orthobench.harness.lipschitz.one_class import OneClassTrainer, one_class_loss
 from orthobench.harness.status import InvalidResult
 from orthobench.harness.training import Trainer
+from orthobench.lipschitz.evaluation import frozen_copy, outputs_of
 from orthobench.lipschitz.layers import LAYERS, MaxMin
 from orthobench.lipschitz.one_class import OneClassLoss
 from orthobench.models.evaluation import rebuild

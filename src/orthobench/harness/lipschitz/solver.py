@@ -5,11 +5,11 @@ import math
 
 import torch
 
+from ...lipschitz.evaluation import stating_layers
 from ...lipschitz.losses import LOSSES, make_loss
 from ...lipschitz.networks import kind_of
 from ..status import InvalidResult
 from ..training import TrainingSolver
-from .evaluation import stating_layers
 
 MOMENTUM = 0.9
 

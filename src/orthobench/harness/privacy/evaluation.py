@@ -8,10 +8,8 @@ import torch
 
 from ...lipschitz.bounds import upper_bound
 from ...lipschitz.certificates import certified_accuracy, certified_radius
-from ...models.evaluation import EXAMPLES_AT_ONCE, evaluation_mode
 from ...privacy import mechanism_tests
 from ...privacy.mechanisms import losses
-from ..status import Diverged
 from .loop import blocks_of_parameters
 
 # Of the training examples: how many the tests begin from, and how many are tried in the end.
@@ -114,21 +112,6 @@ def _layers(norms, blocks, adversarial):
         for typical in [own[adversarial:]]
     ]
     return json.dumps(figures)
-
-
-def outputs_of(model, inputs, device):
-    """Return the outputs of a model for inputs (n, ...).
-
-    Raises
-    ------
-    Diverged
-        If one isn't finite.
-    """
-    with evaluation_mode(model):
-        outputs = torch.cat([model(some.to(device)) for some in inputs.split(EXAMPLES_AT_ONCE[device.type])])
-    if not outputs.isfinite().all():
-        raise Diverged("the model's outputs hold NaN or infinity: try a lower learning rate")
-    return outputs
 
 
 def certificates(model, outputs, part, shape):

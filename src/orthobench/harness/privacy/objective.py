@@ -3,14 +3,15 @@
 import math
 
 from ...device import resolve_device
-from ...models.evaluation import rebuild
+from ...models.evaluation import outputs_of, rebuild
 from ...privacy.accounting import epsilon as epsilon_of
 from ...privacy.transcript import Transcript
+from ..checks import check_outputs
 from ..objective import Objective
 from ..stand_in import StandIn
 from ..status import REFUTED
 from ..unsaved import Unsaved
-from .evaluation import certificates, outputs_of
+from .evaluation import certificates
 
 PARTS = ("held_out", "tuning")
 ACCOUNTANTS = ("pld", "prv", "rdp")
@@ -73,7 +74,7 @@ class PrivacyObjective(Objective):
         device, task = resolve_device(), self._task
         model = rebuild(task.model_factory(kind), 0, state, device)
         part = getattr(task.parts, self.part)
-        outputs = outputs_of(model, part.inputs, device).cpu()
+        outputs = check_outputs(outputs_of(model, part.inputs, device).cpu(), len(part))
         accuracy = float((outputs.argmax(1) == part.targets).double().mean())
         figures, doubts = dict.fromkeys(LAST, UNKNOWN) | {"layers": ""}, []
         if examined is not None:
