@@ -7,11 +7,9 @@ import torch
 from lipschitz_toys import CLASSES, CPU, make_parts, make_task
 from torch import nn
 
-from orthobench.data.parts import Examples, Parts
+from orthobench.data.parts import Examples, Parts, check_pixels
 from orthobench.harness.lipschitz import RobustnessDataset
-from orthobench.harness.lipschitz.datasets import check_pixels
 from orthobench.harness.lipschitz.one_class import OneClassTrainer, one_class_loss
-from orthobench.harness.status import InvalidResult
 from orthobench.harness.training import Trainer
 from orthobench.lipschitz.evaluation import frozen_copy, outputs_of
 from orthobench.lipschitz.layers import LAYERS, MaxMin
@@ -25,11 +23,11 @@ def sgd(model):
 
 def test_pixels_must_be_in_the_unit_interval():
     parts = make_parts()
-    assert check_pixels(parts) is parts
+    check_pixels(**parts._asdict())
     for change in (lambda x: x - 0.5, lambda x: 255 * x, lambda x: x * float("nan")):
         wrong = Parts(parts.train, Examples(change(parts.tuning.inputs), parts.tuning.targets), parts.held_out)
         with pytest.raises(ValueError, match=r"the pixels of tuning are in .*: give them in 0\.\.1, not standardised"):
-            check_pixels(wrong)
+            check_pixels(**wrong._asdict())
 
 
 @pytest.mark.parametrize("label", range(CLASSES))
@@ -138,7 +136,7 @@ def test_a_network_of_each_kind_trains_and_a_fresh_one_with_its_weights_computes
 
 def test_kinds_that_a_network_can_not_be_certified_with_are_refused():
     for layer, told in (("unit_norm", "bounds each output alone"), ("nonsense", "expected one of plain, ")):
-        with pytest.raises(InvalidResult, match=told):
+        with pytest.raises(ValueError, match=told):
             make_task().training_task(layer, CLASSES, nn.CrossEntropyLoss())
 
 
