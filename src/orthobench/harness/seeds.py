@@ -51,34 +51,3 @@ def seed_again(seed, device):
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.manual_seed_all(seed)
-
-
-def random_states(device):
-    """Return the states of the global generators of Python, NumPy and torch, as plain numbers and tensors.
-
-    Parameters
-    ----------
-    device : torch.device
-        Its generator is among them, if it has one of its own.
-
-    Returns
-    -------
-    dict
-        For :func:`set_random_states`; ``torch.load`` reads it with ``weights_only=True``.
-    """
-    kind, keys, *rest = numpy.random.get_state()  # noqa: NPY002 - methods may use the global generator
-    return {
-        "python": random.getstate(),
-        "numpy": (kind, keys.tolist(), *rest),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-    }
-
-
-def set_random_states(states, device):
-    """Put the global generators into the states of :func:`random_states`."""
-    random.setstate(states["python"])
-    numpy.random.set_state(states["numpy"])  # noqa: NPY002
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None:
-        torch.cuda.set_rng_state(states["cuda"], device)

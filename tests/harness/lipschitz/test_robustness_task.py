@@ -64,8 +64,8 @@ def test_half_of_a_batch_is_made_up_and_the_other_half_is_that_of_the_order():
     torch.manual_seed(3)
     plain = Trainer(task, task.make_model(3), sgd, 3, CPU)
     for _ in range(3):
-        inputs, targets = trainer._batch()
-        expected, _ = plain._batch()
+        ((inputs, targets),) = trainer._batch()
+        ((expected, _),) = plain._batch()
         assert torch.equal(inputs[:6], expected[:6])
         assert targets.tolist() == 6 * [1] + 6 * [0]
         assert inputs[6:].min() >= 0
@@ -74,14 +74,14 @@ def test_half_of_a_batch_is_made_up_and_the_other_half_is_that_of_the_order():
 
 
 def test_what_is_made_up_depends_on_the_seed_and_on_the_network():
-    batches = [one_class_trainer(seed)._batch()[0] for seed in (3, 3, 4)]
+    batches = [one_class_trainer(seed)._batch()[0][0] for seed in (3, 3, 4)]
     assert torch.equal(batches[0], batches[1])
     assert not torch.equal(batches[0][6:], batches[2][6:])
     trainer = one_class_trainer()
     with torch.no_grad():
         for parameter in trainer.model.parameters():
             parameter.mul_(1.5)
-    assert not torch.equal(trainer._batch()[0][6:], batches[0][6:])
+    assert not torch.equal(trainer._batch()[0][0][6:], batches[0][6:])
 
 
 def test_the_loss_of_one_class_is_that_of_the_method():

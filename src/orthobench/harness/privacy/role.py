@@ -7,10 +7,10 @@ import torch._dynamo  # torch's optimizers do, at their first step: better once,
 
 from ...privacy.mechanisms import Mechanism
 from ...privacy.network_factory import network_factory
+from ..checks import check_optimizers
 from ..seeds import seed_again, seed_everything
 from ..stand.roles import Role, Timer
 from ..status import InvalidResult
-from ..training.guard import check_optimizers
 
 try:
     import opacus  # noqa: F401 - it takes a second

@@ -10,7 +10,7 @@ from ..processes import join_processes
 from ..seeds import seed_everything
 from ..stand.roles import Role, Timer, unpack
 from .description import exponents, parameters_by_optimizer
-from .loop import Trainer
+from .guard import WatchedTrainer
 from .memory import state_bytes
 
 MOST_WARM_UP_STEPS = 16
@@ -19,7 +19,7 @@ MOST_WARM_UP_STEPS = 16
 class TrainingRole(Role):
     """Answers ``prepare``, ``data``, ``advance``, ``check`` and ``state``."""
 
-    _trains = Trainer
+    _trains = WatchedTrainer
 
     def receive(self, task, autocast, compile, meeting):
         """Take the task, whose training examples are made up so far; meet the other processes."""
@@ -68,7 +68,6 @@ class TrainingRole(Role):
         trainer = self.trainer
         train_loss = trainer.take_losses()
         trainer.check()
-        trainer.foretell()
         last = trainer.done == self._task.steps
         return {
             "train_loss": train_loss,
