@@ -6,12 +6,11 @@ import torch
 
 from ...data.parts import digest
 from ...models.evaluation import weights
+from ...optim.inspection import exponents, parameters_by_optimizer, state_bytes
 from ..processes import join_processes
 from ..seeds import seed_everything
 from ..stand.roles import Role, Timer, unpack
-from .description import exponents, parameters_by_optimizer
 from .guard import WatchedTrainer
-from .memory import state_bytes
 
 MOST_WARM_UP_STEPS = 16
 
