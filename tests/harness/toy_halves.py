@@ -73,7 +73,7 @@ class ToyRole(Role):
 
     def begin(self):
         """Start anew."""
-        seed_everything(self.seed)
+        seed_everything(self.seed, self.device)
         self.solver.begin()
 
     def advance(self, steps):

@@ -94,8 +94,7 @@ class Method:
                 self.ask(stand, "prepare", *_sent(calibration), shape=self._task.shape, **question)
                 stand.reset_peak_memory()
                 answer = self.scores(stand, inputs, seed, calibration, self._bench.limited, purpose, measured=True)
-                seconds, peak = answer.number("seconds"), answer.fields.get("peak_memory_bytes")
-                peak = float(peak) if isinstance(peak, int | float) else stand.peak_memory_bytes()
+                seconds, peak = answer.number("seconds"), answer.peak_memory_bytes(stand)
                 if known is not None and self.thresholds(stand, [known[0]]) != [known[1]]:
                     raise Refuted("its threshold depends on more than the calibration scores of a split")
                 doubt = self._bench.doubt(stand, seconds, answer.cost, [inputs], answer.tensors)

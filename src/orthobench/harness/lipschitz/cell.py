@@ -59,7 +59,7 @@ class LipschitzCell(TrainingCell):
         state = result["state"].value
         claim = self.in_time(self._claims, "claim", *state.values(), names=list(state), layer=self._layer)
         self.check_settings(self._claims)
-        kept = {name: result[name] for name in ("state", "train_loss", "peak")}
+        kept = {name: result[name] for name in ("state", "train_loss", "peak_memory_bytes")}
         return seconds, {**kept, "layer": self._layer, "claimed": claim.fields.get("claimed")}, doubt
 
     # Where no code of the solver's is, clock, silence and sizes are the harness's own.

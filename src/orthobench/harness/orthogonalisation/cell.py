@@ -97,8 +97,7 @@ class MatricesCell:
             if self.stand.pid is not None:
                 self.check_settings(self.stand)
                 self.check_idle(self.stand)
-            if self.close():
-                raise Refuted(f"{self.name} started processes that went on when it was done: no clock sees their work")
+            self.check_ended(self.close())
         except Exception as error:
             return {self.evaluation_points[0]: error}
         return timed
@@ -114,8 +113,7 @@ class MatricesCell:
             self.close()
             self.stand, _ = self.open()
             self._prepare(self.stand)
-        peak = self._peak if self._peak is not None else self.stand.peak_memory_bytes()
-        return {"outputs": outputs, "elapsed_s": seconds[0], "peak_memory_bytes": peak}
+        return {"outputs": outputs, "elapsed_s": seconds[0], "peak_memory_bytes": self._peak}
 
     def _prepare(self, stand):
         scales = [float(matrix.abs().max()) for matrix in self._matrices]
@@ -138,8 +136,7 @@ class MatricesCell:
         largest = expected_bytes([matrix.shape for matrix in expected]) + 2**16
         ran = ask(stand, "run", *sent, calls=len(sets), arguments=self.arguments(point), measured=True)
         shown = ask(stand, "outputs", indices=indices, largest=largest, measured=True)
-        peak = ran.fields.get("peak_memory_bytes")
-        self._peak = float(peak) if isinstance(peak, int | float) else None
+        self._peak = ran.peak_memory_bytes(stand)
         seconds, processor = ran.numbers("seconds", len(sets)), ran.numbers("processor_s", len(sets))
         total = sum(seconds) if min(seconds) >= 0 else -1.0
         doubt = self.hidden(total, ran.cost + shown.cost, sent, expected, len(sets))

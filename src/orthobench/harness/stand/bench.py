@@ -68,6 +68,11 @@ class Answer:
             raise InvalidResult(f"the stand answered no text for {name}")
         return printable(value)
 
+    def peak_memory_bytes(self, stand):
+        """Return the peak that `Role.peak_memory_bytes` told, of a GPU, or else that of the stand's resident memory."""
+        told = self.fields.get("peak_memory_bytes")
+        return float(told) if isinstance(told, int | float) else stand.peak_memory_bytes()
+
 
 class Server:
     """A fork server of this process, and the way to it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from benchopt.benchmark import get_running_benchmark
+from tqdm import tqdm
 
 from ...data.cache import cache_folder
 from ...data.download import downloads_folder
@@ -128,6 +129,11 @@ class Cell(Contained):
         if self.device.type == "cpu" and stand.idle_s > IDLE_SLACK_S + IDLE_SHARE * self._spent_s:
             raise Refuted(f"{self.name} computed for {1e3 * stand.idle_s:.0f} ms between the harness's questions")
 
+    def check_ended(self, processes):
+        """Raise `Refuted` if so many processes that the solver had started were there when its stand was ended."""
+        if processes:
+            raise Refuted(f"{self.name} started processes that went on when it was done: no clock sees their work")
+
     def _failed(self):
         self.close()
 
@@ -221,6 +227,7 @@ class CallbackCell(Cell):
     """Of a method that goes on from point to point. A subclass implements :meth:`begin`, :meth:`advance`."""
 
     stopping_criterion = RunToEnd(strategy="callback")
+    _bar = None
 
     def begin(self):
         """Do what must not be billed."""
@@ -245,6 +252,17 @@ class CallbackCell(Cell):
                     calls += 1
         finally:
             self.close()
+
+    def show_progress(self, steps):
+        """Have ``self._bar`` count steps, on a terminal alone; it is removed when the stands are closed."""
+        self._bar = tqdm(total=steps, desc=str(self), unit="step", leave=False, disable=None)
+
+    def close(self):
+        """End the stand in use and the progress bar."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
+        return super().close()
 
     def get_result(self):
         """Return the result at the last point."""

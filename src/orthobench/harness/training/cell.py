@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import torch
-from tqdm import tqdm
 
 from ...data.parts import Parts, resembling
 from ...models.evaluation import EXTRA
@@ -30,7 +29,6 @@ class TrainingCell(CallbackCell):
     """
 
     role = "orthobench.harness.training.role:TrainingRole"
-    _bar = None
 
     def hand_out(self, task, autocast, compile):
         self.evaluation_points = task.evaluation_steps
@@ -50,8 +48,7 @@ class TrainingCell(CallbackCell):
         self._done, self._elapsed_s, self._advanced = 0, 0.0, []
         self._together.run(self._prepare)
         self.stand.reset_peak_memory()
-        # Shown on a terminal only, and removed when done.
-        self._bar = tqdm(total=self._task.steps, desc=str(self), unit="step", leave=False, disable=None)
+        self.show_progress(self._task.steps)
 
     def _prepare(self):
         """Have model and optimizers made, then hand over the data: on them a solver works on the clock alone."""
@@ -77,10 +74,10 @@ class TrainingCell(CallbackCell):
         self._bar.update(point - self._done)
         self._done = point
         self._advanced.append(point)
-        result |= {"peak_memory_bytes": self._peak(result.pop("peak")), "elapsed_s": self._elapsed_s, "steps": point}
-        # A compiler's helpers stay.
-        if point == self.evaluation_points[-1] and self.close() and not self._compile:
-            raise Refuted(f"{self.name} started processes that went on when it was done: no clock sees their work")
+        result |= {"elapsed_s": self._elapsed_s, "steps": point}
+        if point == self.evaluation_points[-1]:
+            left = self.close()
+            self.check_ended(0 if self._compile else left)  # a compiler's helpers stay
         return result
 
     def _go_on(self, point):
@@ -101,13 +98,13 @@ class TrainingCell(CallbackCell):
             "optimizer_state_bytes": int(shown.number("optimizer_state_bytes")),
             "exponents": shown.text("exponents"),
             "parameters_by_route": shown.text("parameters_by_route"),
-            "peak": checked.fields.get("peak_memory_bytes"),
+            "peak_memory_bytes": checked.peak_memory_bytes(self.stand),
         }
         return sum(seconds), result, doubt
 
     def _begin_again(self):
         """Take a fresh stand to where this one was before its last advance."""
-        super().close()  # the progress bar stays
+        self.stand.end()  # the progress bar stays
         self.stand, _ = self.open()
         self._prepare()
         done = 0
@@ -153,13 +150,3 @@ class TrainingCell(CallbackCell):
         if sum(phases.values()) > elapsed_s * (1 + PHASES_SHARE) + PHASES_SLACK_S:
             raise Refuted(f"its phases take {sum(phases.values()):.3g} s of the {elapsed_s:.3g} s that it trained")
         return phases
-
-    def _peak(self, told):
-        return float(told) if isinstance(told, int | float) else self.stand.peak_memory_bytes()
-
-    def close(self):
-        """End the stand and the progress bar."""
-        bar, self._bar = self._bar, None
-        if bar is not None:
-            bar.close()
-        return super().close()
