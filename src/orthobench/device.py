@@ -1,6 +1,7 @@
 """Which device work is done on, waiting for what is queued on it, and the time and memory that it takes."""
 
 import contextlib
+import itertools
 import os
 import time
 
@@ -90,6 +91,52 @@ class Stopwatch:
     def reading_s(self):
         """Return the seconds so far without waiting for the device: a lower bound while it runs."""
         return self.elapsed_s + (0.0 if self._started is None else time.perf_counter() - self._started)
+
+
+class PhaseClock:
+    """Accumulates the seconds of each phase, from marks between them.
+
+    On CUDA the marks are events on the device's current stream, which cost no synchronisation; a phase then lasts from
+    the end of the last phase's work to the end of its own. Work on another stream counts where the current one waits
+    for it; work that nothing waits for is in the stopwatch's time alone, and the phases add up to less than that.
+
+    Parameters
+    ----------
+    device : torch.device
+    phases : sequence of str
+    """
+
+    def __init__(self, device, phases):
+        self.device = device
+        self._marks = []
+        self._seconds = dict.fromkeys(phases, 0.0)
+
+    def start(self):
+        """Mark the beginning of a step."""
+        self.end(None)
+
+    def end(self, phase):
+        """Mark the end of a phase, which began at the mark before."""
+        if self.device.type == "cuda":
+            now = torch.cuda.Event(enable_timing=True)
+            now.record(torch.cuda.current_stream(self.device))  # by default it would be that of the current device
+        else:
+            now = time.perf_counter()
+        self._marks.append((phase, now))
+
+    def seconds(self):
+        """Return the seconds of each phase so far, as a dict."""
+        if self.device.type == "cuda":
+            for _, mark in reversed(self._marks):  # after the last one, those on the same stream are past
+                mark.synchronize()
+        for (_, before), (phase, after) in itertools.pairwise(self._marks):
+            if phase is not None:
+                self._seconds[phase] += self._between(before, after)
+        self._marks = []
+        return dict(self._seconds)
+
+    def _between(self, before, after):
+        return before.elapsed_time(after) / 1e3 if self.device.type == "cuda" else after - before
 
 
 def reset_peak_memory(device):

@@ -156,6 +156,14 @@ def stating_layers(model, name=""):
         yield from stating_layers(child, f"{name}.{own}" if name else own)
 
 
+def stated_constant(model):
+    """Return the product of the bounds that a model's layers state: a bound of the model, if it is their composition.
+
+    Steps without a bound of their own (activations, paddings) have a constant of 1.
+    """
+    return math.prod(float(layer.lipschitz_bound) for _, layer in stating_layers(model))
+
+
 def layer_spectra(model, input_shape, device):
     """Return the extreme singular values of each layer that states a bound and is affine.
 

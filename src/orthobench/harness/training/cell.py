@@ -14,7 +14,7 @@ from ..stand.wire import expected_bytes
 from ..stand_in import StandIn
 from ..status import InvalidResult, Refuted
 from ..unsaved import Unsaved
-from .phases import PHASES
+from .task import PHASES
 
 # Phases are parts of the time: on a GPU they are measured by another clock.
 PHASES_SHARE, PHASES_SLACK_S = 0.05, 0.01

@@ -5,12 +5,13 @@ import torch.distributed
 
 from ...data.batches import BatchOrder
 from ...data.parts import send
+from ...device import PhaseClock
 from ..checks import check_optimizers
 from ..processes import rank, world_size
 from ..status import Diverged, InvalidResult
-from .phases import PhaseClock
 from .recording import recorded_steps
 from .schedule import warmup_stable_decay
+from .task import PHASES
 
 
 class Trainer:
@@ -71,7 +72,7 @@ class Trainer:
         self._losses = []
         self._schedule = {} if decays else {"decay": 0.0}
         self._shown = False
-        self.phases = PhaseClock(device)
+        self.phases = PhaseClock(device, PHASES)
         self.done = 0
 
     def _make_optimizers(self, make_optimizers):

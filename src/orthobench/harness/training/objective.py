@@ -9,7 +9,7 @@ from ..objective import Objective
 from ..stand_in import StandIn
 from ..status import InvalidResult
 from ..unsaved import Unsaved
-from .phases import PHASES
+from .task import PHASES
 
 
 def reached(losses, target):
