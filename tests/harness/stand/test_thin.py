@@ -16,13 +16,6 @@ from orthobench.harness.stand import thin
 from orthobench.harness.stand.roles import resolve
 
 PUBLISHED = sorted([*ROOT.glob("solvers/*.py"), *ROOT.glob("benchmark_*/solvers/*.py")])
-# What solvers define on bases that don't say so yet.
-YOURS = {
-    *("steps", "exponents", "recipe", "method", "preconditioner", "orthogonalise"),
-    *("optimizers", "matrix_optimizer", "decays", "kernels", "warm_up_steps"),
-    *("network", "private", "mechanism", "optimizer", "claim"),
-    *("predictor", "needs_images"),
-}
 
 
 class ToyCell(BaseSolver):
@@ -109,8 +102,7 @@ def solver(body="", top="", name="toy"):
 
 def attributes_of(path):
     file = thin.SolverFile(path)
-    cell = resolve(file.base.cell) if hasattr(file.base, "cell") else BaseSolver
-    return file.attributes(thin.owned_names(cell, file.base, getattr(file.base, "yours", YOURS)))
+    return file.attributes(thin.owned_names(resolve(file.base.cell), file.base))
 
 
 def test_all_published_solvers_are_looked_at():

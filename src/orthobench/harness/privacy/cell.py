@@ -8,13 +8,14 @@ from ...privacy import audit
 from ...privacy.accounting import noise_multiplier
 from ...privacy.mechanisms import Plan
 from ...privacy.release import effective_multiplier
+from ...privacy.sums import blocks_of_parameters
 from ..stand import clocks
 from ..stand.cells import CallbackCell, transport
 from ..stand.wire import expected_bytes
 from ..status import InvalidResult
 from ..unsaved import Unsaved
 from .evaluation import examine
-from .loop import PrivateRun, Question, blocks_of_parameters, read_state, read_sums, read_weights
+from .loop import PrivateRun, Question, read_state, read_sums, read_weights
 
 SPARE = 2**16  # bytes of an answer beside what is known of it
 

@@ -107,7 +107,7 @@ def _stub(file, module_name):
     return module
 
 
-def owned_names(cell, base, yours=None):
+def owned_names(cell, base):
     """Return the names that a solver must not define, since the harness has them in the bench or in the stand.
 
     Parameters
@@ -116,17 +116,14 @@ def owned_names(cell, base, yours=None):
         The bench's class.
     base : type or None
         The stand's.
-    yours : iterable of str, optional
-        Those that a solver may define; by default what ``base`` says.
 
     Returns
     -------
     set of str
     """
-    yours = getattr(base, "yours", ()) if yours is None else yours
     names = {*OWNED, *dir(cell), *(() if base is None else dir(base))}
     every_class_has = {*dir(type("Empty", (), {})), "__annotations__"}
-    return (names - every_class_has | {*SPECIAL}) - {*METADATA, *yours}
+    return (names - every_class_has | {*SPECIAL}) - {*METADATA, *getattr(base, "yours", ())}
 
 
 class SolverFile:

@@ -6,12 +6,15 @@ import torch.distributed
 from ...data.batches import BatchOrder
 from ...data.parts import send
 from ...device import PhaseClock
+from ...optim.recording import recorded_steps
 from ..checks import check_optimizers
 from ..processes import rank, world_size
 from ..status import Diverged, InvalidResult
-from .recording import recorded_steps
 from .schedule import warmup_stable_decay
 from .task import PHASES
+
+# One less than the steps of a throw-away copy, so that what the first recording of a process takes is not on the clock.
+RECORDED_AFTER = 2
 
 
 class Trainer:
@@ -66,7 +69,7 @@ class Trainer:
         self.optimizers = self._make_optimizers(make_optimizers)
         self._rates = [float(group["lr"]) for group in self._groups]
         self._forward = torch.compile(model) if compile else model
-        self._recorded = recorded_steps(self.optimizers) if compile == "steps" else {}
+        self._recorded = recorded_steps(self.optimizers, RECORDED_AFTER) if compile == "steps" else {}
         self._order = BatchOrder(len(self.part), task.batch_size, seed)
         self._augmentation = torch.Generator().manual_seed(seed)
         self._losses = []
