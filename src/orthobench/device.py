@@ -144,19 +144,26 @@ def reset_peak_memory(device):
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
-        with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
-            file.write("5")  # resets this process's VmHWM (Linux, proc_pid_clear_refs)
+        reset_resident_peak()
 
 
 def peak_memory_bytes(device):
     """Return the peak since :func:`reset_peak_memory`, in bytes.
 
-    On CUDA the memory torch allocated on the device; on a CPU the resident memory of the whole process, which Linux
-    alone reports (NaN elsewhere).
+    On CUDA the memory torch allocated on the device; on a CPU the resident memory of the whole process.
     """
-    if device.type == "cuda":
-        return float(torch.cuda.max_memory_allocated(device))
-    with contextlib.suppress(OSError), open("/proc/self/status") as file:
+    return float(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else resident_peak_bytes()
+
+
+def reset_resident_peak(process="self"):
+    """Start a new measurement for :func:`resident_peak_bytes` of a process, by its number."""
+    with contextlib.suppress(OSError), open(f"/proc/{process}/clear_refs", "w") as file:
+        file.write("5")  # resets VmHWM (Linux, proc_pid_clear_refs)
+
+
+def resident_peak_bytes(process="self"):
+    """Return the peak of a process's resident memory, which Linux alone reports; NaN elsewhere."""
+    with contextlib.suppress(OSError), open(f"/proc/{process}/status") as file:
         for line in file:
             if line.startswith("VmHWM:"):
                 return 1024.0 * int(line.split()[1])

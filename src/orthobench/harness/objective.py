@@ -15,6 +15,9 @@ from .status import OK, Diverged
 from .strict import contain
 from .unsaved import unwrap
 
+# Hyper-parameters are chosen on the second.
+PARTS = ("held_out", "tuning")
+
 # Benchopt imports the objective first, in every process: from then on, solvers' files are read and not run.
 thin.install()
 
@@ -75,6 +78,12 @@ class Objective(BaseObjective):
         except BaseException as error:
             return *contain(error), {}
         return figures.pop("status", OK), figures.pop("message", ""), figures
+
+    def part_of(self, task):
+        """Return the part of a task's data that metrics are of, by the parameter ``part``."""
+        if self.part not in PARTS:
+            raise ValueError(f"part={self.part!r}: expected {' or '.join(PARTS)}")
+        return getattr(task.parts, self.part)
 
     def set_budget(self, seconds):
         """Note the time budget of this cell: with another one, its points must be computed again."""

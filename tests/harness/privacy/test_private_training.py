@@ -14,9 +14,9 @@ from orthobench.harness.privacy.loop import read_state, read_sums, read_weights
 from orthobench.harness.stand import bench
 from orthobench.harness.stand.bench import Answer
 from orthobench.harness.status import Diverged, InvalidResult, Refuted
-from orthobench.harness.training.schedule import warmup_stable_decay
 from orthobench.lipschitz.losses import CrossEntropy
 from orthobench.models.evaluation import outputs_of
+from orthobench.optim.learning_rate import warmup_stable_decay
 from orthobench.privacy.accounting import epsilon
 from orthobench.privacy.audit import Canaries
 from orthobench.privacy.losses import loss_constant

@@ -33,7 +33,6 @@ RADII = (36, 72, 108, 255)
 HEADLINE = 36
 
 TASKS = ("classification", "one_class")
-PARTS = ("held_out", "tuning")
 
 # How far a measured lower bound may be above the claim: the weights of some ten layers are rounded to float32.
 ROUNDING = 1e-4
@@ -98,13 +97,11 @@ class LipschitzObjective(Objective):
         InvalidResult
             If the claim is no positive finite number.
         """
-        if self.part not in PARTS:
-            raise ValueError(f"part={self.part!r}: expected {' or '.join(PARTS)}")
+        part = self.part_of(self._task)
         if not (type(claimed) in (int, float) and math.isfinite(claimed) and claimed > 0):
             raise InvalidResult(f"the claimed Lipschitz constant is {claimed}: expected a positive finite number")
         device = resolve_device()
         model = rebuild(self._model_factory(layer), 0, state, device)
-        part = getattr(self._task.parts, self.part)
         outputs = _outputs(model, part.inputs)
         bound = float(upper_bound(model, self._task.shape, trusted=("orthobench",)).total)
         figures = self._certify(outputs, part.targets, claimed, bound)

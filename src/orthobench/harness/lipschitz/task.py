@@ -80,15 +80,7 @@ class RobustnessTask:
         return partial(self.network, outputs=outputs, **layers_of(layer))
 
     def training_task(self, layer, outputs, loss):
-        """Return the `TrainingTask` of a network of one kind of layers; the data are the same objects.
-
-        Parameters
-        ----------
-        layer, outputs
-            As of `model_factory`.
-        loss : callable
-            As of a `TrainingTask`.
-        """
+        """Return the `TrainingTask` of a network, as of `model_factory`, with a loss; the data are the same objects."""
         return TrainingTask(
             self.model_factory(layer, outputs),
             self.parts,

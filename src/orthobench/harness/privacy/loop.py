@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import torch
 
+from ...optim.learning_rate import warmup_stable_decay
 from ...privacy.mechanism_tests import Independence
 from ...privacy.release import Block, add_noise, draw_noise, effective_multiplier
 from ...privacy.sampling import PoissonLoader
 from ...privacy.sums import Summed, blocks_of_parameters, size_test
 from ...privacy.transcript import Transcript
 from ..status import Diverged, InvalidResult, Refuted
-from ..training.schedule import warmup_stable_decay
 
 # Noise and batches are drawn from generators of their own.
 NOISE_STREAM = 2**31

@@ -13,7 +13,6 @@ from ..status import REFUTED
 from ..unsaved import Unsaved
 from .evaluation import certificates
 
-PARTS = ("held_out", "tuning")
 ACCOUNTANTS = ("pld", "prv", "rdp")
 
 # How far a claim may be below what the better of two accountants computes.
@@ -69,11 +68,8 @@ class PrivacyObjective(Objective):
         examined : dict or None
             What `examine` returned, and the figures of the audit; None but for the last of a private run.
         """
-        if self.part not in PARTS:
-            raise ValueError(f"part={self.part!r}: expected {' or '.join(PARTS)}")
-        device, task = resolve_device(), self._task
+        device, task, part = resolve_device(), self._task, self.part_of(self._task)
         model = rebuild(task.model_factory(kind), 0, state, device)
-        part = getattr(task.parts, self.part)
         outputs = check_outputs(outputs_of(model, part.inputs, device).cpu(), len(part))
         accuracy = float((outputs.argmax(1) == part.targets).double().mean())
         figures, doubts = dict.fromkeys(LAST, UNKNOWN) | {"layers": ""}, []

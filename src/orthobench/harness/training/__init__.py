@@ -9,7 +9,7 @@ __all__, __getattr__ = export(
         "..models.evaluation": ["evaluate_model", "rebuild"],
         "loop": ["Trainer"],
         "objective": ["TrainingObjective"],
-        "schedule": ["warmup_stable_decay"],
+        "..optim.learning_rate": ["warmup_stable_decay"],
         "solver": ["LONG_WARM_UP_STEPS", "MatrixSolver", "TrainingSolver"],
         "task": ["TrainingTask", "classification_loss"],
     },

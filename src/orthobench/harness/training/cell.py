@@ -20,6 +20,12 @@ from .task import PHASES
 PHASES_SHARE, PHASES_SLACK_S = 0.05, 0.01
 
 
+def trained_on(task, train):
+    """Return a task with these training examples, which withholds the parts that it is evaluated on."""
+    withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
+    return replace(task, parts=Parts(train, withheld, withheld))
+
+
 class TrainingCell(CallbackCell):
     """Trains in a stand from one evaluation point to the next, and looks at the weights there.
 
@@ -34,8 +40,7 @@ class TrainingCell(CallbackCell):
         self.evaluation_points = task.evaluation_steps
         self._task, self._compile = task, compile
         self._initial = task.make_model(self.seed).state_dict()
-        withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
-        own = replace(task, parts=Parts(resembling(task.parts.train, self.seed), withheld, withheld))
+        own = trained_on(task, resembling(task.parts.train, self.seed))
         self._together = Together()
         return {"task": own, "autocast": autocast, "compile": compile, "meeting": self._together.meeting}
 
@@ -143,10 +148,9 @@ class TrainingCell(CallbackCell):
 
     def _phases(self, answer, elapsed_s):
         phases = answer.fields.get("phases")
-        if not isinstance(phases, dict) or set(phases) != set(PHASES):
-            raise InvalidResult(f"the stand answered {str(phases)[:80]} for the seconds of {', '.join(PHASES)}")
-        if not all(type(each) is float and each >= 0 for each in phases.values()):
-            raise InvalidResult(f"the stand answered {phases} for the seconds of {', '.join(PHASES)}")
+        named = isinstance(phases, dict) and set(phases) == set(PHASES)
+        if not named or not all(type(each) is float and each >= 0 for each in phases.values()):
+            raise InvalidResult(f"the stand answered {str(phases)[:120]} for the seconds of {', '.join(PHASES)}")
         if sum(phases.values()) > elapsed_s * (1 + PHASES_SHARE) + PHASES_SLACK_S:
             raise Refuted(f"its phases take {sum(phases.values()):.3g} s of the {elapsed_s:.3g} s that it trained")
         return phases

@@ -6,11 +6,11 @@ import torch.distributed
 from ...data.batches import BatchOrder
 from ...data.parts import send
 from ...device import PhaseClock
+from ...optim.learning_rate import warmup_stable_decay
 from ...optim.recording import recorded_steps
 from ..checks import check_optimizers
 from ..processes import rank, world_size
 from ..status import Diverged, InvalidResult
-from .schedule import warmup_stable_decay
 from .task import PHASES
 
 # One less than the steps of a throw-away copy, so that what the first recording of a process takes is not on the clock.
