@@ -1,4 +1,4 @@
-"""What every benchmark run shares: device, clock, seeds, budget, status rows, stopping, provenance, cache identity."""
+"""What every benchmark run shares: stands, seeds, budget, status rows, stopping, provenance, cache identity."""
 
 from .stand import front  # noqa: F401 - first, for it watches from its import on
 
