@@ -245,6 +245,7 @@ def test_the_base_is_found(read, how):
         ("from orthobench.toy_bases import Toy\nclass Base(Toy): pass\nclass Solver(Base): pass", ONE_BASE),
         ("from orthobench.toy_bases import Toy\nBase = Toy\nclass Solver(Base): pass", ONE_BASE),
         ("import orthobench.toy_bases as bases\nclass Solver(bases.Toy): pass", ONE_BASE),
+        ("class Base: pass\nclass Solver(Base):\n from orthobench.toy_bases import Toy as Base", ONE_BASE),
         ("class Other: pass", "there is no class `Solver`"),
         ("", "there is no class `Solver`"),
         ("def Solver(): pass", "there is no class `Solver`"),

@@ -199,21 +199,20 @@ class SolverFile:
         """
         scope = {}
         for statement in body:
+            targets = getattr(statement, "targets", [getattr(statement, "target", statement)])
             if isinstance(statement, FUNCTIONS | ast.ClassDef):
                 bound = [(statement.name, statement)]
             elif isinstance(statement, ast.Import | ast.ImportFrom):
                 bound = self._imports(statement)
             elif isinstance(statement, ast.AnnAssign) and statement.value is None:
-                continue
+                bound = []
+            elif isinstance(statement, ast.Assign | ast.AnnAssign) and all(
+                isinstance(each, ast.Name) for each in targets
+            ):
+                bound = [(each.id, statement.value) for each in targets]
             else:
-                targets = getattr(statement, "targets", [getattr(statement, "target", statement)])
-                plain = [each.id for each in targets if isinstance(each, ast.Name)]
-                stored = [node for each in targets for node in ast.walk(each) if isinstance(node, ast.Name)]
-                bound = [
-                    (node.id, getattr(statement, "value", None) if node.id in plain else None)
-                    for node in stored
-                    if not isinstance(node.ctx, ast.Load)
-                ]
+                names = [node for each in targets for node in ast.walk(each) if isinstance(node, ast.Name)]
+                bound = [(node.id, None) for node in names if not isinstance(node.ctx, ast.Load)]
             for name, what in bound:
                 scope.setdefault(name, []).append((statement.lineno, what))
         return scope
@@ -240,13 +239,8 @@ class SolverFile:
                     self._report(f"it imports what OrthoBench doesn't have: {error}", statement.lineno)
             yield name, Imported(name if whole and not alias.asname else f"{module}.{alias.name}", value)
 
-    def _binding(self, name):
-        """Return what a name is that the class, or else the file, binds once; None for all else."""
-        found = self._own.get(name) or self._names.get(name, ())
-        return found[0][1] if len(found) == 1 else None
-
     def _find_base(self):
-        bases = [self._binding(each.id) if isinstance(each, ast.Name) else None for each in self._solver.bases]
+        bases = [_once(self._names, each.id) if isinstance(each, ast.Name) else None for each in self._solver.bases]
         if len(bases) == 1 and isinstance(bases[0], Imported) and _is_harness(bases[0].value):
             return bases[0].value
         text = "`Solver` must derive from one base class of `orthobench.harness`, imported by its name"
@@ -366,7 +360,7 @@ class SolverFile:
             return None
         line, what = self._own[key][-1]
         try:
-            if what is not self._binding(key) or not isinstance(what, ast.expr):
+            if not isinstance(_once(self._own, key), ast.expr):
                 raise ValueError("it is bound twice, or by another statement than an assignment")
             value = self._value(what)
             _check_plain(value)
@@ -392,13 +386,19 @@ class SolverFile:
 
     def _named(self, name):
         """Return the literal that a name is bound to, or a copy of a constant of ours that it is imported from."""
-        what = self._binding(name)
+        what = _once(self._own if name in self._own else self._names, name)
         if isinstance(what, Imported) and what.value is not None:
             with contextlib.suppress(ValueError, SyntaxError):
                 return ast.literal_eval(repr(what.value))
         if not isinstance(what, ast.expr):
             raise ValueError(f"`{name}` is not the name of one literal, nor a constant imported from orthobench")
         return _literal(what)
+
+
+def _once(scope, name):
+    """Return what a name is that a scope binds once; None for all else."""
+    found = scope.get(name, ())
+    return found[0][1] if len(found) == 1 else None
 
 
 def _literal(node):
