@@ -168,7 +168,7 @@ class Method:
         """Ask a stand for scores, and return its answer, whose tensor they are."""
         shape = (len(inputs), self._task.classes)
         fields = {"purpose": purpose, "seed": seed, "points": self.points, "counted": counted}
-        options |= {"largest": expected_bytes([shape]) + 2**16}
+        options |= {"largest": expected_bytes([shape])}
         answer = (ask or self.ask)(stand, "scores", inputs, *_sent(calibration), **fields, **options)
         found = answer.tensors[0] if len(answer.tensors) == 1 else torch.empty(0)
         if tuple(found.shape) != shape or found.dtype not in (torch.float32, torch.float64):
@@ -232,7 +232,7 @@ class Aside:
         """Return the scores (n,) of a class for each input and, if ``slope``, their gradient; else None."""
         fields = {"seed": seed, "points": self._method.points, "samples": samples, "slope": slope}
         tensors = inputs, classes, *_sent(calibration)
-        largest = expected_bytes([inputs.shape, (len(inputs), 2)]) + 2**16
+        largest = expected_bytes([inputs.shape, (len(inputs), 2)])
         answer = self._method.ask(self._stand, "gradient", *tensors, largest=largest, **fields)
         shapes = [(len(inputs),), *([tuple(inputs.shape)] if slope else [])]
         if [tuple(each.shape) for each in answer.tensors] != shapes:

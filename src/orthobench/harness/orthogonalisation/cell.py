@@ -37,6 +37,7 @@ class MatricesCell:
 
     role = "orthobench.harness.orthogonalisation.role:MatricesRole"
     evaluation_points = (1,)
+    iterates = False
 
     def hand_out(self, matrices, dtype, exponent):
         self._matrices = [matrix.to(getattr(torch, dtype)) for matrix in matrices]
@@ -52,8 +53,7 @@ class MatricesCell:
     def applies(self, answer):
         steps, preconditioner = answer.fields.get("steps"), answer.fields.get("preconditioner")
         self._preconditioner = preconditioner if isinstance(preconditioner, str) else None
-        self._steps = steps if type(steps) is int else 1
-        self.evaluation_points = self.points()
+        self.evaluation_points = tuple(range(1, steps + 1)) if self.iterates and type(steps) is int else (1,)
 
     def compute_points(self):
         """Time all points, then have them audited; a point's error ends the cell there."""
@@ -118,7 +118,7 @@ class MatricesCell:
     def _prepare(self, stand):
         scales = [float(matrix.abs().max()) for matrix in self._matrices]
         shapes = [list(matrix.shape) for matrix in self._matrices]
-        arguments = self.arguments(self.evaluation_points[-1])
+        arguments = self._arguments(self.evaluation_points[-1])
         self.in_time(stand, "prepare", shapes=shapes, scales=scales, arguments=arguments)
         if stand.has_children():
             raise Refuted(f"{self.name} started processes while it warmed up: no clock sees what they do")
@@ -133,8 +133,8 @@ class MatricesCell:
         """
         sent = [matrix for each in sets for matrix in each]
         expected = self._matrices * len(indices)
-        largest = expected_bytes([matrix.shape for matrix in expected]) + 2**16
-        ran = ask(stand, "run", *sent, calls=len(sets), arguments=self.arguments(point), measured=True)
+        largest = expected_bytes([matrix.shape for matrix in expected])
+        ran = ask(stand, "run", *sent, calls=len(sets), arguments=self._arguments(point), measured=True)
         shown = ask(stand, "outputs", indices=indices, largest=largest, measured=True)
         self._peak = ran.peak_memory_bytes(stand)
         seconds, processor = ran.numbers("seconds", len(sets)), ran.numbers("processor_s", len(sets))
@@ -206,8 +206,8 @@ class MatricesCell:
         counts = vars(self).setdefault("_counts", {})
         key = *self._problem_kind(), self._exponent, point
         if again or key not in counts:
-            largest = expected_bytes([matrix.shape for matrix in self._matrices]) + 2**16
-            ask = functools.partial(self.in_time, stand, "count", arguments=self.arguments(point), largest=largest)
+            largest = expected_bytes([matrix.shape for matrix in self._matrices])
+            ask = functools.partial(self.in_time, stand, "count", arguments=self._arguments(point), largest=largest)
             answer = ask(*self._matrices)
             if self._finite(timed["outputs"]) and difference(answer.tensors, timed["outputs"]) > COUNTED_SAME:
                 return Refuted(f"at {point} it returns other matrices while its products are counted")
@@ -231,6 +231,10 @@ class MatricesCell:
             "peak_memory_bytes": timed["peak_memory_bytes"],
         }
 
+    def _arguments(self, point):
+        """Return what the method is given beside the matrices."""
+        return [point] if self.iterates else []
+
     def _finite(self, outputs):
         """Whether the objective will find the outputs well formed; if not, that is what their row says."""
         shapes = [matrix.shape for matrix in self._matrices]
@@ -242,24 +246,10 @@ class MatricesCell:
 
 
 class DirectCell(MatricesCell, RunOnceCell):
-    """Of a direct method."""
-
-    def points(self):
-        """The only point."""
-        return (1,)
-
-    def arguments(self, point):
-        """None."""
-        return []
+    """Of a direct method: one point."""
 
 
 class IterativeCell(MatricesCell, IterationCell):
-    """Of an iterative method."""
+    """Of an iterative method: one point for each number of steps, which it is given beside the matrices."""
 
-    def points(self):
-        """Every number of steps."""
-        return tuple(range(1, self._steps + 1))
-
-    def arguments(self, point):
-        """The number of steps."""
-        return [point]
+    iterates = True

@@ -17,8 +17,6 @@ from ..unsaved import Unsaved
 from .evaluation import examine
 from .loop import PrivateRun, Question, read_state, read_sums, read_weights
 
-SPARE = 2**16  # bytes of an answer beside what is known of it
-
 
 class PrivateCell(CallbackCell):
     """Trains with two stands: one sums what a batch's examples add, the other steps on the noisy sums.
@@ -92,7 +90,7 @@ class PrivateCell(CallbackCell):
         return read_weights(answer, weights)
 
     def _largest(self, question):
-        return expected_bytes([each.shape for each in question.weights.values()]) + SPARE
+        return expected_bytes([each.shape for each in question.weights.values()])
 
     # --- time --------------------------------------------------------------------------------------------------------
 

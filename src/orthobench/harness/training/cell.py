@@ -122,7 +122,7 @@ class TrainingCell(CallbackCell):
         return self.in_time(stand, kind, *tensors, patience=self._together.look, **fields)
 
     def _largest(self):
-        return expected_bytes([each.shape for each in self._initial.values()]) + 2**16
+        return expected_bytes([each.shape for each in self._initial.values()])
 
     def _weights(self, answer, point):
         """Return the state dict that came, once it is known to be one of this network.
