@@ -26,7 +26,5 @@ class Objective(TrainingObjective):
         return {"task": self.task, "autocast": self.autocast, "compile": self.compile}
 
     def evaluate(self, **result):
-        if self.part not in ("held_out", "tuning"):
-            raise ValueError(f"part={self.part!r}: expected held_out or tuning")
-        figures = self.measure(getattr(self.task.parts, self.part), **result)
+        figures = self.measure(self.part_of(self.task), **result)
         return {"value": figures["held_out_loss"], **figures}

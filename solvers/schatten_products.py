@@ -9,7 +9,7 @@ class Solver(DirectOrthogonaliser):
 
     name = "Schatten-products"
     exponents = (1 / 8, 1 / 4, 1 / 2)
-    test_config = {"objective": {"exponent": 1 / 2}}
+    test_config = {"objective": {"exponent": 0.5}}
 
     def orthogonalise(self, matrices):
         return schatten_power(matrices, self.exponent, "products")

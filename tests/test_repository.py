@@ -14,8 +14,8 @@ import yaml
 from benchopt.results import read_results
 from conftest import ROOT, SmallBenchmark
 
-from orthobench.harness.planned import planned_cells
 from orthobench.report import sweep
+from orthobench.runs.planned import planned_cells
 
 BENCHMARKS = [ROOT, *sorted(path.parent for path in ROOT.glob("benchmark_*/objective.py"))]
 DOCUMENTS = [
@@ -291,17 +291,19 @@ def imports(path):
 
 
 # What each layer may import from this package.
+METHODS = {"linalg", "optim", "lipschitz", "conformal", "privacy", "data", "models", "device"}
 LAYERS = {
     "data": {"data", "models"},
     "models": {"models"},
-    "linalg": {"linalg"},
+    "linalg": {"linalg", "device"},
     "optim": {"optim", "linalg"},
-    "lipschitz": {"lipschitz", "linalg", "models"},
+    "lipschitz": {"lipschitz", "linalg", "models", "device"},
     "conformal": {"conformal", "lipschitz", "linalg", "models"},
     "privacy": {"privacy", "lipschitz", "linalg", "models"},
     "report": {"report"},
-    "harness": {"harness", "linalg", "optim", "lipschitz", "conformal", "privacy", "data", "models"},
-    "studies": {"studies", "harness", "linalg", "optim", "lipschitz", "conformal", "privacy", "data", "models"},
+    "harness": {"harness", "provenance", *METHODS},
+    "runs": {"runs", "harness", "provenance"},
+    "studies": {"studies", "harness", "provenance", *METHODS},
 }
 
 
@@ -311,7 +313,9 @@ def test_layers_point_down_only(layer):
         for module in imports(path):
             if module.startswith("orthobench."):
                 assert module.split(".")[1] in LAYERS[layer], f"{path} imports {module}"
-            elif layer != "harness" and path.name != "benchopt_pages.py":  # which uses Benchopt's template
+            elif (
+                layer not in ("harness", "runs") and path.name != "benchopt_pages.py"
+            ):  # which uses Benchopt's template
                 assert module.split(".")[0] != "benchopt", path
             if layer == "report":
                 assert module.split(".")[0] != "torch", path

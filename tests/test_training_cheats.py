@@ -34,8 +34,8 @@ CHEATS = {
     "takes_more_threads": "changed torch's threads from 1 to",
     "works_in_evaluation": "1 forward passes where the harness makes 0",
     "takes_more_steps": "overrides `step`, which the harness owns",
-    "trained_before": "changed head.weight while it made its optimizers",
-    "trains_more_in_a_hook": "2 forward passes where the harness makes 1",
+    "trained_before": "changed head.weight before the first step",
+    "trains_more_in_a_hook": "1 forward passes where the harness makes 0",
 }
 STEPS = 6
 

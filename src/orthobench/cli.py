@@ -57,7 +57,7 @@ def _parser():
 def _run(arguments):
     from benchopt.cli import benchopt
 
-    from orthobench.harness.dispatch import contained_jobs
+    from orthobench.runs.dispatch import contained_jobs
 
     with contained_jobs():
         try:
@@ -67,7 +67,7 @@ def _run(arguments):
 
 
 def _quick(arguments):
-    from orthobench import quick
+    from orthobench.runs import quick
 
     return quick.run(arguments.folders)
 
@@ -92,9 +92,9 @@ def _publish(arguments):
 
 
 def _verify(arguments):
-    from orthobench.harness.planned import planned_cells
     from orthobench.report.site.documents import find_root
     from orthobench.report.verify import compare_site, verify
+    from orthobench.runs.planned import planned_cells
 
     problems, notes = verify(arguments.results, find_root(arguments.results), planned_cells)
     for note in notes:

@@ -13,7 +13,7 @@ from conftest import ROOT
 from toys import toy
 
 from orthobench.harness import Unsaved
-from orthobench.harness.provenance import cache_identity
+from orthobench.harness.objective import cache_identity
 
 CELLS = ["-d", "gaussian[rows=16,columns=24,count=1]", "-o", "*[dtype=float32]", "-s", "Muon", "-s", "SVD"]
 

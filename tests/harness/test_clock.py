@@ -10,9 +10,9 @@ import pytest
 import torch
 from toys import STRATEGIES, toy
 
-from orthobench.harness import clock, resolve_device
-from orthobench.harness.clock import Stopwatch
-from orthobench.harness.products import count_products, plain_product_rate
+from orthobench import device
+from orthobench.device import Stopwatch, resolve_device
+from orthobench.linalg.products import count_products, plain_product_rate
 
 CPU = torch.device("cpu")
 
@@ -21,12 +21,12 @@ def test_the_device_is_synchronised_before_each_reading(monkeypatch):
     """What is queued is billed to the method that queued it, not to whoever reads next."""
     queue, now = [], [0.0]
 
-    def drain(device):
+    def drain(_):
         while queue:
             now[0] += queue.pop()
 
-    monkeypatch.setattr(clock, "synchronize", drain)
-    monkeypatch.setattr(clock, "_perf_counter", lambda: now[0])
+    monkeypatch.setattr(device, "synchronize", drain)
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     queue.append(1.5)  # left by somebody else: not billed
     stopwatch = Stopwatch(CPU)
     stopwatch.start()

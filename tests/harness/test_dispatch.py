@@ -12,7 +12,7 @@ from conftest import ROOT
 from toys import toy
 
 from orthobench import cli
-from orthobench.harness import dispatch
+from orthobench.runs import dispatch
 
 CONFIGS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "configs" / "parallel").glob("*.yml")}
 SOLVERS = {

@@ -274,7 +274,7 @@ def test_a_device_beyond_use_still_leaves_a_row(small_benchmark, monkeypatch):
     monkeypatch.setenv("ORTHOBENCH_DEVICE", "cpu")
     monkeypatch.setattr("orthobench.harness.stand.cells.resolve_device", lambda: torch.device("cpu"))
     small_benchmark.write(toy("run_once", {"broken": ("raise RuntimeError('illegal memory access')", "")}))
-    monkeypatch.setattr("orthobench.harness.provenance._device", lambda: None)
+    monkeypatch.setattr("orthobench.provenance._device", lambda: None)
     assert small_benchmark.run()["objective_status"].tolist() == ["error"]
 
 

@@ -14,7 +14,7 @@ from conftest import ROOT, SmallBenchmark
 from submitit.helpers import TorchDistributedEnvironment
 
 from orthobench.harness import processes
-from orthobench.harness.provenance import cache_identity
+from orthobench.harness.objective import cache_identity
 
 
 def test_a_process_by_itself_stays_alone(monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from conftest import ROOT
 from toys import toy
 
-from orthobench.harness.provenance import environment
+from orthobench.provenance import environment
 
 
 def test_every_row_carries_its_environment_failed_ones_too(small_benchmark):

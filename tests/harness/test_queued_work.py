@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from orthobench.harness import clock
+from orthobench.device import Stopwatch
 from orthobench.harness.orthogonalisation.cell import MatricesCell
 
 DATA = ["gaussian[rows=16,columns=24,count=1]"]
@@ -56,7 +56,7 @@ def test_queued_work_is_billed_to_the_cell_that_queued_it(root_copy, monkeypatch
 def test_a_slow_kernel_is_billed_to_the_cell_that_queued_it(root_copy, monkeypatch):
     monkeypatch.setenv("ORTHOBENCH_DEVICE", "cuda")
     device = torch.device("cuda", torch.cuda.current_device())
-    stopwatch = clock.Stopwatch(device)
+    stopwatch = Stopwatch(device)
     stopwatch.start()
     torch.cuda._sleep(CYCLES)
     queued_s = stopwatch.reading_s()

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-from orthobench.harness.products import ProductCounter
 from orthobench.linalg import differentiable, polar_factor
 from orthobench.linalg.differentiable import extreme_eigenvalues, orthonormal_factor
+from orthobench.linalg.products import ProductCounter
 from orthobench.linalg.symmetric import whole_products
 
 SHAPES = ((1, 1), (1, 7), (24, 24), (20, 33), (33, 20), (90, 90), (70, 110))

@@ -9,9 +9,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from orthobench.data.spectra import gaussian, with_spectrum
-from orthobench.harness.products import count_products
 from orthobench.linalg import exact_factors, polar_factor, schatten_power, spectral_errors
 from orthobench.linalg.precision import full_float32
+from orthobench.linalg.products import count_products
 from orthobench.linalg.schatten import STEPS, WEIGHTS
 
 KINDS = ("gaussian", "log_uniform", "power_law", "low_rank", "levy", "row_scaled")

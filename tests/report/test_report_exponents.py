@@ -15,7 +15,7 @@ from made_up import ADAMW, CHAIN, DIGITS, EVALUATIONS, TRAINING, fail, noise, tr
 from test_report_plots import HOSTILE, hostile_frame
 from test_report_training_plots import PLOTS, assert_plain
 
-from orthobench.harness.training.description import exponents as harness_exponents
+from orthobench.optim.inspection import exponents as harness_exponents
 from orthobench.report.exponents import COLUMN, exponent_traces, layer_styles, protocol, solver_menu, ylabel
 from orthobench.report.page import safe
 

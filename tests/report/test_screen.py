@@ -7,11 +7,12 @@ import pytest
 from made_up import ADAMW, CAYLEY, DIGITS, PLAIN, SGD, TURBO, fail, robustness_frame, training_frame
 from published import EVIL, HOSTILE, provenance, training, write
 
-from orthobench import cli, quick
+from orthobench import cli
 from orthobench.report.screen import screen
 from orthobench.report.site.results import read_results
 from orthobench.report.site.single import single
 from orthobench.report.site.tables import leading_number
+from orthobench.runs import quick
 
 FRAMES = {
     "training/here/quick.parquet": fail(training_frame(solvers=(SGD, ADAMW, TURBO), seeds=3), SGD, (1, 2)),

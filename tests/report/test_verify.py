@@ -13,9 +13,9 @@ import pytest
 from made_up import ADAMW, DIGITS, TRAINING, TURBO, training_frame
 
 from orthobench import cli
-from orthobench.harness.planned import planned_cells
 from orthobench.report.site import render, vendor
 from orthobench.report.verify import compare_site, tables_of, verify
+from orthobench.runs.planned import planned_cells
 
 PLACE = "training/one/cpu.parquet"
 SCRIPT = vendor.Script("made-up", "1", "package/made-up.js", hashlib.sha256(b"script").hexdigest())

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from orthobench.harness.products import ProductCounter, symmetric_flops
 from orthobench.linalg import newton_schulz, newton_schulz_flops
+from orthobench.linalg.products import ProductCounter, symmetric_flops
 from orthobench.studies import gpu_goals
 from orthobench.studies.goals import Figure, ratios
 

@@ -286,6 +286,23 @@ def check_disjoint(parts):
             )
 
 
+def check_pixels(**parts):
+    """Raise ValueError unless the pixels of all parts, `Examples` of images, are in [0, 1]."""
+    for name, part in parts.items():
+        low, high = (float(bound) for bound in part.inputs.aminmax())
+        if not (low >= 0 and high <= 1):
+            raise ValueError(f"the pixels of {name} are in {low:g}..{high:g}: give them in 0..1, not standardised")
+
+
+def distinct(examples):
+    """Return examples without those whose input, byte for byte, came before."""
+    rows = examples.inputs.flatten(1).contiguous().numpy()
+    first = {}
+    for place, row in enumerate(rows):
+        first.setdefault(row.tobytes(), place)
+    return Examples(*examples[torch.tensor(sorted(first.values()), dtype=torch.int64)])
+
+
 def _keys(parts):
     for name, part in zip(Parts._fields, parts, strict=True):
         if not isinstance(part, Examples):

@@ -1,4 +1,4 @@
-"""What every benchmark run shares: device, clock, seeds, budget, status rows, stopping, provenance, cache identity."""
+"""What every benchmark run shares: stands, seeds, budget, status rows, stopping, provenance, cache identity."""
 
 from .stand import front  # noqa: F401 - first, for it watches from its import on
 
@@ -10,7 +10,7 @@ __all__, __getattr__ = export(
     __name__,
     {
         "checks": ["check_tensors"],
-        "device": ["resolve_device", "synchronize"],
+        ".device": ["resolve_device", "synchronize"],
         "objective": ["Objective"],
         "orthogonalisation.datasets": ["MatrixDataset", "timing_metrics"],
         "orthogonalisation.solvers": ["DirectOrthogonaliser", "IterativeOrthogonaliser", "NewtonSchulz"],

@@ -43,21 +43,15 @@ def watch_shared():
 
 def replaced():
     """Return what has been replaced or added since it is watched, as a list of names such as ``ConvNet.forward``."""
-    return [f"{namespace.__name__}.{name}" for namespace, names in _changes() for name in names]
-
-
-def _changes():
-    """Return each namespace in which something changed, with the names."""
-    changes = []
+    found = []
     for namespace, functions in _watched.items():
         now = vars(namespace)
         names = [name for name, function in functions.items() if now.get(name) is not function]
         # A module gets new names as others are imported into it; a method of a class may hide that of its base.
         if not isinstance(namespace, ModuleType) and len(now) != _sizes[namespace]:
             names += [name for name in _functions(namespace) if name not in functions]
-        if names:
-            changes.append((namespace, names))
-    return changes
+        found += [f"{namespace.__name__}.{name}" for name in names]
+    return found
 
 
 def _functions(namespace):

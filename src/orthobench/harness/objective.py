@@ -1,16 +1,22 @@
 """The base of every benchmark's objective: contains failures, records provenance, keys the cache."""
 
 import math
+import os
 import shlex
 
+import torch
 from benchopt import BaseObjective
 
-from .processes import shared
-from .provenance import cache_identity, environment
+from ..device import requested_device
+from ..provenance import environment, package_hash
+from .processes import shared, world_size
 from .stand import thin
 from .status import OK, Diverged
 from .strict import contain
 from .unsaved import unwrap
+
+# Hyper-parameters are chosen on the second.
+PARTS = ("held_out", "tuning")
 
 # Benchopt imports the objective first, in every process: from then on, solvers' files are read and not run.
 thin.install()
@@ -62,6 +68,7 @@ class Objective(BaseObjective):
             "status": status,
             "message": message,
             **environment(str(self._benchmark_dir)),
+            "env_processes": world_size(),
             "env_stand": stand,
         }
 
@@ -71,6 +78,12 @@ class Objective(BaseObjective):
         except BaseException as error:
             return *contain(error), {}
         return figures.pop("status", OK), figures.pop("message", ""), figures
+
+    def part_of(self, task):
+        """Return the part of a task's data that metrics are of, by the parameter ``part``."""
+        if self.part not in PARTS:
+            raise ValueError(f"part={self.part!r}: expected {' or '.join(PARTS)}")
+        return getattr(task.parts, self.part)
 
     def set_budget(self, seconds):
         """Note the time budget of this cell: with another one, its points must be computed again."""
@@ -113,3 +126,15 @@ def checked_figures(figures):
     if figures.get("status", OK) == OK and not math.isfinite(figures["value"]):
         raise Diverged(f"the objective's value is {figures['value']}")
     return figures
+
+
+def cache_identity():
+    """Return what the cache key must hold besides Benchopt's own: code, torch, device, threads, processes, stands."""
+    return {
+        "package": package_hash(),
+        "torch": torch.__version__,
+        "device": requested_device(),
+        "threads": torch.get_num_threads(),
+        "processes": world_size(),
+        "in process": os.environ.get("ORTHOBENCH_IN_PROCESS", "0"),
+    }

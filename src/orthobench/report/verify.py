@@ -33,7 +33,7 @@ def verify(results, root=None, planned=None):
     root : pathlib.Path, optional
         The repository, for the configurations.
     planned : callable, optional
-        `orthobench.harness.planned.planned_cells`; without it the configurations are not looked at.
+        `orthobench.runs.planned.planned_cells`; without it the configurations are not looked at.
 
     Returns
     -------

@@ -13,8 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from ..conformal import LAC, LipschitzConformal, Margin, SplitConformal
 from ..conformal.smoothing import CAS
-from ..harness.clock import Stopwatch
-from ..harness.device import resolve_device
+from ..device import Stopwatch, resolve_device
 from ..models import lipschitz_mlp
 from .speed import medians
 

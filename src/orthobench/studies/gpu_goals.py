@@ -13,14 +13,13 @@ import torch
 from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
 
 from ..data import python_docs
-from ..harness.clock import Stopwatch, peak_memory_bytes, reset_peak_memory
-from ..harness.device import resolve_device
-from ..harness.products import symmetric_flops
-from ..harness.provenance import PACKAGE, environment
+from ..device import Stopwatch, peak_memory_bytes, reset_peak_memory, resolve_device
 from ..harness.training import Trainer, TrainingTask
 from ..linalg import RECIPES, newton_schulz
+from ..linalg.products import symmetric_flops
 from ..models import gpt2, hidden_weights
 from ..optim import CapturedStep, TurboMuon, route_parameters
+from ..provenance import PACKAGE, environment
 from .goals import Figure, ratios
 from .optimizer_speed import OPTIONS, optimizers
 from .speed import MUON, plain_loop, rivals, times_in_turn

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from ..harness.device import resolve_device
+from ..device import resolve_device
 from ..lipschitz.layers.newton_schulz_linear import NewtonSchulzLinear
 from .speed import medians
 

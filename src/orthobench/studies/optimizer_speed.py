@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from ..harness.device import resolve_device
+from ..device import resolve_device
 from ..models import byte_transformer, hidden_weights
 from ..optim import ActivationMoments, SchattenMuon, TurboMuon
 from ..optim.schatten_options import METHODS

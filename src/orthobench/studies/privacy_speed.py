@@ -13,8 +13,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from ..harness.clock import peak_memory_bytes, reset_peak_memory
-from ..harness.device import resolve_device
+from ..device import peak_memory_bytes, reset_peak_memory, resolve_device
 from ..lipschitz.losses import CrossEntropy
 from ..privacy.clip_free import ClipFreeOptimizer
 from ..privacy.losses import loss_constant

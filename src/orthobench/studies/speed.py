@@ -10,10 +10,9 @@ import statistics
 import torch
 from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
 
-from ..harness.clock import Stopwatch
-from ..harness.device import resolve_device
-from ..harness.products import count_products, plain_product_rate
+from ..device import Stopwatch, resolve_device
 from ..linalg import newton_schulz, newton_schulz_flops
+from ..linalg.products import count_products, plain_product_rate
 
 MUON = (3.4445, -4.7750, 2.0315)
 SHAPES = ((1, 1024, 1024), (1, 2048, 2048), (24, 256, 256), (1, 512, 2048))

@@ -21,8 +21,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from ..harness.clock import peak_memory_bytes
-from ..harness.device import resolve_device
+from ..device import peak_memory_bytes, resolve_device
 from ..harness.stand.bench import Stand, server
 from ..harness.stand.roles import pack
 from ..harness.stand.wire import expected_bytes
@@ -51,7 +50,7 @@ import time
 
 import torch
 
-from orthobench.harness.device import resolve_device, synchronize
+from orthobench.harness import resolve_device, synchronize
 from orthobench.linalg import newton_schulz
 
 recipe, size, device = sys.argv[1], int(sys.argv[2]), resolve_device()

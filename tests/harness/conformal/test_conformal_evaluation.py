@@ -20,12 +20,14 @@ from orthobench.conformal import (
     Margin,
     SplitConformal,
 )
+from orthobench.conformal.networks import make_network, trained_network
+from orthobench.conformal.outcomes import set_shares, worst_class_coverage
 from orthobench.conformal.smoothing import CAS, RCP1, BinCP, RSCPPlus
 from orthobench.data import Examples
+from orthobench.data.logits import load_logits
+from orthobench.data.parts import distinct
 from orthobench.harness.conformal import ConformalObjective
-from orthobench.harness.conformal.evaluation import set_shares, worst_class_coverage
-from orthobench.harness.conformal.networks import make_network, trained_network
-from orthobench.harness.conformal.task import Network, distinct, load_logits
+from orthobench.harness.conformal.task import Network
 from orthobench.harness.status import InvalidResult, Refuted
 
 SMOOTH = {"sigma": 0.1, "samples": 32}
@@ -504,8 +506,8 @@ def test_a_claim_of_a_radius_in_any_norm_is_one_of_that_radius_in_l2(norm):
 def test_every_network_trains_and_a_lipschitz_one_has_its_constant(family, architecture):
     train = Examples(torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(64) % 3)
     options = {"architecture": architecture, "width": 8, "steps": 3, "batch_size": 16, "sigma": 0.1, "seed": 1}
-    model, constant = trained_network(family, train, 3, **options)
-    again, same = trained_network(family, train, 3, **options)
+    model, constant = trained_network(family, train.inputs, train.targets, 3, **options)
+    again, same = trained_network(family, train.inputs, train.targets, 3, **options)
     assert model is not again
     assert all(map(torch.equal, model.state_dict().values(), again.state_dict().values()))
     assert constant == same
@@ -513,7 +515,7 @@ def test_every_network_trains_and_a_lipschitz_one_has_its_constant(family, archi
     assert not any(parameter.requires_grad for parameter in model.parameters())
     if family == "lipschitz":
         assert 0.5 < constant < 1 + 1e-4
-    other = trained_network(family, train, 3, **options | {"seed": 2})[0]
+    other = trained_network(family, train.inputs, train.targets, 3, **options | {"seed": 2})[0]
     assert not all(map(torch.equal, model.state_dict().values(), other.state_dict().values()))
 
 

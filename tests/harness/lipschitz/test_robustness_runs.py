@@ -255,8 +255,8 @@ def attack(model, claimed, radius, inputs):
     from lipschitz_toys import make_task
 
     from orthobench.data import Examples
-    from orthobench.harness.lipschitz.evaluation import frozen_copy, in_float64
     from orthobench.harness.lipschitz.objective import LipschitzObjective
+    from orthobench.lipschitz.evaluation import frozen_copy, in_float64
 
     objective = LipschitzObjective()
     objective._task, objective.attacked_radius = make_task(), radius

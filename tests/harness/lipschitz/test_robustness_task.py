@@ -7,16 +7,14 @@ import torch
 from lipschitz_toys import CLASSES, CPU, make_parts, make_task
 from torch import nn
 
-from orthobench.data.parts import Examples, Parts
+from orthobench.data.parts import Examples, Parts, check_pixels
 from orthobench.harness.lipschitz import RobustnessDataset
-from orthobench.harness.lipschitz.datasets import check_pixels
-from orthobench.harness.lipschitz.evaluation import frozen_copy, outputs_of
 from orthobench.harness.lipschitz.one_class import OneClassTrainer, one_class_loss
-from orthobench.harness.status import InvalidResult
 from orthobench.harness.training import Trainer
-from orthobench.harness.training.evaluation import rebuild
+from orthobench.lipschitz.evaluation import frozen_copy, outputs_of
 from orthobench.lipschitz.layers import LAYERS, MaxMin
 from orthobench.lipschitz.one_class import OneClassLoss
+from orthobench.models.evaluation import rebuild
 
 
 def sgd(model):
@@ -25,11 +23,11 @@ def sgd(model):
 
 def test_pixels_must_be_in_the_unit_interval():
     parts = make_parts()
-    assert check_pixels(parts) is parts
+    check_pixels(**parts._asdict())
     for change in (lambda x: x - 0.5, lambda x: 255 * x, lambda x: x * float("nan")):
         wrong = Parts(parts.train, Examples(change(parts.tuning.inputs), parts.tuning.targets), parts.held_out)
         with pytest.raises(ValueError, match=r"the pixels of tuning are in .*: give them in 0\.\.1, not standardised"):
-            check_pixels(wrong)
+            check_pixels(**wrong._asdict())
 
 
 @pytest.mark.parametrize("label", range(CLASSES))
@@ -66,8 +64,8 @@ def test_half_of_a_batch_is_made_up_and_the_other_half_is_that_of_the_order():
     torch.manual_seed(3)
     plain = Trainer(task, task.make_model(3), sgd, 3, CPU)
     for _ in range(3):
-        inputs, targets = trainer._batch()
-        expected, _ = plain._batch()
+        ((inputs, targets),) = trainer._batch()
+        ((expected, _),) = plain._batch()
         assert torch.equal(inputs[:6], expected[:6])
         assert targets.tolist() == 6 * [1] + 6 * [0]
         assert inputs[6:].min() >= 0
@@ -76,14 +74,14 @@ def test_half_of_a_batch_is_made_up_and_the_other_half_is_that_of_the_order():
 
 
 def test_what_is_made_up_depends_on_the_seed_and_on_the_network():
-    batches = [one_class_trainer(seed)._batch()[0] for seed in (3, 3, 4)]
+    batches = [one_class_trainer(seed)._batch()[0][0] for seed in (3, 3, 4)]
     assert torch.equal(batches[0], batches[1])
     assert not torch.equal(batches[0][6:], batches[2][6:])
     trainer = one_class_trainer()
     with torch.no_grad():
         for parameter in trainer.model.parameters():
             parameter.mul_(1.5)
-    assert not torch.equal(trainer._batch()[0][6:], batches[0][6:])
+    assert not torch.equal(trainer._batch()[0][0][6:], batches[0][6:])
 
 
 def test_the_loss_of_one_class_is_that_of_the_method():
@@ -138,7 +136,7 @@ def test_a_network_of_each_kind_trains_and_a_fresh_one_with_its_weights_computes
 
 def test_kinds_that_a_network_can_not_be_certified_with_are_refused():
     for layer, told in (("unit_norm", "bounds each output alone"), ("nonsense", "expected one of plain, ")):
-        with pytest.raises(InvalidResult, match=told):
+        with pytest.raises(ValueError, match=told):
             make_task().training_task(layer, CLASSES, nn.CrossEntropyLoss())
 
 

@@ -16,13 +16,6 @@ from orthobench.harness.stand import thin
 from orthobench.harness.stand.roles import resolve
 
 PUBLISHED = sorted([*ROOT.glob("solvers/*.py"), *ROOT.glob("benchmark_*/solvers/*.py")])
-# What solvers define on bases that don't say so yet.
-YOURS = {
-    *("steps", "exponents", "recipe", "method", "preconditioner", "orthogonalise"),
-    *("optimizers", "matrix_optimizer", "decays", "kernels", "warm_up_steps"),
-    *("network", "private", "mechanism", "optimizer", "claim"),
-    *("predictor", "needs_images"),
-}
 
 
 class ToyCell(BaseSolver):
@@ -109,8 +102,7 @@ def solver(body="", top="", name="toy"):
 
 def attributes_of(path):
     file = thin.SolverFile(path)
-    cell = resolve(file.base.cell) if hasattr(file.base, "cell") else BaseSolver
-    return file.attributes(thin.owned_names(cell, file.base, getattr(file.base, "yours", YOURS)))
+    return file.attributes(thin.owned_names(resolve(file.base.cell), file.base))
 
 
 def test_all_published_solvers_are_looked_at():
@@ -146,18 +138,17 @@ def test_a_file_becomes_the_class_that_benchopt_sees(read, tmp_path):
         from pluggy import hooks, HookspecMarker
         from orthobench.toy_bases import LOSS, Toy as Base
 
-        RATES = [1e-3, 2 * 0.5]
-        FIRST, (SECOND, *_) = "a", ("b", "c")
+        RATES = [1e-3, 1.0]
 
         class Solver(Base):
             """What it does."""
 
             name = "Toy-1.5 (a+b)[c]"
-            WIDTHS: tuple = (1 << 3, -2 ** 2)
+            WIDTHS: tuple = (8, -4)
             parameters = {"rate": RATES, "width": WIDTHS, "kind, size": [("a", 1), ("b", 2)], **LOSS}
             parameter_template = "rate {rate}"
-            requirements = ["pip::" + "toy"] * 2
-            test_config = {"dataset": {"name": FIRST + "x", "on": not True}} | {"seed": 1}
+            requirements = ["pip::toy"]
+            test_config = {"dataset": {"name": "ax", "on": False}, "seed": 1}
             slurm_params = {"time": "1"}
             support_sparse = False
             method = lambda self: self.step()
@@ -183,7 +174,7 @@ def test_a_file_becomes_the_class_that_benchopt_sees(read, tmp_path):
         **{"rate": [1e-3, 1.0], "width": (8, -4), "kind, size": [("a", 1), ("b", 2)]},
         **{"margin": [0.5], "nested": [(1, [2])]},
     }
-    assert (made.parameter_template, made.requirements) == ("rate {rate}", ["pip::toy", "pip::toy"])
+    assert (made.parameter_template, made.requirements) == ("rate {rate}", ["pip::toy"])
     assert made.test_config == {"dataset": {"name": "ax", "on": False}, "seed": 1}
     assert (made.slurm_params, made.support_sparse) == ({"time": "1"}, False)
     assert made.imports == ("pytest", "pluggy")
@@ -194,8 +185,17 @@ def test_a_file_becomes_the_class_that_benchopt_sees(read, tmp_path):
 
 
 def test_constants_have_the_values_of_where_they_are_used(read):
-    made = read(solver("A = A + [2]\nparameters = {'a': A}\nA = 5", "A = [0]\nA = A + [1]"))
-    assert (made.problem, made.parameters) == ("", {"a": [0, 1, 2]})
+    made = read(solver("A = [2]\nparameters = {'a': A, 'b': B}", "A = [0]\nB = [1]"))
+    assert (made.problem, made.parameters) == ("", {"a": [2], "b": [1]})
+
+
+@pytest.mark.parametrize(
+    "top", ["A = [0]\nA = [1]", "B = [0]\nA = B", "A, B = [0], [1]", "A = [0] + [1]", "A = [0, *[1]]"]
+)
+def test_a_constant_is_bound_once_to_a_literal(read, top):
+    made = read(solver("parameters = {'a': A}", top))
+    assert "`parameters` is no constant that can be read" in made.problem
+    assert made.parameters == {}
 
 
 def test_nothing_of_the_package_can_be_reached_through_a_solvers_constants(read, toy_bases):
@@ -224,43 +224,28 @@ def test_an_edited_file_is_read_anew(read):
     assert read(solver(name="second")).name == "second"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "from orthobench.toy_bases import Other\nclass Solver(Other):\n name = 'toy'",
-        "import orthobench.toy_bases as bases\nclass Solver(bases.Other):\n name = 'toy'",
-        "from orthobench import toy_bases\nBase = toy_bases.Other\nclass Solver(Base):\n name = 'toy'",
-        "from orthobench.toy_bases import Other\nclass B(Other):\n name = 'toy'\nclass Solver(B):\n pass",
-        "from orthobench.toy_bases import Other as O, Toy\nclass M(object): pass\nclass B(O): pass\n"
-        "class Solver(M, B, Toy):\n name = 'toy'",
-    ],
-)
-def test_the_base_is_found(read, text, monkeypatch, toy_bases):
-    import orthobench
+ONE_BASE = "`Solver` must derive from one base class of `orthobench.harness`, imported by its name"
 
-    monkeypatch.setattr(orthobench, "toy_bases", toy_bases, raising=False)
-    made = read(text)
+
+@pytest.mark.parametrize("how", ["Other", "Other as Base"])
+def test_the_base_is_found(read, how):
+    made = read(f"from orthobench.toy_bases import {how}\nclass Solver({how.split()[-1]}):\n name = 'toy'")
     assert (made.problem, made.base, made.name) == ("", Other, "toy")
     assert issubclass(made, OtherCell)
-
-
-def test_metadata_come_from_the_files_own_ancestors_too(read):
-    top = (
-        "class Mixin:\n parameters = {'a': [1]}\nclass Base(Mixin, Toy):\n parameters = {'b': [1]}\n requirements = []"
-    )
-    made = read(f"from orthobench.toy_bases import Toy\n{top}\nclass Solver(Base):\n name = 'toy'")
-    assert (made.problem, made.parameters, made.requirements) == ("", {"b": [1]}, [])
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("from benchopt import BaseSolver\nclass Solver(BaseSolver): pass", "`BaseSolver` is no base class"),
-        ("from orthobench.harness.solver import BaseSolver\nclass Solver(BaseSolver): pass", "is no base class"),
-        ("from orthobench.toy_bases import LOSS\nclass Solver(LOSS['a']): pass", "`LOSS['a']` is no base class"),
-        ("import torch\nclass Solver(torch.nn.Module): pass", "`torch.nn.Module` is no base class"),
-        ("class Solver: pass", "must derive from one base class"),
-        ("class A(B): pass\nclass B(A): pass\nclass Solver(B): pass", "`B` is no base class"),
+        ("from benchopt import BaseSolver\nclass Solver(BaseSolver): pass", ONE_BASE),
+        ("from orthobench.harness.solver import BaseSolver\nclass Solver(BaseSolver): pass", ONE_BASE),
+        ("from orthobench.toy_bases import LOSS\nclass Solver(LOSS['a']): pass", ONE_BASE),
+        ("import torch\nclass Solver(torch.nn.Module): pass", ONE_BASE),
+        ("class Solver: pass", ONE_BASE),
+        ("from orthobench.toy_bases import Toy\nclass Base(Toy): pass\nclass Solver(Base): pass", ONE_BASE),
+        ("from orthobench.toy_bases import Toy\nBase = Toy\nclass Solver(Base): pass", ONE_BASE),
+        ("import orthobench.toy_bases as bases\nclass Solver(bases.Toy): pass", ONE_BASE),
+        ("class Base: pass\nclass Solver(Base):\n from orthobench.toy_bases import Toy as Base", ONE_BASE),
         ("class Other: pass", "there is no class `Solver`"),
         ("", "there is no class `Solver`"),
         ("def Solver(): pass", "there is no class `Solver`"),
@@ -284,15 +269,10 @@ def test_a_file_that_isnt_there_is_refused(tmp_path):
         assert "is none that can be read" in thin.stub(path, "benchopt_benchmarks.toy").Solver.problem
 
 
-def test_a_third_partys_class_among_the_bases_is_refused(read):
-    made = read("from torch.nn import Module\n" + solver().replace("(Toy)", "(Module, Toy)"))
-    assert "`Module` is no base class" in made.problem
-    assert made.base is Toy
-
-
-def test_two_bases_of_the_harness_are_refused(read):
-    made = read(solver().replace("(Toy)", "(Toy, Other)"))
-    assert "must derive from one base class" in made.problem
+@pytest.mark.parametrize("bases", ["Module, Toy", "Toy, Other"])
+def test_two_bases_are_refused(read, bases):
+    made = read("from torch.nn import Module\n" + solver().replace("(Toy)", f"({bases})"))
+    assert ONE_BASE in made.problem
     assert made.base is None
 
 
@@ -386,6 +366,8 @@ def test_other_decorators_are_refused(read, decorator):
         ("from os import system as property", "@property"),
         ("import os as torch", "@torch.no_grad()"),
         ("", "@cached_property"),
+        ("from functools import cached_property", "@cached_property"),
+        ("import torch as t", "@t.no_grad()"),
     ],
 )
 def test_a_decorator_is_what_its_name_says(read, top, decorator):
@@ -411,18 +393,14 @@ def test_the_decorators_of_values_and_of_torch_are_allowed(read):
             def b(): pass
             @classmethod
             def c(cls): pass
-            @cached_property
-            def d(self): pass
             @functools.cached_property
             def e(self): pass
-            @no_grad()
+            @torch.inference_mode()
             def f(self): pass
-            @t.inference_mode()
-            def g(self): pass
             @torch.no_grad()
             def h(self): pass
             """,
-            "import functools, torch.nn, torch as t\nfrom functools import cached_property\nfrom torch import no_grad",
+            "import functools",
         )
     )
     assert made.problem == ""
@@ -489,7 +467,7 @@ def test_a_method_of_the_harness_is_not_overridden(read, name, way):
     [
         *("{} = 1", "{}: int = 1", "{} += 1", "x = {} = 1", "x, ({}, *y) = 1, (2, 3)", "x, *{} = (1, 2)", "del {}"),
         *("import torch as {}", "from torch import nn as {}", "class {}: pass", "{} = property(lambda self: 1)"),
-        *("if 1:\n    {} = 1", "for {} in (): pass", "x = ({} := 1)"),
+        *("if 1:\n    {} = 1", "for {} in (): pass"),
     ],
 )
 def test_an_attribute_of_the_harness_is_not_set(read, name, way):
@@ -497,12 +475,6 @@ def test_an_attribute_of_the_harness_is_not_set(read, name, way):
         name = "sampling_strategy"
     made = read(solver(way.format(name)))
     assert f"toy sets `{name}`, which the harness owns: implement the method" in made.problem
-
-
-def test_ancestors_in_the_file_dont_override_either(read):
-    top = "class Mixin:\n    def result(self): pass\nclass Base(Mixin, Toy): pass\n"
-    made = read(solver(top=top).replace("Solver(Toy)", "Solver(Base)"))
-    assert "toy overrides `result`, which the harness owns" in made.problem
 
 
 def test_what_the_base_leaves_to_a_solver_may_be_defined(read):
@@ -561,7 +533,7 @@ def test_a_parameter_has_no_name_of_the_harness(read, name):
         ("parameters = {'a, b': [(1,)]}", "several with a tuple for each value"),
         ("parameters = {'a, b': [3]}", "several with a tuple for each value"),
         ("parameters = {'a': []}", "make 0 cells"),
-        ("parameters = {'a': [0] * 1000, 'b': [0] * 1000}", "make 1000000 cells"),
+        (f"parameters = {{'a': {[0] * 1000}, 'b': {[0] * 1000}}}", "make 1000000 cells"),
         ("parameters = {'a': [1]}\nparameter_template = '{a:>999999999}'", "`parameter_template` may hold"),
         ("parameters = {'a': [1]}\nparameter_template = '{a.real}'", "`parameter_template` may hold"),
         ("parameters = {'a': [1]}\nparameter_template = '{b}'", "`parameter_template` may hold"),
@@ -603,7 +575,7 @@ def test_a_solver_without_a_name_is_called_like_its_file(read, line):
     [
         *("torch.float32", "math.pi", "unknown", "OBJECT", "[*OBJECT['margin']]", "Toy", "{'a': LOSS.items}", "..."),
         *("[1 < 2]", "[f'{1}']", "{[]: 1}", "1 / 0", "10.0 ** 400", "'%999999999d' % 1", "[1] @ [2]", "[1] + (2,)"),
-        *("-'a'", "{**[1]}", "[*1]", "f", "A", "{'a'} | [1]", "1 << -1", "later", "[x for x in ()]", "print()"),
+        *("-'a'", "{**[1]}", "[*1]", "f", "A", "{'a'} | [1]", "1 << -1", "2 * 3", "[x for x in ()]", "print()"),
     ],
 )
 def test_metadata_that_cant_be_evaluated_are_refused_with_their_line(read, value):
@@ -625,24 +597,24 @@ def test_metadata_are_constants(read, name, way):
 
 
 BOMBS = [
-    *("9**9**9", "9**9**9**9", "2**512 * 2**512", "1 << 10**9", "(1 << 500) << 500", "[0] * 10**9", "'a' * 10**9"),
-    *("10**9 * [0]", "[[[0] * 100] * 100] * 100", "[0] * 99999 + [0] * 99999", "(0,) * 10**6 * 10**6", "A15", "B2"),
-    *("0x" + "f" * 50_000, "{'a': 'a' * 99999, 'b': 'b' * 99999}", "b'a' * 10**9", "[A10 * 1000]", "-(2**600)"),
-    *("1" + "+1" * 500, "not " * 900 + "1", "[" * 90 + "]" * 90 + " * 10**9"),
+    *(
+        "9**9**9",
+        "1 << 10**9",
+        "[0] * 10**9",
+        "'a' * 10**9",
+        "10**9 * [0]",
+        "A1",
+        "0x" + "f" * 50_000,
+        "1" + "+1" * 500,
+    ),
+    *(str(2**63), str(-(2**63)), "not " * 900 + "1", "[" * 90 + "]" * 90 + " * 10**9"),
 ]
-DOUBLING = "\n".join(["A0 = [0, 0]", *(f"A{i} = [A{i - 1}, A{i - 1}]" for i in range(1, 16))])
 
 
 @pytest.mark.parametrize("value", BOMBS, ids=range(len(BOMBS)))
 def test_metadata_cant_grow(read, value):
-    start = time.process_time()
-    top = f"{DOUBLING}\nB0 = [0] * 1000\nB1 = [B0] * 50\nB2 = [B1] * 50"
-    made = read(solver(f"requirements = [{value}]", top))
-    assert time.process_time() - start < 5
-    if value.startswith(("1+1", "not ")):  # short enough to be read, where there is stack enough
-        assert made.problem == "" or "requirements" in made.problem or "nested too deeply" in made.problem
-    else:
-        assert "`requirements` is no constant that can be read" in made.problem
+    made = read(solver(f"requirements = [{value}]", "A0 = [0, 0]\nA1 = [A0, A0]"))
+    assert "`requirements` is no constant that can be read" in made.problem or "nested too deeply" in made.problem
 
 
 DEEP = {
@@ -655,22 +627,17 @@ DEEP = {
     "elif": "if 1: pass\n" + "elif 1: pass\n" * 4_500,
     "fields": "x = f'" + "{a}" * 20_000 + "'",
     "statements": "x=1\n" * 15_000,
-    "classes": "class A0: pass\n" + "".join(f"class A{i}(A{i - 1}): pass\n" for i in range(1, 2_500)),
-    "diamonds": "class A0: pass\n" + "".join(f"class A{i}(A{i - 1}, A{i - 1}): pass\n" for i in range(1, 99)),
     "names": "x0 = 1\n" + "".join(f"x{i} = x{i - 1}\n" for i in range(1, 4_000)),
 }
 
 
 @pytest.mark.parametrize("kind", DEEP)
 def test_a_file_cant_hang_the_bench(read, kind):
-    last = {"classes": "A2499", "diamonds": "A98"}.get(kind, "Toy")
     start = time.process_time()
-    made = read(
-        solver("parameters = {'a': [x3999]}" if kind == "names" else "", DEEP[kind]).replace("(Toy)", f"({last})")
-    )
+    made = read(solver("parameters = {'a': [x3999]}" if kind == "names" else "", DEEP[kind]))
     assert time.process_time() - start < 10
     assert made.problem or kind in ("statements", "fields")
-    if kind in ("minus", "plus", "attributes", "power", "lambda", "elif", "classes"):
+    if kind in ("minus", "plus", "attributes", "power", "lambda", "elif"):
         assert "nested too deeply" in made.problem
 
 
@@ -687,7 +654,7 @@ CHEATS = {
         "sets `evaluation_points`, which the harness owns",
     ),
     "own_trainer": ("def _trainer(self, seed): return super()._trainer(seed)", "overrides `_trainer`"),
-    "traversal": ("name = '../../../../outside'", "name '../../../../outside' can't name files"),
+    "two_names": ("name = '../../../../outside'", "`name` is no constant that can be read (it is bound twice"),
     "patches_at_import": ("torch.linalg.norm = torch.linalg.det", "runs at import"),
     "patches_by_a_call": ("x = setattr(torch, 'norm', None)", "runs at import"),
     "patches_its_class": ("__getattribute__ = object.__getattr__", "sets `__getattribute__`"),

@@ -6,9 +6,9 @@ import pytest
 import torch
 from training_toys import make_task
 
-from orthobench.harness.clock import Stopwatch
+from orthobench.device import PhaseClock, Stopwatch
 from orthobench.harness.training import Trainer
-from orthobench.harness.training.phases import PHASES, PhaseClock
+from orthobench.harness.training.task import PHASES
 from orthobench.optim import TurboMuon
 
 QUEUED_S = {"data": 0.5, "forward": 2.0, "backward": 4.0, "optimizer": 1.0}
@@ -56,7 +56,7 @@ def fake(monkeypatch):
 
 @pytest.mark.parametrize("name", ["cuda:0", "cuda:1"])  # the second isn't the current device
 def test_queued_work_is_billed_to_the_phase_that_queued_it(name, fake):
-    clock = PhaseClock(torch.device(name))
+    clock = PhaseClock(torch.device(name), PHASES)
     for _ in range(3):
         fake.work(100.0, (name, 0))  # evaluation, between two steps
         clock.start()
@@ -69,7 +69,7 @@ def test_queued_work_is_billed_to_the_phase_that_queued_it(name, fake):
 
 
 def test_every_mark_is_past_before_it_is_read(fake):
-    clock = PhaseClock(torch.device("cuda:0"))
+    clock = PhaseClock(torch.device("cuda:0"), PHASES)
     clock.start()
     for phase in PHASES:
         clock.end(phase)
@@ -78,7 +78,7 @@ def test_every_mark_is_past_before_it_is_read(fake):
 
 
 def test_micro_batches_add_up_on_a_cpu():
-    clock = PhaseClock(torch.device("cpu"))
+    clock = PhaseClock(torch.device("cpu"), PHASES)
     clock.start()
     for _ in range(2):
         for phase in ("forward", "backward"):
@@ -122,7 +122,7 @@ def test_a_slow_kernel_of_an_optimizer_is_billed_to_its_phase():
     task = make_task()
     trainer = Trainer(task, task.make_model(0).to(device), lambda m: [SlowKernel(m.parameters(), lr=0.1)], 0, device)
     trainer.step()
-    trainer.phases = PhaseClock(device)
+    trainer.phases = PhaseClock(device, PHASES)
     each = slow_kernel_s(device)
     stopwatch = Stopwatch(device)
     stopwatch.start()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from pytorch_optimizer import SOAP, ScalableShampoo
 
-from orthobench.harness.training.memory import state_bytes
+from orthobench.optim.inspection import state_bytes
 
 MATRIX = 64 * 64 * 4
 MAKERS = {

@@ -9,8 +9,8 @@ from training_toys import CPU, make_model, make_parts
 
 from orthobench.data.parts import Windows
 from orthobench.harness.training import classification_loss, evaluate_model
-from orthobench.harness.training.evaluation import weights
 from orthobench.harness.training.objective import reached
+from orthobench.models.evaluation import weights
 
 
 @pytest.mark.parametrize("examples_at_once", [1, 7, 1000])

@@ -16,8 +16,8 @@ from training_toys import make_parts
 
 from orthobench.data import digest
 from orthobench.harness import namespaces
-from orthobench.harness.training.description import parameters_by_optimizer
 from orthobench.harness.training.role import TrainingRole
+from orthobench.optim.inspection import parameters_by_optimizer
 
 
 class Norm(IntEnum):

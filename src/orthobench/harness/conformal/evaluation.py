@@ -1,18 +1,19 @@
 """What is measured of a predictor over many splits of a pool: coverage and sizes of its sets, clean and attacked."""
 
 import contextlib
+import functools
 import json
 import math
 import secrets
-from dataclasses import dataclass, replace
 
 import torch
 
 from ...conformal import conformal_threshold, coverage_bounds
+from ...conformal.attacks import attack
+from ...conformal.outcomes import Sets, together
 from ...conformal.quantile import at_least
 from ...conformal.smoothing import uniform_in_ball
-from ...lipschitz.bounds.jacobian import evaluating
-from .attacks import AT_ONCE, attack, largest_quotient
+from ...lipschitz.evaluation import largest_quotient, outputs_of
 from .solver import SCORES
 from .task import Stream
 
@@ -20,50 +21,6 @@ from .task import Stream
 GRID = 21
 DELTA = 0.01
 UNKNOWN = math.nan
-
-
-@dataclass
-class Sets:
-    """Outcomes over all splits, clean or attacked: one entry for each tested example of each split.
-
-    Attributes
-    ----------
-    examples : list of Tensor
-        Indices into the pool, one tensor a split.
-    hits, sizes : list of Tensor
-        Whether the set held the true class; how many classes it held.
-    part : int
-        How many of the examples that the splits divide may be tested: a part of them shares its luck.
-    """
-
-    examples: list
-    hits: list
-    sizes: list
-    part: int
-
-    @property
-    def coverage(self):
-        """Mean over all splits."""
-        return float(torch.cat(self.hits).double().mean())
-
-    @property
-    def size(self):
-        """Mean over all splits."""
-        return float(torch.cat(self.sizes).double().mean())
-
-    @property
-    def misses(self):
-        """Whether the sets did without the true class."""
-        return [~each for each in self.hits]
-
-
-def together(several):
-    """Return the `Sets` that hold the outcomes of several, split by split."""
-    parts = [
-        [torch.cat(each) for each in zip(*(getattr(sets, name) for sets in several), strict=True)]
-        for name in ("examples", "hits", "sizes")
-    ]
-    return replace(several[0], **dict(zip(("examples", "hits", "sizes"), parts, strict=True)))
 
 
 class Measurement:
@@ -166,7 +123,10 @@ class Measurement:
         self.clean = self._sets(by_split, self._all)
 
     def _search(self, aside, examples, **options):
-        """Attack a random part of the pool; return what each search found."""
+        """Attack a random part of the pool; return what each search found, of which no stand may score two.
+
+        How they differ may tell labels.
+        """
         self.part = self.task.random_part(examples)
         inputs, labels = self.inputs[self.part], self.labels[self.part]
         description, radius = self.method.description, self.task.radius
@@ -174,8 +134,8 @@ class Measurement:
         # What it says of its noise only leads a search, and shall not mislead it.
         sigma = min(max(description.sigma or radius, radius / 4), 4 * radius) if self._draws else None
         options |= {"passes": self.passes, "sigma": sigma, "seed": self.task.noise_seed(Stream.ATTACK)}
-        options |= {"calibration": calibration}
-        searches, self.agreement = attack(aside, self.network, inputs, labels, radius, **options)
+        ask = functools.partial(aside.gradient, samples=options["samples"], calibration=calibration)
+        searches, self.agreement = attack(ask, self.network.model, inputs, labels, radius, **options)
         return searches
 
     def _attack(self, searches):
@@ -196,10 +156,8 @@ class Measurement:
                 worst.append(_choose([each[judged] for each in scored], own.argmin(0)))
             turns.append(self._sets(worst, part))
         self.attacked, self.searches = together(turns), searches
-        device = next((each.device for each in self.network.model.parameters()), inputs.device)
-        self.quotient = max(
-            largest_quotient(self.network.model, inputs.to(device), each.to(device)) for each in searches
-        )
+        outputs = self._outputs(inputs)
+        self.quotient = max(largest_quotient(outputs, self._outputs(each), inputs, each) for each in searches)
 
     def _move(self):
         """Make sets at inputs that are moved at random, uniformly in the ball."""
@@ -231,15 +189,17 @@ class Measurement:
             tests, hits, [each.sum(1) for each in sets], sum(len(_within(some, part)) for some in self.splits[0])
         )
 
+    def _outputs(self, inputs):
+        model = self.network.model
+        device = next((each.device for each in model.parameters()), inputs.device)
+        return outputs_of(model, inputs, device).cpu()
+
     def _vanilla_slope(self):
         """Return the Lipschitz constant of the score of vanilla sets, None if these are others."""
         quantiles = [conformal_threshold(each, self.claim.alpha) for each in self._sorted]
         if self.thresholds != quantiles or self._clean_scores is None:
             return None
-        model = self.network.model
-        device = next((each.device for each in model.parameters()), self.inputs.device)
-        with evaluating(model):
-            logits = torch.cat([model(some.to(device)).cpu() for some in self.inputs.split(AT_ONCE)])
+        logits = self._outputs(self.inputs)
         own = _of_labels(self._clean_scores, self.labels)
         if not torch.allclose(own.double(), self.calibration_scores.double(), rtol=1e-6, atol=1e-6):
             return None
@@ -268,17 +228,3 @@ def curve_text(radii, lower, upper):
     """Return a curve of bounds as JSON: what a row holds."""
     rows = zip(radii.tolist(), lower.tolist(), upper.tolist(), strict=True)
     return json.dumps([[round(value, 6) for value in row] for row in rows])
-
-
-def worst_class_coverage(sets, labels):
-    """Return the least mean coverage of a class that was tested."""
-    places, hits = torch.cat(sets.examples), torch.cat(sets.hits).double()
-    classes = labels[places]
-    return min(float(hits[classes == each].mean()) for each in classes.unique())
-
-
-def set_shares(sets, classes):
-    """Return the shares of empty, singleton and full sets."""
-    sizes = torch.cat(sets.sizes)
-    shares = {"empty": sizes == 0, "singleton": sizes == 1, "full": sizes == classes}
-    return {f"{name}_share": float(each.double().mean()) for name, each in shares.items()}

@@ -94,8 +94,7 @@ class Method:
                 self.ask(stand, "prepare", *_sent(calibration), shape=self._task.shape, **question)
                 stand.reset_peak_memory()
                 answer = self.scores(stand, inputs, seed, calibration, self._bench.limited, purpose, measured=True)
-                seconds, peak = answer.number("seconds"), answer.fields.get("peak_memory_bytes")
-                peak = float(peak) if isinstance(peak, int | float) else stand.peak_memory_bytes()
+                seconds, peak = answer.number("seconds"), answer.peak_memory_bytes(stand)
                 if known is not None and self.thresholds(stand, [known[0]]) != [known[1]]:
                     raise Refuted("its threshold depends on more than the calibration scores of a split")
                 doubt = self._bench.doubt(stand, seconds, answer.cost, [inputs], answer.tensors)
@@ -169,7 +168,7 @@ class Method:
         """Ask a stand for scores, and return its answer, whose tensor they are."""
         shape = (len(inputs), self._task.classes)
         fields = {"purpose": purpose, "seed": seed, "points": self.points, "counted": counted}
-        options |= {"largest": expected_bytes([shape]) + 2**16}
+        options |= {"largest": expected_bytes([shape])}
         answer = (ask or self.ask)(stand, "scores", inputs, *_sent(calibration), **fields, **options)
         found = answer.tensors[0] if len(answer.tensors) == 1 else torch.empty(0)
         if tuple(found.shape) != shape or found.dtype not in (torch.float32, torch.float64):
@@ -233,7 +232,7 @@ class Aside:
         """Return the scores (n,) of a class for each input and, if ``slope``, their gradient; else None."""
         fields = {"seed": seed, "points": self._method.points, "samples": samples, "slope": slope}
         tensors = inputs, classes, *_sent(calibration)
-        largest = expected_bytes([inputs.shape, (len(inputs), 2)]) + 2**16
+        largest = expected_bytes([inputs.shape, (len(inputs), 2)])
         answer = self._method.ask(self._stand, "gradient", *tensors, largest=largest, **fields)
         shapes = [(len(inputs),), *([tuple(inputs.shape)] if slope else [])]
         if [tuple(each.shape) for each in answer.tensors] != shapes:

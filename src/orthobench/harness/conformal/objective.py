@@ -1,13 +1,14 @@
 """The base of the objective: coverage and size over many splits, clean and attacked, and the verdict on a claim."""
 
 from ...conformal import Margin, SplitConformal
+from ...conformal.outcomes import set_shares, worst_class_coverage
 from ...conformal.verdicts import coverage_band, coverage_verdict, is_refuted
+from ...device import resolve_device
 from ...lipschitz.bounds import lower_bound
-from ..device import resolve_device
 from ..objective import Objective
 from ..status import REFUTED
 from ..unsaved import Unsaved
-from .evaluation import UNKNOWN, Measurement, curve_text, set_shares, worst_class_coverage
+from .evaluation import UNKNOWN, Measurement, curve_text
 from .method import InThisProcess, Method
 
 # How far a measured lower bound of the network's constant may be above the one that sets rest on: rounding.

@@ -7,9 +7,9 @@ import torch
 import torch._dynamo  # checkpoints and torch's dispatch modes do, when the first is used: better before the fork
 
 from ...conformal import Predictor
+from ...linalg.products import ProductCounter
 from ...lipschitz.bounds.jacobian import evaluating
-from ..products import ProductCounter
-from ..seeds import seed_again, seed_everything
+from ..seeds import seed_everything
 from ..stand.roles import Role, Timer, check_plain
 from ..status import InvalidResult
 from .solver import Problem
@@ -46,7 +46,7 @@ class ConformalRole(Role):
         """Take a copy of the network, make the predictor, and say what it claims."""
         network = pickle.loads(network.numpy().tobytes())
         self._model = network["model"].to(self.device)
-        seed_everything(self.seed)
+        seed_everything(self.seed, self.device)
         predictor = self.solver.predictor(Problem(*self._wanted, network["constant"]))
         if not isinstance(predictor, Predictor):
             raise InvalidResult(f"{self.solver.name} made a {type(predictor).__name__}: expected a Predictor")
@@ -88,21 +88,19 @@ class ConformalRole(Role):
         predictor = self._calibrated(calibration, points)
         method = predictor.calibration_scores if purpose == "calibration" else predictor.prediction_scores
         x, noise = inputs.to(self.device, copy=True), self._noise(seed)
-        seed_again(self.seed, self.device)
+        seed_everything(self.seed, self.device)
         if counted:
             passes, scores = self._counted(method, x, noise)
             return {"passes": passes}, [scores]
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+        self.reset_peak_memory()
         scores, seconds, _ = self._timer.run(self._call, method, x, noise)
-        peak = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
-        return {"seconds": seconds, "peak_memory_bytes": peak}, [scores]
+        return {"seconds": seconds, "peak_memory_bytes": self.peak_memory_bytes()}, [scores]
 
     def thresholds(self, *calibrations):
         """Choose a threshold by each vector of sorted scores of the true classes."""
         found = []
         for scores in calibrations:
-            seed_again(self.seed, self.device)
+            seed_everything(self.seed, self.device)
             found.append(float(self._predictor.calibrate_scores(scores.to(self.device)).threshold))
         return {}, [torch.tensor(found, dtype=torch.float64)]
 
@@ -115,7 +113,7 @@ class ConformalRole(Role):
         if hasattr(predictor, "samples"):
             predictor.samples = min(predictor.samples, samples)
         x = inputs.to(self.device, copy=True).requires_grad_(slope)
-        seed_again(self.seed, self.device)
+        seed_everything(self.seed, self.device)
         with evaluating(self._model), torch.set_grad_enabled(slope):
             scores = predictor._prediction_scores(x, self._noise(seed))
             scores = scores.gather(1, classes.to(self.device)[:, None]).squeeze(1)

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 
-import numpy as np
 import torch
 
-from ...data.parts import Examples, Parts, check_disjoint
+from ...conformal.networks import FAMILIES, trained_network
+from ...data.cache import cached
+from ...data.logits import load_logits
+from ...data.parts import Examples, Parts, check_disjoint, check_pixels, distinct
+from ...device import resolve_device
 from ...models.checks import check_integer
+from ...provenance import package_hash
 from ..datasets import TaskDataset
-from .networks import FAMILIES, trained_network
 
 # Of an attack: starts for each input, and the most noise samples that it averages over at each step.
 RESTARTS, SAMPLES = 2, 32
@@ -131,15 +133,6 @@ class ConformalTask:
         return self.seed % 2**32 * STREAMS + stream
 
 
-def distinct(examples):
-    """Return examples without those whose input, byte for byte, came before."""
-    rows = examples.inputs.flatten(1).contiguous().numpy()
-    first = {}
-    for place, row in enumerate(rows):
-        first.setdefault(row.tobytes(), place)
-    return Examples(*examples[torch.tensor(sorted(first.values()), dtype=torch.int64)])
-
-
 class ConformalDataset(TaskDataset):
     """A data set of images. A subclass has `SPLITS`, `ATTACK`, `NETWORK` and ``radius`` among its parameters.
 
@@ -159,22 +152,27 @@ class ConformalDataset(TaskDataset):
 
     def task(self, seed):
         train, pool = self.examples()
-        for name, part in (("train", train), ("pool", pool)):
-            low, high = (float(bound) for bound in part.inputs.aminmax())
-            if not (low >= 0 and high <= 1):
-                raise ValueError(f"the pixels of {name} are in {low:g}..{high:g}: give them in 0..1, not standardised")
+        check_pixels(train=train, pool=pool)
         pool = distinct(pool)
         pool = Examples(pool.inputs[: self.pool].clone(), pool.targets[: self.pool].clone())
-        _check_apart(train, pool)
+        check_disjoint(Parts(train, Examples(train.inputs[:0], train.targets[:0]), pool))
         options = {name: getattr(self, name) for name in NETWORK}
 
         def network(family):
-            sizes = {"batch_size": self.batch_size, "sigma": self.radius, "seed": seed, **options}
-            return Network(*trained_network(family, train, self.classes, **sizes))
+            sigma = self.radius if family == "noise" else 0.0
+            training = {"batch_size": self.batch_size, "sigma": sigma, "seed": seed, **options}
+            where = resolve_device().type, package_hash()
+            return Network(*_trained(family, train.inputs, train.targets, self.classes, training, *where))
 
         sizes = self.splits, self.calibration, self.evaluation, seed
         attack = {"steps": self.attack_steps, "restarts": RESTARTS, "examples": self.attacked, "samples": SAMPLES}
         return ConformalTask(pool, self.classes, self.radius, network, FAMILIES, *sizes, attack)
+
+
+@cached
+def _trained(family, inputs, targets, classes, training, device, package):
+    """``device``, its kind, and ``package``, the hash of this package, are there to be part of the cache key."""
+    return trained_network(family, inputs, targets, classes, device=resolve_device(), **training)
 
 
 class LogitsDataset(TaskDataset):
@@ -196,29 +194,3 @@ class LogitsDataset(TaskDataset):
 
         sizes = self.splits, self.calibration, self.evaluation, seed
         return ConformalTask(pool, logits.shape[1], self.radius, network, ("lipschitz",), *sizes, attack=None)
-
-
-def load_logits(file):
-    """Return the logits (n, C), float32, and the labels (n,), int64, of a NumPy archive (.npz) with these two arrays.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If there is no such file, or it holds something else.
-    """
-    if not file or not Path(file).expanduser().is_file():
-        raise FileNotFoundError(f"file={file!r}: give the path of an .npz with the arrays `logits` and `labels`")
-    with np.load(Path(file).expanduser(), allow_pickle=False) as archive:
-        missing = {"logits", "labels"} - set(archive.files)
-        if missing:
-            raise ValueError(f"{file} has no array {' and no '.join(sorted(missing))}: it has {archive.files}")
-        logits, labels = (torch.from_numpy(archive[name]) for name in ("logits", "labels"))
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ValueError(
-            f"{file} has logits {tuple(logits.shape)} and labels {tuple(labels.shape)}: expected (n, C), (n,)"
-        )
-    return logits.float(), labels.long()
-
-
-def _check_apart(train, pool):
-    check_disjoint(Parts(train, Examples(train.inputs[:0], train.targets[:0]), pool))

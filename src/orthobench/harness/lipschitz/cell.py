@@ -1,18 +1,16 @@
 """The bench's half of a cell of robust networks: one stand trains without the solver's file, another runs it."""
 
 import sys
-from dataclasses import replace
 
 import torch
 
-from ...data.parts import Examples, Parts, resembling
+from ...data.parts import Examples, resembling
+from ...lipschitz.networks import kind_of
 from ..processes import Together
 from ..stand.bench import LOAD_LIMIT_S, memory_budget, new_stand
 from ..stand.roles import pack
-from ..stand_in import StandIn
 from ..status import InvalidResult
-from ..training.cell import TrainingCell
-from .networks import kind_of
+from ..training.cell import TrainingCell, trained_on
 from .solver import CHOICES
 
 
@@ -29,12 +27,11 @@ class LipschitzCell(TrainingCell):
     _compile = False
 
     def hand_out(self, task, one_class):
-        withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
-        self._task = replace(task, parts=Parts(task.parts.train, tuning=withheld, held_out=withheld))
+        self._task = trained_on(task, task.parts.train)
         self._one_class, self._together = one_class, Together()
         # One example that is made up, of the shape of all: it could train in `skip`.
         first = resembling(Examples(*task.parts.train[torch.zeros(1, dtype=torch.int64)]), self.seed)
-        return {"task": replace(self._task, parts=self._task.parts._replace(train=first)), "one_class": one_class}
+        return {"task": trained_on(task, first), "one_class": one_class}
 
     def applies(self, answer):
         """Open the stand that trains, with what the solver chose."""
@@ -59,7 +56,7 @@ class LipschitzCell(TrainingCell):
         state = result["state"].value
         claim = self.in_time(self._claims, "claim", *state.values(), names=list(state), layer=self._layer)
         self.check_settings(self._claims)
-        kept = {name: result[name] for name in ("state", "train_loss", "peak")}
+        kept = {name: result[name] for name in ("state", "train_loss", "peak_memory_bytes")}
         return seconds, {**kept, "layer": self._layer, "claimed": claim.fields.get("claimed")}, doubt
 
     # Where no code of the solver's is, clock, silence and sizes are the harness's own.

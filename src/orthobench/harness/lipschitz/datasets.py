@@ -3,7 +3,7 @@
 import math
 from functools import partial
 
-from ...data.parts import Parts
+from ...data.parts import check_pixels
 from ...models import lipschitz_convnet, lipschitz_mlp
 from ..datasets import TaskDataset
 from .task import ATTACK, RobustnessTask
@@ -14,21 +14,6 @@ NETWORK = {"network": ["comparison"], "width": [16], "padding": ["circular"]}
 # Blocks and convolutions of a block: of the small network, and of the public comparison.
 SMALL = (2, 3)
 CONVOLUTIONS = 5
-
-
-def check_pixels(parts):
-    """Return parts of images whose pixels are all in [0, 1].
-
-    Raises
-    ------
-    ValueError
-        If one isn't.
-    """
-    for name, part in zip(Parts._fields, parts, strict=True):
-        low, high = (float(bound) for bound in part.inputs.aminmax())
-        if not (low >= 0 and high <= 1):
-            raise ValueError(f"the pixels of {name} are in {low:g}..{high:g}: give them in 0..1, not standardised")
-    return parts
 
 
 class RobustnessDataset(TaskDataset):
@@ -54,7 +39,8 @@ class RobustnessDataset(TaskDataset):
         raise NotImplementedError
 
     def task(self, seed):
-        parts = check_pixels(self.parts())
+        parts = self.parts()
+        check_pixels(**parts._asdict())
         networks = {"small": SMALL, "comparison": (self.blocks, CONVOLUTIONS)}
         if self.network == "dense":
             network, padding = self._dense(parts.train.inputs.shape[1:]), None

@@ -5,15 +5,10 @@ import math
 import sys
 
 from ...data.parts import Examples
+from ...device import resolve_device
 from ...lipschitz.bounds import upper_bound
 from ...lipschitz.certificates import certified_accuracy, certified_auroc, certified_radius
-from ..device import resolve_device
-from ..objective import Objective
-from ..stand_in import StandIn
-from ..status import REFUTED, InvalidResult
-from ..training.evaluation import rebuild
-from ..unsaved import Unsaved
-from .evaluation import (
+from ...lipschitz.evaluation import (
     ATTACKED,
     attack,
     frozen_copy,
@@ -26,13 +21,18 @@ from .evaluation import (
     outputs_of,
     rounding_of,
 )
+from ...models.evaluation import rebuild
+from ..checks import check_outputs
+from ..objective import Objective
+from ..stand_in import StandIn
+from ..status import REFUTED, InvalidResult
+from ..unsaved import Unsaved
 
 # In 1/255, of pixels in [0, 1]; the headline radius is that of the value and of the attack.
 RADII = (36, 72, 108, 255)
 HEADLINE = 36
 
 TASKS = ("classification", "one_class")
-PARTS = ("held_out", "tuning")
 
 # How far a measured lower bound may be above the claim: the weights of some ten layers are rounded to float32.
 ROUNDING = 1e-4
@@ -97,14 +97,12 @@ class LipschitzObjective(Objective):
         InvalidResult
             If the claim is no positive finite number.
         """
-        if self.part not in PARTS:
-            raise ValueError(f"part={self.part!r}: expected {' or '.join(PARTS)}")
+        part = self.part_of(self._task)
         if not (type(claimed) in (int, float) and math.isfinite(claimed) and claimed > 0):
             raise InvalidResult(f"the claimed Lipschitz constant is {claimed}: expected a positive finite number")
         device = resolve_device()
         model = rebuild(self._model_factory(layer), 0, state, device)
-        part = getattr(self._task.parts, self.part)
-        outputs = outputs_of(model, part.inputs, device).cpu()
+        outputs = _outputs(model, part.inputs)
         bound = float(upper_bound(model, self._task.shape, trusted=("orthobench",)).total)
         figures = self._certify(outputs, part.targets, claimed, bound)
         found, doubts = self._examine(model, part, outputs, claimed, bound, last=steps == self._task.steps)
@@ -194,8 +192,8 @@ class LipschitzObjective(Objective):
         inputs, labels = part.inputs[right], part.targets[right]
         radius = self.attacked_radius / 255
         attacked = attack(plain, inputs, labels, radius, device, **self._task.attack).cpu()
-        robust = outputs_of(model, attacked, device).cpu().argmax(1) == labels
-        before, after = (outputs_of(exact, each, device).cpu() for each in (inputs, attacked))
+        robust = _outputs(model, attacked).argmax(1) == labels
+        before, after = (_outputs(exact, each) for each in (inputs, attacked))
         distances = (attacked.double() - inputs.double()).flatten(1).norm(dim=1)
         radii = certified_radius(before, labels, claimed * (1 + ROUNDING), rounding=rounding_of(before))
         broken = (after.argmax(1) != labels) & (distances < radii)
@@ -212,3 +210,7 @@ class LipschitzObjective(Objective):
             "elapsed_s": 1.0,
             "claimed": 1.0,
         }
+
+
+def _outputs(model, inputs):
+    return check_outputs(outputs_of(model, inputs, resolve_device()).cpu(), len(inputs))

@@ -17,7 +17,7 @@ class OneClassTrainer(Trainer):
     """
 
     def _batch(self):
-        inliers, _ = super()._batch()
+        ((inliers, _),) = super()._batch()
         inliers = inliers[: len(inliers) // 2]
         samples = sample_complement(
             self.model,
@@ -31,7 +31,7 @@ class OneClassTrainer(Trainer):
         )
         targets = torch.zeros(2 * len(inliers), dtype=torch.int64, device=self.device)
         targets[: len(inliers)] = 1
-        return torch.cat([inliers, samples]), targets
+        return [(torch.cat([inliers, samples]), targets)]
 
 
 def one_class_loss():

@@ -2,8 +2,8 @@
 
 import math
 
+from ...models.evaluation import evaluation_mode, rebuild
 from ..stand.roles import Role
-from ..training.evaluation import evaluation_mode, rebuild
 from ..training.loop import Trainer
 from ..training.role import TrainingRole
 from .one_class import OneClassTrainer, one_class_loss

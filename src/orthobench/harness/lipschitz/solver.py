@@ -1,15 +1,14 @@
 """The base of every solver of robust networks: it names a kind of layer, a learning rate and a loss."""
 
 import inspect
-import math
 
 import torch
 
+from ...lipschitz.evaluation import stated_constant
 from ...lipschitz.losses import LOSSES, make_loss
+from ...lipschitz.networks import kind_of
 from ..status import InvalidResult
 from ..training import TrainingSolver
-from .evaluation import stating_layers
-from .networks import kind_of
 
 MOMENTUM = 0.9
 
@@ -74,11 +73,3 @@ class LipschitzSolver(TrainingSolver):
             raise InvalidResult(f"loss={self.loss!r}: expected one of {', '.join(LOSSES)}")
         known = inspect.signature(LOSSES[self.loss]).parameters
         return make_loss(self.loss, **{name: getattr(self, name) for name in LOSS if name in known})
-
-
-def stated_constant(model):
-    """Return the product of the bounds that a model's layers state: a bound of the model, if it is their composition.
-
-    Steps without a bound of their own (activations, paddings) have a constant of 1.
-    """
-    return math.prod(float(layer.lipschitz_bound) for _, layer in stating_layers(model))

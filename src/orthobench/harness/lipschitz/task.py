@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ...data.parts import Examples, Parts
+from ...lipschitz.networks import layers_of
 from ...models.checks import check_integer
 from ..training.task import TrainingTask
-from .networks import layers_of
 
 # After the start: one for each ten steps, and not more than these.
 EVALUATIONS = 5
@@ -80,15 +80,7 @@ class RobustnessTask:
         return partial(self.network, outputs=outputs, **layers_of(layer))
 
     def training_task(self, layer, outputs, loss):
-        """Return the `TrainingTask` of a network of one kind of layers; the data are the same objects.
-
-        Parameters
-        ----------
-        layer, outputs
-            As of `model_factory`.
-        loss : callable
-            As of a `TrainingTask`.
-        """
+        """Return the `TrainingTask` of a network, as of `model_factory`, with a loss; the data are the same objects."""
         return TrainingTask(
             self.model_factory(layer, outputs),
             self.parts,

@@ -4,10 +4,10 @@ import functools
 import secrets
 import statistics
 
-import scipy.fft
 import torch
 
-from ..products import plain_product_rate
+from ...linalg.products import plain_product_rate
+from ...linalg.turns import Turn, difference
 from ..stand import clocks
 from ..stand.cells import IterationCell, RunOnceCell, transport
 from ..stand.wire import expected_bytes
@@ -23,6 +23,9 @@ SAME = 0.05
 # Counted, products of symmetric matrices are whole ones, and rounding is another.
 COUNTED_SAME = 0.5
 
+# Not the one of the figures, and none that a seed would give away.
+_generator = torch.Generator().manual_seed(secrets.randbits(62))
+
 
 class MatricesCell:
     """What both kinds of method share.
@@ -34,6 +37,7 @@ class MatricesCell:
 
     role = "orthobench.harness.orthogonalisation.role:MatricesRole"
     evaluation_points = (1,)
+    iterates = False
 
     def hand_out(self, matrices, dtype, exponent):
         self._matrices = [matrix.to(getattr(torch, dtype)) for matrix in matrices]
@@ -49,8 +53,7 @@ class MatricesCell:
     def applies(self, answer):
         steps, preconditioner = answer.fields.get("steps"), answer.fields.get("preconditioner")
         self._preconditioner = preconditioner if isinstance(preconditioner, str) else None
-        self._steps = steps if type(steps) is int else 1
-        self.evaluation_points = self.points()
+        self.evaluation_points = tuple(range(1, steps + 1)) if self.iterates and type(steps) is int else (1,)
 
     def compute_points(self):
         """Time all points, then have them audited; a point's error ends the cell there."""
@@ -94,8 +97,7 @@ class MatricesCell:
             if self.stand.pid is not None:
                 self.check_settings(self.stand)
                 self.check_idle(self.stand)
-            if self.close():
-                raise Refuted(f"{self.name} started processes that went on when it was done: no clock sees their work")
+            self.check_ended(self.close())
         except Exception as error:
             return {self.evaluation_points[0]: error}
         return timed
@@ -111,13 +113,12 @@ class MatricesCell:
             self.close()
             self.stand, _ = self.open()
             self._prepare(self.stand)
-        peak = self._peak if self._peak is not None else self.stand.peak_memory_bytes()
-        return {"outputs": outputs, "elapsed_s": seconds[0], "peak_memory_bytes": peak}
+        return {"outputs": outputs, "elapsed_s": seconds[0], "peak_memory_bytes": self._peak}
 
     def _prepare(self, stand):
         scales = [float(matrix.abs().max()) for matrix in self._matrices]
         shapes = [list(matrix.shape) for matrix in self._matrices]
-        arguments = self.arguments(self.evaluation_points[-1])
+        arguments = self._arguments(self.evaluation_points[-1])
         self.in_time(stand, "prepare", shapes=shapes, scales=scales, arguments=arguments)
         if stand.has_children():
             raise Refuted(f"{self.name} started processes while it warmed up: no clock sees what they do")
@@ -132,11 +133,10 @@ class MatricesCell:
         """
         sent = [matrix for each in sets for matrix in each]
         expected = self._matrices * len(indices)
-        largest = expected_bytes([matrix.shape for matrix in expected]) + 2**16
-        ran = ask(stand, "run", *sent, calls=len(sets), arguments=self.arguments(point), measured=True)
+        largest = expected_bytes([matrix.shape for matrix in expected])
+        ran = ask(stand, "run", *sent, calls=len(sets), arguments=self._arguments(point), measured=True)
         shown = ask(stand, "outputs", indices=indices, largest=largest, measured=True)
-        peak = ran.fields.get("peak_memory_bytes")
-        self._peak = float(peak) if isinstance(peak, int | float) else None
+        self._peak = ran.peak_memory_bytes(stand)
         seconds, processor = ran.numbers("seconds", len(sets)), ran.numbers("processor_s", len(sets))
         total = sum(seconds) if min(seconds) >= 0 else -1.0
         doubt = self.hidden(total, ran.cost + shown.cost, sent, expected, len(sets))
@@ -178,7 +178,7 @@ class MatricesCell:
         # Few different numbers, for the cost of each question is measured once.
         calls = max(CALLS[0], *(each for each in CALLS if each <= wanted and each * size <= AUDITED_BYTES), 0)
         place = secrets.randbelow(calls)  # nothing tells these inputs from the others
-        sets = [[Turn(matrix.shape).of(matrix) for matrix in self._matrices] for _ in range(calls)]
+        sets = [[Turn(matrix.shape, _generator).of(matrix) for matrix in self._matrices] for _ in range(calls)]
         sets[place] = self._matrices
         seconds, processor, (found,), doubt = self._measure(stand, point, sets, [place], self.in_time)
         if doubt:
@@ -206,14 +206,14 @@ class MatricesCell:
         counts = vars(self).setdefault("_counts", {})
         key = *self._problem_kind(), self._exponent, point
         if again or key not in counts:
-            largest = expected_bytes([matrix.shape for matrix in self._matrices]) + 2**16
-            ask = functools.partial(self.in_time, stand, "count", arguments=self.arguments(point), largest=largest)
+            largest = expected_bytes([matrix.shape for matrix in self._matrices])
+            ask = functools.partial(self.in_time, stand, "count", arguments=self._arguments(point), largest=largest)
             answer = ask(*self._matrices)
             if self._finite(timed["outputs"]) and difference(answer.tensors, timed["outputs"]) > COUNTED_SAME:
                 return Refuted(f"at {point} it returns other matrices while its products are counted")
             counted = answer.number("products"), answer.number("flops")
             if not again:  # what it began for another point is no help with other matrices
-                other = ask(*(Turn(each.shape).of(each) for each in self._matrices))
+                other = ask(*(Turn(each.shape, _generator).of(each) for each in self._matrices))
                 if repr((other.number("products"), other.number("flops"))) != repr(counted):
                     told = f"{counted[0]:g} products, and {other.number('products'):g} on other matrices"
                     return Refuted(f"at {point} it took {told} of the same shapes")
@@ -231,6 +231,10 @@ class MatricesCell:
             "peak_memory_bytes": timed["peak_memory_bytes"],
         }
 
+    def _arguments(self, point):
+        """Return what the method is given beside the matrices."""
+        return [point] if self.iterates else []
+
     def _finite(self, outputs):
         """Whether the objective will find the outputs well formed; if not, that is what their row says."""
         shapes = [matrix.shape for matrix in self._matrices]
@@ -241,68 +245,11 @@ class MatricesCell:
         return shapes, self._matrices[0].dtype, self.device
 
 
-# Not the one of the figures, and none that a seed would give away.
-_generator = torch.Generator().manual_seed(secrets.randbits(62))
-
-
-class Mixing:
-    """A random orthogonal matrix Q of a size, as two cosine transforms with orders and signs between them.
-
-    A matrix's norms of rows say nothing of those of Q times the matrix, as they would with an order and signs alone.
-    """
-
-    def __init__(self, size):
-        self._order = torch.randperm(size, generator=_generator).numpy()
-        self._signs = [2.0 * torch.randint(2, (size, 1), generator=_generator).numpy() - 1 for _ in range(2)]
-
-    def of(self, matrix):
-        """Return Q times a float64 array."""
-        mixed = matrix[self._order]
-        for signs in self._signs:
-            mixed = scipy.fft.dct(signs * mixed, axis=0, norm="ortho")
-        return mixed
-
-
-class Turn:
-    """Two random orthogonal matrices U and V: G and U G V have the same singular values."""
-
-    def __init__(self, shape):
-        self._rows, self._columns = map(Mixing, shape)
-
-    def of(self, matrix):
-        """Return U G V, computed in float64, in the type of the tensor G."""
-        turned = self._columns.of(self._rows.of(matrix.double().numpy()).T).T
-        return torch.from_numpy(turned).to(matrix.dtype)
-
-
-def difference(ones, others):
-    """Return the distance of two lists of matrices in the Frobenius norm, divided by the norm of the second."""
-    if [each.shape for each in ones] != [each.shape for each in others]:
-        return float("inf")
-    apart = sum(float((one.double() - other.double()).square().sum()) for one, other in zip(ones, others, strict=True))
-    size = sum(float(other.double().square().sum()) for other in others)
-    return (apart / size) ** 0.5 if size else apart**0.5
-
-
 class DirectCell(MatricesCell, RunOnceCell):
-    """Of a direct method."""
-
-    def points(self):
-        """The only point."""
-        return (1,)
-
-    def arguments(self, point):
-        """None."""
-        return []
+    """Of a direct method: one point."""
 
 
 class IterativeCell(MatricesCell, IterationCell):
-    """Of an iterative method."""
+    """Of an iterative method: one point for each number of steps, which it is given beside the matrices."""
 
-    def points(self):
-        """Every number of steps."""
-        return tuple(range(1, self._steps + 1))
-
-    def arguments(self, point):
-        """The number of steps."""
-        return [point]
+    iterates = True

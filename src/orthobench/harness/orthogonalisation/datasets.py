@@ -7,7 +7,7 @@ from benchopt import BaseDataset
 
 from ...data.cache import cached
 from ...linalg import ExactFactors, exact_factors
-from ..provenance import package_hash
+from ...provenance import package_hash
 from .solvers import PRECONDITIONERS
 
 

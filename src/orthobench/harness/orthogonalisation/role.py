@@ -2,8 +2,8 @@
 
 import torch
 
-from ..products import count_products
-from ..seeds import seed_again, seed_everything
+from ...linalg.products import count_products
+from ..seeds import seed_everything
 from ..stand.roles import Role, Timer, check_plain
 from ..status import InvalidResult
 from .solvers import PRECONDITIONERS
@@ -42,7 +42,7 @@ class MatricesRole(Role):
 
     def prepare(self, shapes, scales, arguments):
         """Warm up on matrices with other values than the real ones: a method that remembers answers gains nothing."""
-        seed_everything(self.seed)
+        seed_everything(self.seed, self.device)
         randoms = [torch.randn(shape, dtype=self._dtype, device=self.device) for shape in shapes]
         self.solver.orthogonalise([each * scale for each, scale in zip(randoms, scales, strict=True)], *arguments)
 
@@ -51,17 +51,15 @@ class MatricesRole(Role):
         count = len(matrices) // calls
         sets = [self._own(matrices[start : start + count]) for start in range(0, len(matrices), count)]
         self._kept, seconds, processor = [], [], []
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+        self.reset_peak_memory()
         for inputs in sets:
-            seed_again(self.seed, self.device)
+            seed_everything(self.seed, self.device)
             output, wall_s, processor_s = self._timer.run(self._call, inputs, arguments)
             # A method may write into the same tensors in its next call.
             self._kept.append([each.clone() for each in output] if calls > 1 else output)
             seconds.append(wall_s)
             processor.append(processor_s)
-        peak = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
-        return {"seconds": seconds, "processor_s": processor, "peak_memory_bytes": peak}
+        return {"seconds": seconds, "processor_s": processor, "peak_memory_bytes": self.peak_memory_bytes()}
 
     def outputs(self, indices):
         """Return what the method returned in some calls of ``run``."""
@@ -70,7 +68,7 @@ class MatricesRole(Role):
     def count(self, *matrices, arguments):
         """Run the method once more, and count its products."""
         inputs, outputs = self._own(matrices), []
-        seed_again(self.seed, self.device)
+        seed_everything(self.seed, self.device)
         products, flops = count_products(lambda: outputs.extend(self._call(inputs, arguments)))
         if not all(map(torch.equal, inputs, self._own(matrices))):
             raise InvalidResult(f"{self.solver.name} modified its input: work on a copy")

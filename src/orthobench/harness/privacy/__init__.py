@@ -6,7 +6,7 @@ __all__, __getattr__ = export(
     __name__,
     {
         "evaluation": ["RADII"],
-        "mechanisms": ["ClipFree", "Clipping", "Mechanism", "NonPrivate", "Plan"],
+        "..privacy.mechanisms": ["ClipFree", "Clipping", "Mechanism", "NonPrivate", "Plan"],
         "objective": ["PrivacyObjective"],
         "solver": ["PrivateSolver"],
         "task": ["NETWORK", "PrivacyDataset", "PrivateTask"],

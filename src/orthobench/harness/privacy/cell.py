@@ -4,21 +4,18 @@ import hashlib
 import math
 from functools import partial
 
-from tqdm import tqdm
-
 from ...privacy import audit
 from ...privacy.accounting import noise_multiplier
+from ...privacy.mechanisms import Plan
 from ...privacy.release import effective_multiplier
+from ...privacy.sums import blocks_of_parameters
 from ..stand import clocks
 from ..stand.cells import CallbackCell, transport
 from ..stand.wire import expected_bytes
-from ..status import InvalidResult, Refuted
+from ..status import InvalidResult
 from ..unsaved import Unsaved
 from .evaluation import examine
-from .loop import PrivateRun, Question, blocks_of_parameters, read_state, read_sums, read_weights
-from .mechanisms import Plan
-
-SPARE = 2**16  # bytes of an answer beside what is known of it
+from .loop import PrivateRun, Question, read_state, read_sums, read_weights
 
 
 class PrivateCell(CallbackCell):
@@ -30,7 +27,7 @@ class PrivateCell(CallbackCell):
     """
 
     role = "orthobench.harness.privacy.role:PrivateRole"
-    _stepping = _bar = None
+    _stepping = None
 
     def hand_out(self, task, epsilon, audit):
         self._task, self._audits, self.evaluation_points = task, audit, task.evaluation_steps
@@ -65,8 +62,7 @@ class PrivateCell(CallbackCell):
         self._transport_s = 2 * transport([*some, *weights], weights).wall_s  # of both questions, and a bit more
         for stand in (self.stand, self._stepping):
             stand.reset_peak_memory()
-        # Shown on a terminal only, and removed when done.
-        self._bar = tqdm(total=self._task.steps, desc=str(self), unit="step", leave=False, disable=None)
+        self.show_progress(self._task.steps)
 
     def _begin(self, summing, stepping, make_canaries=None):
         model = self._task.model_factory(self._kind)(self.seed)
@@ -94,7 +90,7 @@ class PrivateCell(CallbackCell):
         return read_weights(answer, weights)
 
     def _largest(self, question):
-        return expected_bytes([each.shape for each in question.weights.values()]) + SPARE
+        return expected_bytes([each.shape for each in question.weights.values()])
 
     # --- time --------------------------------------------------------------------------------------------------------
 
@@ -141,14 +137,13 @@ class PrivateCell(CallbackCell):
             "peak_memory_bytes": max(map(self._peak, (self.stand, self._stepping))),
         }
         last = point == self._task.steps
-        if last and self.close():
-            raise Refuted(f"{self.name} started processes that went on when it was done: no clock sees their work")
+        if last:
+            self.check_ended(self.close())
         examined = self._examined() if last and self._plan.noise_multiplier else None
         return result | {"examined": Unsaved(examined)}
 
     def _peak(self, stand):
-        told = self.in_time(stand, "peak").fields.get("bytes")
-        return float(told) if isinstance(told, int | float) else stand.peak_memory_bytes()
+        return self.in_time(stand, "peak").peak_memory_bytes(stand)
 
     def _examined(self):
         """Return what `examine` finds, asking a stand that has seen no batch, and the audit's figures."""
@@ -188,8 +183,5 @@ class PrivateCell(CallbackCell):
 
     def close(self):
         """End both stands and the progress bar; return how many processes they had started that were still there."""
-        bar, self._bar = self._bar, None
         stepping, self._stepping = self._stepping, None
-        if bar is not None:
-            bar.close()
         return super().close() + (stepping.end() if stepping is not None else 0)

@@ -1,7 +1,6 @@
 """What is measured of a private run: tests of its claims, certificates, gradients against noise."""
 
 import json
-import math
 from functools import partial
 
 import torch
@@ -9,10 +8,8 @@ import torch
 from ...lipschitz.bounds import upper_bound
 from ...lipschitz.certificates import certified_accuracy, certified_radius
 from ...privacy import mechanism_tests
-from ..status import Diverged
-from ..training.evaluation import EXAMPLES_AT_ONCE, evaluation_mode
-from .loop import blocks_of_parameters
-from .mechanisms import losses
+from ...privacy.mechanisms import losses
+from ...privacy.sums import gradient_to_noise
 
 # Of the training examples: how many the tests begin from, and how many are tried in the end.
 SEARCHED, TRIED, TYPICAL = 32, 4, 8
@@ -68,10 +65,13 @@ def examine(task, kind, run, ask):
         ]
         findings.append(mechanism_tests.change_test(_ask_at(ask, question, *more), summed))
     sensitivity, norms = mechanism_tests.sensitivity_test(ask_now, *tried, (now.inputs, now.targets))
+    layers = _layers(norms, ask_now(*(each[:0] for each in tried)).blocks, len(adversarial[0]))
+    count = min(MEASURED_BATCH, task.batch_size, len(part))
+    summed = ask_now(part.inputs[:count], part.targets[:count])
     return {
         "findings": [sensitivity, *findings, run.independence.test()],
-        "layers": _layers(norms, ask_now(*(each[:0] for each in tried)).blocks, len(adversarial[0])),
-        "gradient_to_noise": _gradient_to_noise(task, ask_now, now.weights),
+        "layers": layers,
+        "gradient_to_noise": gradient_to_noise(summed, now.weights, task.batch_size / count),
     }
 
 
@@ -95,16 +95,6 @@ def _adversarial(task, kind, weights):
     return [torch.cat(each) for each in zip(*found, strict=True)]
 
 
-def _gradient_to_noise(task, ask, weights):
-    part = task.parts.train
-    count = min(MEASURED_BATCH, task.batch_size, len(part))
-    sums, blocks = ask(part.inputs[:count], part.targets[:count])
-    blocks = blocks_of_parameters(blocks, weights)
-    signal = math.sqrt(sum(float(sums[name].double().square().sum()) for name in weights))
-    noise = math.sqrt(sum(each.std**2 * sum(weights[name].numel() for name in each.names) for each in blocks))
-    return signal * (task.batch_size / count) / noise if noise else math.inf
-
-
 def _layers(norms, blocks, adversarial):
     """Return by parameter its bound and the norms of examples; those that aren't adversarial are typical."""
     bounds = {name: block.bound for block in blocks for name in block.names}
@@ -114,21 +104,6 @@ def _layers(norms, blocks, adversarial):
         for typical in [own[adversarial:]]
     ]
     return json.dumps(figures)
-
-
-def outputs_of(model, inputs, device):
-    """Return the outputs of a model for inputs (n, ...).
-
-    Raises
-    ------
-    Diverged
-        If one isn't finite.
-    """
-    with evaluation_mode(model):
-        outputs = torch.cat([model(some.to(device)) for some in inputs.split(EXAMPLES_AT_ONCE[device.type])])
-    if not outputs.isfinite().all():
-        raise Diverged("the model's outputs hold NaN or infinity: try a lower learning rate")
-    return outputs
 
 
 def certificates(model, outputs, part, shape):

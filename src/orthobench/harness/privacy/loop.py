@@ -7,26 +7,19 @@ from typing import NamedTuple
 
 import torch
 
+from ...optim.learning_rate import warmup_stable_decay
 from ...privacy.mechanism_tests import Independence
 from ...privacy.release import Block, add_noise, draw_noise, effective_multiplier
 from ...privacy.sampling import PoissonLoader
+from ...privacy.sums import Summed, blocks_of_parameters, size_test
 from ...privacy.transcript import Transcript
 from ..status import Diverged, InvalidResult, Refuted
-from ..training.schedule import warmup_stable_decay
 
 # Noise and batches are drawn from generators of their own.
 NOISE_STREAM = 2**31
 
 # Steps that are asked again of another process, drawn anew for each run; the last is, too.
 ASKED_AGAIN = 8
-ROUNDING = 1e-4
-
-
-class Summed(NamedTuple):
-    """What a stand answered for a batch: sums by name, and what it claims of them."""
-
-    sums: dict
-    blocks: list
 
 
 class Question(NamedTuple):
@@ -116,7 +109,9 @@ class PrivateRun:
         # Names and shapes go on to the optimizer.
         if form(self.summed.sums) != self._form:
             raise InvalidResult("sums have other names, shapes or types than those over no example: keep to these")
-        check_size(self.summed, len(inputs))
+        size = size_test(self.summed, len(inputs))
+        if not size.passed:
+            raise Refuted(f"{size.test}: {size.message}")
         if self.done in self._drawn:
             self.kept.append((self.question, self.summed))
         noisy = self._noisy(*self.summed) if self.plan.noise_multiplier else self.summed.sums
@@ -153,11 +148,6 @@ class PrivateRun:
 def form(sums):
     """Return what must not depend on examples: names, shapes and types of sums, in order."""
     return [(name, each.shape, each.dtype) for name, each in sums.items()]
-
-
-def blocks_of_parameters(blocks, weights):
-    """Return the blocks of gradients: without those of other sums, such as a count."""
-    return [block for block in blocks if all(name in weights for name in block.names)]
 
 
 def read_sums(answer, weights, private):
@@ -203,22 +193,6 @@ def read_sums(answer, weights, private):
     if private and bare:
         raise Refuted(f"noise: {bare[0]} has none, so that nothing is private")
     return loss, Summed(sums, blocks)
-
-
-def check_size(summed, count):
-    """Raise Refuted if a block's sums are larger than so many examples can make them.
-
-    Parameters
-    ----------
-    summed : Summed
-    count : int
-        Of the examples in the batch.
-    """
-    for block in summed.blocks:
-        size = math.sqrt(sum(float(summed.sums[name].double().square().sum()) for name in block.names))
-        if size > count * block.bound * (1 + ROUNDING):
-            most = f"{count} examples with a bound of {block.bound:.3g} make {count * block.bound:.3g} at most"
-            raise Refuted(f"sensitivity: the sum of {block.names[0]} has the norm {size:.3g}, and {most}")
 
 
 def _are_names(found):

@@ -2,17 +2,17 @@
 
 import math
 
+from ...device import resolve_device
+from ...models.evaluation import outputs_of, rebuild
 from ...privacy.accounting import epsilon as epsilon_of
 from ...privacy.transcript import Transcript
-from ..device import resolve_device
+from ..checks import check_outputs
 from ..objective import Objective
 from ..stand_in import StandIn
 from ..status import REFUTED
-from ..training.evaluation import rebuild
 from ..unsaved import Unsaved
-from .evaluation import certificates, outputs_of
+from .evaluation import certificates
 
-PARTS = ("held_out", "tuning")
 ACCOUNTANTS = ("pld", "prv", "rdp")
 
 # How far a claim may be below what the better of two accountants computes.
@@ -68,12 +68,9 @@ class PrivacyObjective(Objective):
         examined : dict or None
             What `examine` returned, and the figures of the audit; None but for the last of a private run.
         """
-        if self.part not in PARTS:
-            raise ValueError(f"part={self.part!r}: expected {' or '.join(PARTS)}")
-        device, task = resolve_device(), self._task
+        device, task, part = resolve_device(), self._task, self.part_of(self._task)
         model = rebuild(task.model_factory(kind), 0, state, device)
-        part = getattr(task.parts, self.part)
-        outputs = outputs_of(model, part.inputs, device).cpu()
+        outputs = check_outputs(outputs_of(model, part.inputs, device).cpu(), len(part))
         accuracy = float((outputs.argmax(1) == part.targets).double().mean())
         figures, doubts = dict.fromkeys(LAST, UNKNOWN) | {"layers": ""}, []
         if examined is not None:

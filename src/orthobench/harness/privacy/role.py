@@ -5,12 +5,12 @@ import math
 import torch
 import torch._dynamo  # torch's optimizers do, at their first step: better once, before the fork
 
-from ..seeds import seed_again, seed_everything
+from ...privacy.mechanisms import Mechanism
+from ...privacy.network_factory import network_factory
+from ..checks import check_optimizers
+from ..seeds import seed_everything
 from ..stand.roles import Role, Timer
 from ..status import InvalidResult
-from ..training.guard import check_optimizers
-from .mechanisms import Mechanism
-from .networks import network_factory
 
 try:
     import opacus  # noqa: F401 - it takes a second
@@ -46,7 +46,7 @@ class PrivateRole(Role):
 
     def prepare(self, *weights, warm_up):
         """Warm up a half of the mechanism, "sum_gradients", "apply" or none, then make it; return its state."""
-        seed_everything(self.seed)
+        seed_everything(self.seed, self.device)
         if warm_up:
             self._make(weights)
             count = max(1, round(self._plan.expected_batch_size)) if warm_up == "sum_gradients" else 0
@@ -58,15 +58,14 @@ class PrivateRole(Role):
                 if warm_up == "apply":  # of zeros
                     self._mechanism.apply(sums)
         self._make(weights)
-        seed_everything(self.seed)
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+        seed_everything(self.seed, self.device)
+        self.reset_peak_memory()
         return {"state": self._mechanism.state()}
 
     def query(self, inputs, targets, *weights, state):
         """Return the sums of a batch and what is claimed of them, for weights and a state."""
         self._load(weights)
-        seed_again(self.seed, self.device)
+        seed_everything(self.seed, self.device)
         inputs, targets = inputs.to(self.device), targets.to(self.device)
         (blocks, total, sums), seconds, _ = self._timer.run(self._sum, state, inputs, targets)
         blocks = [{"names": list(each.names), "bound": float(each.bound), "std": float(each.std)} for each in blocks]
@@ -90,8 +89,8 @@ class PrivateRole(Role):
         return {"state": self._mechanism.state(), "failure_probability": failure}
 
     def peak(self):
-        """Return the most memory that was used on the device, None on a CPU."""
-        return {"bytes": torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None}
+        """Return the most memory that was used on the device."""
+        return {"peak_memory_bytes": self.peak_memory_bytes()}
 
     def _make(self, weights):
         factory = network_factory(self._network, self.solver.network, self._shape, self._plan.classes)

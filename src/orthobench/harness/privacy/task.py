@@ -7,8 +7,8 @@ import torch
 
 from ...data.parts import Examples, Parts
 from ...models.checks import check_integer
+from ...privacy.network_factory import network_factory
 from ..datasets import TaskDataset
-from .networks import network_factory
 
 # After the start: the accuracy by time.
 EVALUATIONS = 4
@@ -72,16 +72,12 @@ class PrivateTask:
     def with_tuning(self):
         """Return the task that trains on the tuning part too: once hyper-parameters are chosen, it is free."""
         train, tuning, held_out = self.parts
-        both = Examples(*(torch.cat(pair) for pair in zip(_tensors(train), _tensors(tuning), strict=True)))
+        both = Examples(*(torch.cat([getattr(each, name) for each in (train, tuning)]) for name in vars(train)))
         return replace(self, parts=Parts(both, tuning, held_out))
 
     def model_factory(self, kind):
         """Return what makes a network of a kind, "unconstrained" or "lipschitz", from a seed."""
         return network_factory(self.network, kind, self.shape, self.classes)
-
-
-def _tensors(part):
-    return part.inputs, part.targets
 
 
 def clip_norms(inputs, norm):

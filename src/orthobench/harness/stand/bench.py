@@ -15,6 +15,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from ...device import reset_resident_peak, resident_peak_bytes
 from ..status import ERROR, OUT_OF_MEMORY, BudgetExceeded, InvalidResult, StandFailed, printable
 from . import confine, roles, wire
 from .clocks import Cost, own_processor_s, processor_s, waited_s
@@ -67,6 +68,11 @@ class Answer:
         if not isinstance(value, str):
             raise InvalidResult(f"the stand answered no text for {name}")
         return printable(value)
+
+    def peak_memory_bytes(self, stand):
+        """Return the peak that `Role.peak_memory_bytes` told, of a GPU, or else that of the stand's resident memory."""
+        told = self.fields.get("peak_memory_bytes")
+        return float(told) if isinstance(told, int | float) else stand.peak_memory_bytes()
 
 
 class Server:
@@ -305,19 +311,11 @@ class Stand:
 
     def reset_peak_memory(self):
         """Start a new measurement of its peak memory."""
-        try:
-            with open(f"/proc/{self.pid}/clear_refs", "w") as file:
-                file.write("5")  # proc_pid_clear_refs: the peak of the resident set
-        except OSError:
-            pass
+        reset_resident_peak(self.pid)
 
     def peak_memory_bytes(self):
         """Return the peak of its resident memory, NaN where the system doesn't tell."""
-        try:
-            with open(f"/proc/{self.pid}/status") as file:
-                return next(1024.0 * int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
-        except (OSError, StopIteration):
-            return float("nan")
+        return resident_peak_bytes(self.pid)
 
     def end(self):
         """End it; return how many processes it had started that were still there, 0 if it was ended before."""

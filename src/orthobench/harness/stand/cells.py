@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 from benchopt.benchmark import get_running_benchmark
+from tqdm import tqdm
 
 from ...data.cache import cache_folder
 from ...data.download import downloads_folder
-from ..clock import budget_exceeded
-from ..device import resolve_device
-from ..provenance import package_hash
+from ...device import resolve_device
+from ...provenance import package_hash
 from ..solver import Contained
 from ..status import BudgetExceeded, InvalidResult, Refuted
 from ..stopping import RunToEnd
@@ -129,6 +129,11 @@ class Cell(Contained):
         if self.device.type == "cpu" and stand.idle_s > IDLE_SLACK_S + IDLE_SHARE * self._spent_s:
             raise Refuted(f"{self.name} computed for {1e3 * stand.idle_s:.0f} ms between the harness's questions")
 
+    def check_ended(self, processes):
+        """Raise `Refuted` if so many processes that the solver had started were there when its stand was ended."""
+        if processes:
+            raise Refuted(f"{self.name} started processes that went on when it was done: no clock sees their work")
+
     def _failed(self):
         self.close()
 
@@ -146,19 +151,22 @@ class Cell(Contained):
         try:
             return stand.ask(kind, *tensors, budget_s=self.budget_s, **fields)
         except BudgetExceeded as error:
-            raise budget_exceeded(self.budget_s) from error
+            raise self._budget_exceeded() from error
 
     def limited(self, stand, kind, *tensors, **fields):
         """Ask within what is left of the budget, and take it from there."""
         if self.budget_s is not None and self._spent_s >= self.budget_s:
-            raise budget_exceeded(self.budget_s)
+            raise self._budget_exceeded()
         left = None if self.budget_s is None else self.budget_s - self._spent_s
         try:
             answer = stand.ask(kind, *tensors, budget_s=left, **fields)
         except BudgetExceeded as error:
-            raise budget_exceeded(self.budget_s) from error
+            raise self._budget_exceeded() from error
         self._spent_s += answer.cost.wall_s
         return answer
+
+    def _budget_exceeded(self):
+        return BudgetExceeded(f"stopped: the time budget of {self.budget_s:g} s is spent; raise it with --timeout")
 
     def hidden(self, said_s, cost, sent, answered, calls=1):
         """Return why the time that a stand says can't be true, "" if it can: see `clocks.hidden`."""
@@ -219,6 +227,7 @@ class CallbackCell(Cell):
     """Of a method that goes on from point to point. A subclass implements :meth:`begin`, :meth:`advance`."""
 
     stopping_criterion = RunToEnd(strategy="callback")
+    _bar = None
 
     def begin(self):
         """Do what must not be billed."""
@@ -243,6 +252,17 @@ class CallbackCell(Cell):
                     calls += 1
         finally:
             self.close()
+
+    def show_progress(self, steps):
+        """Have ``self._bar`` count steps, on a terminal alone; it is removed when the stands are closed."""
+        self._bar = tqdm(total=steps, desc=str(self), unit="step", leave=False, disable=None)
+
+    def close(self):
+        """End the stand in use and the progress bar."""
+        bar, self._bar = self._bar, None
+        if bar is not None:
+            bar.close()
+        return super().close()
 
     def get_result(self):
         """Return the result at the last point."""
@@ -293,7 +313,7 @@ def transport(sent, answered):
 def _transport(process, sent, answered):
     stand = new_stand("orthobench.harness.stand.roles:Role")
     one_way, other_way = ([torch.zeros(shape, dtype=dtype) for shape, dtype in kinds] for kinds in (sent, answered))
-    largest = expected_bytes([shape for shape, _ in answered]) + 64
+    largest = expected_bytes([shape for shape, _ in answered])
     try:
         costs = []
         for _ in range(ECHOES):

@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 import torch.utils._device  # the default device is there: better imported once, before the fork
 
+from ...device import resolve_device, synchronize
 from .. import namespaces
-from ..device import resolve_device, synchronize
 from ..seeds import seed_everything, set_threads
 from ..status import ERROR, InvalidResult, status_of
 from . import confine, wire
@@ -151,7 +151,7 @@ class Role:
         """Run the solver's file, and make the solver with the parameters of this cell, which the bench packed."""
         parameters = unpack(content)
         self.before_loading()
-        seed_everything(self.seed)
+        seed_everything(self.seed, self.device)
         path = Path(file)
         spec = importlib.util.spec_from_file_location(f"solvers_{path.stem}", path)
         module = importlib.util.module_from_spec(spec)
@@ -162,6 +162,15 @@ class Role:
             setattr(self.solver, name, value)
         self.solver.device = self.device
         self.prepare_solver()
+
+    def reset_peak_memory(self):
+        """Start a new measurement of the memory of the device, if it has one of its own."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+    def peak_memory_bytes(self):
+        """Return its peak; None on a CPU, where the bench measures it."""
+        return torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None
 
     def before_loading(self):
         """Do what needs a process that no solver has touched."""

@@ -12,12 +12,11 @@ import importlib
 import importlib.util
 import inspect
 import math
-import operator
 import re
 import sys
 from importlib import metadata
 from pathlib import Path
-from types import ModuleType, NoneType
+from types import ModuleType
 from typing import NamedTuple
 
 from benchopt.utils import dynamic_modules
@@ -56,31 +55,22 @@ SPECIAL = (
     *("__class__", "__dict__", "__slots__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__del__"),
 )
 DECORATORS = ("property", "staticmethod", "classmethod")
-IMPORTED_DECORATORS = ("functools.cached_property", "torch.no_grad()", "torch.inference_mode()")
+DECORATORS += ("functools.cached_property", "torch.no_grad()", "torch.inference_mode()")
 
 LARGEST_FILE = 2**16  # bytes; for some files of 1 MiB the parser takes a minute
-LARGEST_WORK = 100_000  # values and characters of all metadata together
-LARGEST_BITS = 512  # of a whole number
 MOST_CELLS = 10_000
 
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 STATEMENTS = FUNCTIONS | ast.ClassDef | ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign | ast.Pass
 COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 RUNS = ast.Call | ast.Await | ast.Yield | ast.YieldFrom | ast.NamedExpr | COMPREHENSIONS
-SEQUENCES = str | bytes | list | tuple
-UNARY = {ast.UAdd: operator.pos, ast.USub: operator.neg, ast.Not: operator.not_}
-BINARY = {
-    **{ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv},
-    **{ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.Pow: operator.pow, ast.BitOr: operator.or_},
-    **{ast.LShift: operator.lshift, ast.RShift: operator.rshift, ast.BitAnd: operator.and_, ast.BitXor: operator.xor},
-}
 
 
 class Imported(NamedTuple):
     """What an import binds: where that is from, and the object itself if it is in one of `packages`."""
 
     origin: str
-    value: object = NotImplemented  # neither plain data nor a class
+    value: object = None
 
 
 def stub(path, module_name):
@@ -117,7 +107,7 @@ def _stub(file, module_name):
     return module
 
 
-def owned_names(cell, base, yours=None):
+def owned_names(cell, base):
     """Return the names that a solver must not define, since the harness has them in the bench or in the stand.
 
     Parameters
@@ -126,21 +116,18 @@ def owned_names(cell, base, yours=None):
         The bench's class.
     base : type or None
         The stand's.
-    yours : iterable of str, optional
-        Those that a solver may define; by default what ``base`` says.
 
     Returns
     -------
     set of str
     """
-    yours = getattr(base, "yours", ()) if yours is None else yours
     names = {*OWNED, *dir(cell), *(() if base is None else dir(base))}
     every_class_has = {*dir(type("Empty", (), {})), "__annotations__"}
-    return (names - every_class_has | {*SPECIAL}) - {*METADATA, *yours}
+    return (names - every_class_has | {*SPECIAL}) - {*METADATA, *getattr(base, "yours", ())}
 
 
 class SolverFile:
-    """A solver's file as a syntax tree: what it binds, from what its solver derives, and the problems found.
+    """A solver's file as a syntax tree: its class, what the file and the class bind, and the problems found.
 
     Attributes
     ----------
@@ -151,24 +138,18 @@ class SolverFile:
 
     def __init__(self, path, unreadable=None):
         self.path, self.base = path, None
-        self._lines, self._body, self._problems, self._libraries, self._scopes, self._work = [], [], [], [], {}, 0
+        self._lines, self._body, self._problems, self._libraries = [], [], [], []
         unreadable = unreadable or self._parse()
-        self._scope = self._bind(self._body)
+        self._names = self._bind(self._body)
         found = [node for node in self._body if isinstance(node, ast.ClassDef) and node.name == "Solver"]
         self._solver = found[0] if found else None
-        self._lineage = []
-        bases = self._ancestry(self._solver) if found else []
-        for node in self._lineage:
-            self._names(node)  # for the libraries that it imports
+        self._own = self._bind(self._solver.body) if found else {}
         if unreadable:
-            self._report(None, f"the file {unreadable}")
+            self._report(f"the file {unreadable}")
         elif not found:
-            self._report(None, "there is no class `Solver`: a solver's file holds one (see CONTRIBUTING.md)")
-        elif not bases or not all(issubclass(bases[0], each) for each in bases):
-            text = "`Solver` must derive from one base class of `orthobench.harness` (see CONTRIBUTING.md)"
-            self._report(_position(self._solver), text)
+            self._report("there is no class `Solver`: a solver's file holds one")
         else:
-            self.base = bases[0]
+            self.base = self._find_base()
 
     def _parse(self):
         try:
@@ -177,7 +158,7 @@ class SolverFile:
             with self.path.open("rb") as file:
                 source = file.read(LARGEST_FILE + 1)
             if len(source) > LARGEST_FILE:
-                return f"has more than {LARGEST_FILE} bytes: move what it holds into the package (see CONTRIBUTING.md)"
+                return f"has more than {LARGEST_FILE} bytes: move what it holds into the package"
             self._body = ast.parse(source).body
         except SyntaxError as error:
             return f"is no Python: {error.msg}" + (f" in line {error.lineno}" if error.lineno else "")
@@ -191,14 +172,13 @@ class SolverFile:
         """Why the file is refused, in one line: the first problem in reading order, "" if there is none."""
         if not self._problems:
             return ""
-        _, _, line, text = min(self._problems, key=lambda each: each[:2])
-        where = f"{self.path.parent.name}/{self.path.name}" + (f", line {line}" if line else "")
-        return " ".join(f"{where}: {text}".split())
+        line, _, text = min(self._problems)
+        where = f"{self.path.parent.name}/{self.path.name}" + (f", line {line}" if line < math.inf else "")
+        return " ".join(f"{where}: {text} (see CONTRIBUTING.md)".split())
 
-    def _report(self, position, text, rank=1, line=None):
-        """Note a problem of the statement at a position; None is the file. Of one statement's, the least rank wins."""
-        line = line or (position[0] if position else None)
-        self._problems.append((position or (math.inf, 0), rank, line, text))
+    def _report(self, text, line=None, rank=1):
+        """Note a problem of a line, or of the file; of one line's, the least rank is told."""
+        self._problems.append((line or math.inf, rank, text))
 
     # --- names -------------------------------------------------------------------------------------------------------
 
@@ -213,92 +193,58 @@ class SolverFile:
                 raise ModuleNotFoundError(f"No module named {top!r}, which {self.path} imports: install it", name=top)
 
     def _bind(self, body):
-        """Return what a scope's statements bind: for each name the list of (position, what).
+        """Return what a scope's statements bind: for each name the list of (line, what).
 
         ``what`` is a class, a function, an expression or an `Imported`, and None for all else.
         """
         scope = {}
         for statement in body:
-            plain = {}
-            if isinstance(statement, ast.Import | ast.ImportFrom):
-                plain = self._imports(statement)
-            elif isinstance(statement, ast.Assign):
-                plain = {name: what for target in statement.targets for name, what in _pairs(target, statement.value)}
-            elif isinstance(statement, ast.AnnAssign):
-                plain = dict(_pairs(statement.target, statement.value))
-            for node in _at_import(statement):
-                if isinstance(node, FUNCTIONS | ast.ClassDef):
-                    name, what = node.name, node
-                elif isinstance(node, ast.alias) or (isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)):
-                    name = node.id if isinstance(node, ast.Name) else node.asname or node.name.partition(".")[0]
-                    what = plain.get(name)
-                else:
-                    continue
-                scope.setdefault(name, []).append((_position(statement), what))
+            targets = getattr(statement, "targets", [getattr(statement, "target", statement)])
+            if isinstance(statement, FUNCTIONS | ast.ClassDef):
+                bound = [(statement.name, statement)]
+            elif isinstance(statement, ast.Import | ast.ImportFrom):
+                bound = self._imports(statement)
+            elif isinstance(statement, ast.AnnAssign) and statement.value is None:
+                bound = []
+            elif isinstance(statement, ast.Assign | ast.AnnAssign) and all(
+                isinstance(each, ast.Name) for each in targets
+            ):
+                bound = [(each.id, statement.value) for each in targets]
+            else:
+                names = [node for each in targets for node in ast.walk(each) if isinstance(node, ast.Name)]
+                bound = [(node.id, None) for node in names if not isinstance(node.ctx, ast.Load)]
+            for name, what in bound:
+                scope.setdefault(name, []).append((statement.lineno, what))
         return scope
 
     def _imports(self, statement):
-        found, whole = {}, isinstance(statement, ast.Import)
+        """Yield what a statement imports, and note the libraries that it needs."""
+        whole = isinstance(statement, ast.Import)
         for alias in statement.names:
             module = alias.name if whole else statement.module or ""
             name = alias.asname or alias.name.partition(".")[0]
+            value = None
             if alias.name == "*" or getattr(statement, "level", 0):
                 what = "all names of a module" if alias.name == "*" else "a neighbour"
-                text = f"it imports {what}: import from `orthobench` or a library, name by name (see CONTRIBUTING.md)"
-                self._report(_position(statement), text)
-            elif _is_ours(module):
+                text = f"it imports {what}: import from `orthobench` or a library, name by name"
+                self._report(text, statement.lineno)
+            elif not _is_ours(module):
+                self._libraries.append(module)
+            else:
                 try:
                     value = _from_package(module, None if whole else alias.name)
                 except Exception as error:  # whatever it is, the file's rows say it
                     if isinstance(error, ModuleNotFoundError) and not _is_ours(error.name or ""):
                         raise  # a library that our module needs
-                    self._report(_position(statement), f"it imports what OrthoBench doesn't have: {error}")
-                else:
-                    value = sys.modules[name] if whole and not alias.asname else value
-                    found[name] = Imported(module, value)
-            else:
-                self._libraries.append(module)
-                origin = module if alias.asname else name
-                found[name] = Imported(origin if whole else f"{module}.{alias.name}")
-        return found
+                    self._report(f"it imports what OrthoBench doesn't have: {error}", statement.lineno)
+            yield name, Imported(name if whole and not alias.asname else f"{module}.{alias.name}", value)
 
-    def _resolve(self, expression, before):
-        """Return the class or function of the file, or the `Imported`, that an expression names; None for all else."""
-        if isinstance(expression, ast.Name):
-            position, what = _latest(self._scope, expression.id, before)
-            return self._resolve(what, position) if isinstance(what, ast.expr) else what
-        if isinstance(expression, ast.Attribute):
-            module = getattr(self._resolve(expression.value, before), "value", None)
-            if isinstance(module, ModuleType) and _is_ours(module.__name__):
-                return Imported(module.__name__, getattr(module, expression.attr, NotImplemented))
-        return None
-
-    def _ancestry(self, node):
-        """Note the class and those of the file that it derives from; return the harness's, where each line ends."""
-        self._lineage.append(node)
-        bases = []
-        for expression in node.bases:
-            base = self._resolve(expression, _position(node))
-            if isinstance(base, ast.ClassDef):
-                bases += self._ancestry(base) if base not in self._lineage else []
-            elif isinstance(base, Imported) and _is_harness(base.value):
-                bases.append(base.value)
-            elif not (isinstance(expression, ast.Name) and expression.id == "object"):
-                text = f"`{_text(expression)}` is no base class of `orthobench.harness`, nor a class of this file"
-                self._report(_position(node), f"{text}: derive from those alone (see CONTRIBUTING.md)")
-        return bases
-
-    def _names(self, node):
-        if node not in self._scopes:
-            self._scopes[node] = self._bind(node.body)
-        return self._scopes[node]
-
-    def _binding(self, name):
-        """Return position, what and the class's scope where the solver, or an ancestor in the file, binds a name."""
-        for node in self._lineage:
-            if name in self._names(node):
-                return *self._names(node)[name][-1], self._names(node)
-        return None, None, None
+    def _find_base(self):
+        bases = [_once(self._names, each.id) if isinstance(each, ast.Name) else None for each in self._solver.bases]
+        if len(bases) == 1 and isinstance(bases[0], Imported) and _is_harness(bases[0].value):
+            return bases[0].value
+        text = "`Solver` must derive from one base class of `orthobench.harness`, imported by its name"
+        return self._report(text, self._solver.lineno)
 
     # --- rules -------------------------------------------------------------------------------------------------------
 
@@ -317,18 +263,16 @@ class SolverFile:
             the file, torch aside) and ``base``.
         """
         for statement in self._body:
-            self._check(statement, {})
-        for position, what in self._scope.get("Solver", ()):
-            if self._solver is not None and what is not self._solver:
-                self._report(position, "`Solver` is bound again: a file holds one solver (see CONTRIBUTING.md)")
+            self._check(statement)
+        for line, _ in self._names.get("Solver", ())[1:]:
+            self._report("`Solver` is bound again: a file holds one solver", line)
         values = {key: value for key in METADATA if (value := self._metadatum(key)) is not None}
         name = values["name"] = self._checked_name(values.get("name"))
-        for node in self._lineage:
-            for bound in owned.intersection(self._names(node)):
-                for position, what in self._names(node)[bound]:
-                    verb = "overrides" if isinstance(what, FUNCTIONS) else "sets"
-                    text = f"{name} {verb} `{bound}`, which the harness owns: implement the method that its base class"
-                    self._report(position, f"{text} names instead (see CONTRIBUTING.md)", rank=0)
+        for bound in owned.intersection(self._own):
+            for line, what in self._own[bound]:
+                verb = "overrides" if isinstance(what, FUNCTIONS) else "sets"
+                text = f"{name} {verb} `{bound}`, which the harness owns: implement the method that its base class "
+                self._report(f"{text}names instead", line, rank=0)
         if not self._parameters_fit(values, owned):
             values = {key: value for key, value in values.items() if not key.startswith("parameter")}
         standard = {*sys.stdlib_module_names, "torch"}
@@ -342,8 +286,8 @@ class SolverFile:
             "base": self.base,
         }
 
-    def _check(self, statement, scope):
-        """Report what a statement, of the module or of a class with ``scope``, runs at import."""
+    def _check(self, statement, properties=()):
+        """Report what a statement, of the module or of a class with ``properties``, runs at import."""
         constant = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
         runs = [] if constant or isinstance(statement, STATEMENTS) else [statement]
         for node in _at_import(statement):
@@ -351,50 +295,41 @@ class SolverFile:
             if isinstance(node, RUNS) or (stored and isinstance(node, ast.Attribute | ast.Subscript)):
                 runs.append(node)
         if isinstance(statement, ast.ClassDef):
-            runs += statement.keywords
+            runs += [*statement.keywords, *statement.decorator_list]
             for each in statement.body:
-                self._check(each, self._names(statement))
+                self._check(each, [own.name for own in statement.body if isinstance(own, FUNCTIONS)])
         rule = "move it into a method; outside of functions a solver's file holds a docstring, imports, constants, "
-        rule += "functions and classes alone"
         for node in runs:
             line = self._lines[node.lineno - 1].strip()[:60] if node.lineno <= len(self._lines) else ""
-            text = f"`{line}` runs at import: {rule} (see CONTRIBUTING.md)"
-            self._report(_position(statement), text, line=node.lineno)
-        for decorator in getattr(statement, "decorator_list", ()):
-            if not self._is_allowed(decorator, statement, scope):
-                allowed = ", ".join((*DECORATORS, *IMPORTED_DECORATORS))
-                text = f"`@{_text(decorator)}` runs at import: decorators are only {allowed} and a property's "
-                self._report(_position(statement), f"{text}setter (see CONTRIBUTING.md)", line=decorator.lineno)
+            self._report(f"`{line}` runs at import: {rule}functions and classes alone", node.lineno)
+        for decorator in statement.decorator_list if isinstance(statement, FUNCTIONS) else ():
+            if not self._is_allowed(_text(decorator), properties):
+                text = f"`@{_text(decorator)}` runs at import: decorators are only {', '.join(DECORATORS)} and a "
+                self._report(f"{text}property's setter", statement.lineno)
 
-    def _is_allowed(self, decorator, statement, scope):
-        text = ast.unparse(decorator)
-        root = re.match(r"\w*", text)[0]
-        rest = text.removeprefix(root)
-        if isinstance(statement, ast.ClassDef):
-            return False
-        if root in scope:  # a property of the same class
-            before = _latest(scope, root, _position(statement))[1]
-            return isinstance(before, FUNCTIONS) and rest in (".setter", ".getter", ".deleter")
-        if root not in self._scope:
-            return text in DECORATORS
-        origins = {f"{getattr(what, 'origin', '')}{rest}" for _, what in self._scope[root]}
-        return origins <= {*IMPORTED_DECORATORS}
+    def _is_allowed(self, decorator, properties):
+        root, _, rest = decorator.partition(".")
+        if root in properties:
+            return rest in ("setter", "getter", "deleter")
+        bound = [getattr(what, "origin", None) for _, what in self._names.get(root, ())]
+        return decorator in DECORATORS and set(bound) == ({root} if rest else set())
 
     def _checked_name(self, name):
-        position = self._binding("name")[0]
+        line = self._own.get("name", [(None, None)])[-1][0]
         for other in _named_alike(self.path, name) if name is not None else ():
-            self._report(position, f"{other} has the name {name!r} too: rename one, or their rows are taken for one's")
+            self._report(f"{other} has the name {name!r} too: rename one, or their rows are taken for one's", line)
         if name is not None and re.fullmatch(r"(?! )[A-Za-z0-9 _+.()\[\]-]{1,80}(?<! )", name) and name.strip("."):
             return name
-        if self._solver is not None and (name is not None or position is None):
+        if self._solver is not None and (name is not None or line is None):
             found = "name " + ("is missing" if name is None else f"{name[:100]!r} can't name files and columns")
-            rule = "use letters, digits, spaces and _-+.()[], 80 at most (see CONTRIBUTING.md)"
-            self._report(position or _position(self._solver), f"{found}: {rule}")
+            rule = "use letters, digits, spaces and _-+.()[], 80 at most"
+            self._report(f"{found}: {rule}", line or self._solver.lineno)
         return re.sub(r"[^A-Za-z0-9_+-]", "_", self.path.stem)[:80]
 
     def _parameters_fit(self, values, owned):
         name, template = values["name"], values.get("parameter_template", "")
-        position, found, names, cells = self._binding("parameters")[0], [], [], 1
+        key = "parameters" if "parameters" in self._own else "parameter_template"
+        line, found, names, cells = self._own.get(key, [(None, None)])[-1][0], [], [], 1
         for key, choices in values.get("parameters", {}).items():
             own = [each.strip() for each in key.split(",")] if isinstance(key, str) else [""]
             choices = choices if isinstance(choices, list | tuple) else [choices]
@@ -402,12 +337,10 @@ class SolverFile:
             fits = len(own) == 1 or all(isinstance(each, list | tuple) and len(each) == len(own) for each in choices)
             if not fits or not all(re.fullmatch(r"[A-Za-z]\w*", each) for each in own):
                 found.append(f"parameter {str(key)[:80]!r} must be a name, or several with a tuple for each value")
-        if _holds_complex(values.get("parameters", {})):
-            found.append("`parameters` hold a complex number, which no file of results can: give two real ones")
         if not 1 <= cells <= MOST_CELLS:
             found.append(f"`parameters` make {cells} cells: expected 1 to {MOST_CELLS}")
         for each in names:
-            if self._binding(each)[0] or each in owned.intersection(dir(self.base) if self.base else ()):
+            if each in self._own or each in owned.intersection(dir(self.base) if self.base else ()):
                 found.append(
                     f"the class attribute `{each}` of {name} hides the parameter of that name, so that every value "
                     "would run as the same one: rename or remove the attribute"
@@ -416,95 +349,78 @@ class SolverFile:
                 found.append(f"{name} has a parameter `{each}`, which the harness owns: rename it")
         if re.search("[{}]", re.sub(r"\{(\w+)\}", lambda match: "" if match[1] in names else match[0], template)):
             found.append("`parameter_template` may hold parameters in braces alone, without a format")
-            position = self._binding("parameter_template")[0]
         for text in found:
-            self._report(position, text, rank=2)
+            self._report(text, line, rank=2)
         return not found
 
     # --- constants ---------------------------------------------------------------------------------------------------
 
     def _metadatum(self, key):
-        position, what, scope = self._binding(key)
-        if position is None:
+        if key not in self._own:
             return None
+        line, what = self._own[key][-1]
         try:
-            if not isinstance(what, ast.expr):
-                raise ValueError("it is bound by another statement than an assignment")
-            value = self._value(what, (scope, self._scope), position)
+            if not isinstance(_once(self._own, key), ast.expr):
+                raise ValueError("it is bound twice, or by another statement than an assignment")
+            value = self._value(what)
+            _check_plain(value)
             if (value is not None or key == "name") and not isinstance(value, METADATA[key]):
                 raise ValueError(f"it is of type {type(value).__name__}")
-        except (ArithmeticError, TypeError, ValueError, RecursionError) as error:
-            text = f"`{key}` is no constant that can be read ({error}): write it out (see CONTRIBUTING.md)"
-            self._report(position, text)
+        except (TypeError, ValueError) as error:
+            self._report(f"`{key}` is no constant that can be read ({error}): write it out", line)
             return None
         return value
 
-    def _value(self, node, scopes, before):
-        """Return the value of a constant expression; raise ValueError, TypeError or ArithmeticError if it is none."""
-        self._spend(1)
-        value = functools.partial(self._value, scopes=scopes, before=before)
-        if isinstance(node, ast.Constant):
-            return self._plain(node.value)
-        if isinstance(node, ast.Name | ast.Attribute):
-            for depth, scope in enumerate(scopes if isinstance(node, ast.Name) else ()):
-                position, what = _latest(scope, node.id, before)
-                if isinstance(what, ast.expr):
-                    return self._value(what, scopes[depth:], position)
-                if position:
-                    return self._plain(getattr(what, "value", what or NotImplemented), node)
-            return self._plain(getattr(self._resolve(node, before), "value", NotImplemented), node)
-        if isinstance(node, ast.List | ast.Tuple | ast.Set):
-            parts = [value(each.value) if isinstance(each, ast.Starred) else [value(each)] for each in node.elts]
-            kind = {ast.List: list, ast.Tuple: tuple, ast.Set: set}[type(node)]
-            return kind([each for part in parts for each in part])
+    def _value(self, node):
+        """Return the value of a literal, in which names may stand for others; raise ValueError for all else."""
+        if isinstance(node, ast.Name):
+            return self._named(node.id)
+        if isinstance(node, ast.List | ast.Tuple):
+            return (list if isinstance(node, ast.List) else tuple)(map(self._value, node.elts))
         if isinstance(node, ast.Dict):
-            pairs = zip(node.keys, node.values, strict=True)
             made = {}
-            for key, each in pairs:
-                made.update(value(each) if key is None else {value(key): value(each)})
+            for key, each in zip(node.keys, node.values, strict=True):
+                made.update(self._value(each) if key is None else {_literal(key): self._value(each)})
             return made
-        if isinstance(node, ast.UnaryOp) and type(node.op) in UNARY:
-            return self._plain(UNARY[type(node.op)](value(node.operand)))
-        if isinstance(node, ast.BinOp) and type(node.op) in BINARY:
-            return self._combined(type(node.op), value(node.left), value(node.right))
-        return self._plain(NotImplemented, node)
+        return _literal(node)
 
-    def _combined(self, operation, left, right):
-        numbers = isinstance(left, int | float | complex) and isinstance(right, int | float | complex)
-        if numbers and operation in (ast.Pow, ast.LShift) and isinstance(left, int) and isinstance(right, int):
-            if (left.bit_length() * right if operation is ast.Pow else right) > LARGEST_BITS:
-                raise ValueError("a number is too large")
-        elif operation is ast.Mult and not numbers:
-            times, sequence = (left, right) if isinstance(left, int) else (right, left)
-            if not isinstance(times, int) or not isinstance(sequence, SEQUENCES):
-                raise TypeError("only numbers and sequences can be multiplied")
-            before = self._work
-            self._plain(sequence)
-            self._spend((self._work - before) * max(times, 0))
-        elif not numbers:
-            kinds = {ast.Add: SEQUENCES, ast.BitOr: dict | set | frozenset}.get(operation, ())
-            if type(left) is not type(right) or not isinstance(left, kinds):
-                raise TypeError(f"{type(left).__name__} and {type(right).__name__} can't be combined")
-        return self._plain(BINARY[operation](left, right))
+    def _named(self, name):
+        """Return the literal that a name is bound to, or a copy of a constant of ours that it is imported from."""
+        what = _once(self._own if name in self._own else self._names, name)
+        if isinstance(what, Imported) and what.value is not None:
+            with contextlib.suppress(ValueError, SyntaxError):
+                return ast.literal_eval(repr(what.value))
+        if not isinstance(what, ast.expr):
+            raise ValueError(f"`{name}` is not the name of one literal, nor a constant imported from orthobench")
+        return _literal(what)
 
-    def _plain(self, value, node=None):
-        """Return a copy of plain data: nothing of the package can be reached through it."""
-        kind = type(value)
-        self._spend(len(value) if kind in (str, bytes, list, tuple, set, frozenset, dict) else 1)
-        if kind is int and value.bit_length() > LARGEST_BITS:
-            raise ValueError("a number is too large")
-        if kind is dict:
-            return {self._plain(key, node): self._plain(each, node) for key, each in value.items()}
-        if kind in (list, tuple, set, frozenset):
-            return kind([self._plain(each, node) for each in value])
-        if kind not in (NoneType, bool, int, float, complex, str, bytes):
-            raise ValueError(f"`{_text(node)}` is no plain data" if node else f"{kind.__name__} is no plain data")
-        return value
 
-    def _spend(self, work):
-        self._work += work
-        if self._work > LARGEST_WORK:
-            raise ValueError("it is too large")
+def _once(scope, name):
+    """Return what a name is that a scope binds once; None for all else."""
+    found = scope.get(name, ())
+    return found[0][1] if len(found) == 1 else None
+
+
+def _literal(node):
+    try:
+        return ast.literal_eval(node)
+    except (TypeError, ValueError):
+        raise ValueError(f"`{_text(node)}` is no literal") from None
+
+
+def _check_plain(value):
+    """Raise ValueError unless rows can hold a value."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple | set):
+        for each in value:
+            _check_plain(each)
+    if isinstance(value, complex):
+        raise ValueError("no file of results holds a complex number: give two real ones")
+    if value is ...:
+        raise ValueError("`...` is no value")
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise ValueError("a number has more than 64 bits")
 
 
 def _from_package(module, name):
@@ -547,35 +463,8 @@ def _is_harness(value):
     return isinstance(value, type) and isinstance(getattr(value, "cell", None), str)
 
 
-def _holds_complex(value):
-    if isinstance(value, dict):
-        return any(_holds_complex(each) for pair in value.items() for each in pair)
-    if isinstance(value, list | tuple | set | frozenset):
-        return any(map(_holds_complex, value))
-    return isinstance(value, complex)
-
-
 def _text(node):
     return " ".join(ast.unparse(node).split())[:60]
-
-
-def _position(node):
-    return node.lineno, node.col_offset
-
-
-def _latest(scope, name, before):
-    """Return position and what of the last binding of a name before a position, None twice if there is none."""
-    found = [each for each in scope.get(name, ()) if each[0] < before]
-    return found[-1] if found else (None, None)
-
-
-def _pairs(target, value):
-    """Return the names of an assignment's target with the expressions that they get, where those can be told."""
-    if isinstance(target, ast.Name):
-        return [(target.id, value)]
-    pairs = zip(getattr(target, "elts", ()), getattr(value, "elts", ()), strict=False)
-    starred = any(isinstance(each, ast.Starred) for each in (*getattr(target, "elts", ()), *getattr(value, "elts", ())))
-    return [] if starred else [each for pair in pairs for each in _pairs(*pair)]
 
 
 def _at_import(statement):

@@ -13,22 +13,10 @@ PREFIX = struct.Struct("<4sIQ")  # magic, bytes of the header, bytes of the payl
 LARGEST_HEADER = 4 * 2**20
 ALIGNMENT = 64
 LARGE = 2**16
+SPARE = 2**16
 
-DTYPES = {
-    str(dtype).removeprefix("torch."): dtype
-    for dtype in (
-        torch.float64,
-        torch.float32,
-        torch.float16,
-        torch.bfloat16,
-        torch.int64,
-        torch.int32,
-        torch.int16,
-        torch.int8,
-        torch.uint8,
-        torch.bool,
-    )
-}
+_TYPES = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool"
+DTYPES = {name: getattr(torch, name) for name in _TYPES.split()}
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -148,8 +136,8 @@ def check_silent(channel):
 
 
 def expected_bytes(shapes, itemsize=8):
-    """Return how many bytes tensors of these shapes take in a frame, of whatever type."""
-    return sum(_padded(math.prod(shape) * itemsize) for shape in shapes)
+    """Return how many bytes tensors of these shapes take in a frame at most, of whatever type, and a few to spare."""
+    return sum(_padded(math.prod(shape) * itemsize) for shape in shapes) + SPARE
 
 
 def _pack(tensor):

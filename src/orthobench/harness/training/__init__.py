@@ -6,10 +6,10 @@ __all__, __getattr__ = export(
     __name__,
     {
         ".datasets": ["TaskDataset"],
-        "evaluation": ["evaluate_model", "rebuild"],
+        "..models.evaluation": ["evaluate_model", "rebuild"],
         "loop": ["Trainer"],
         "objective": ["TrainingObjective"],
-        "schedule": ["warmup_stable_decay"],
+        "..optim.learning_rate": ["warmup_stable_decay"],
         "solver": ["LONG_WARM_UP_STEPS", "MatrixSolver", "TrainingSolver"],
         "task": ["TrainingTask", "classification_loss"],
     },

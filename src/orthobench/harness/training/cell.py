@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import torch
-from tqdm import tqdm
 
 from ...data.parts import Parts, resembling
+from ...models.evaluation import EXTRA
 from ..processes import Together
 from ..stand import clocks
 from ..stand.cells import CallbackCell
@@ -14,11 +14,16 @@ from ..stand.wire import expected_bytes
 from ..stand_in import StandIn
 from ..status import InvalidResult, Refuted
 from ..unsaved import Unsaved
-from .evaluation import EXTRA
-from .phases import PHASES
+from .task import PHASES
 
 # Phases are parts of the time: on a GPU they are measured by another clock.
 PHASES_SHARE, PHASES_SLACK_S = 0.05, 0.01
+
+
+def trained_on(task, train):
+    """Return a task with these training examples, which withholds the parts that it is evaluated on."""
+    withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
+    return replace(task, parts=Parts(train, withheld, withheld))
 
 
 class TrainingCell(CallbackCell):
@@ -30,14 +35,12 @@ class TrainingCell(CallbackCell):
     """
 
     role = "orthobench.harness.training.role:TrainingRole"
-    _bar = None
 
     def hand_out(self, task, autocast, compile):
         self.evaluation_points = task.evaluation_steps
         self._task, self._compile = task, compile
         self._initial = task.make_model(self.seed).state_dict()
-        withheld = StandIn(InvalidResult("the solver looked at a part that is evaluated on: it has `train` alone"))
-        own = replace(task, parts=Parts(resembling(task.parts.train, self.seed), withheld, withheld))
+        own = trained_on(task, resembling(task.parts.train, self.seed))
         self._together = Together()
         return {"task": own, "autocast": autocast, "compile": compile, "meeting": self._together.meeting}
 
@@ -50,8 +53,7 @@ class TrainingCell(CallbackCell):
         self._done, self._elapsed_s, self._advanced = 0, 0.0, []
         self._together.run(self._prepare)
         self.stand.reset_peak_memory()
-        # Shown on a terminal only, and removed when done.
-        self._bar = tqdm(total=self._task.steps, desc=str(self), unit="step", leave=False, disable=None)
+        self.show_progress(self._task.steps)
 
     def _prepare(self):
         """Have model and optimizers made, then hand over the data: on them a solver works on the clock alone."""
@@ -77,10 +79,10 @@ class TrainingCell(CallbackCell):
         self._bar.update(point - self._done)
         self._done = point
         self._advanced.append(point)
-        result |= {"peak_memory_bytes": self._peak(result.pop("peak")), "elapsed_s": self._elapsed_s, "steps": point}
-        # A compiler's helpers stay.
-        if point == self.evaluation_points[-1] and self.close() and not self._compile:
-            raise Refuted(f"{self.name} started processes that went on when it was done: no clock sees their work")
+        result |= {"elapsed_s": self._elapsed_s, "steps": point}
+        if point == self.evaluation_points[-1]:
+            left = self.close()
+            self.check_ended(0 if self._compile else left)  # a compiler's helpers stay
         return result
 
     def _go_on(self, point):
@@ -101,13 +103,13 @@ class TrainingCell(CallbackCell):
             "optimizer_state_bytes": int(shown.number("optimizer_state_bytes")),
             "exponents": shown.text("exponents"),
             "parameters_by_route": shown.text("parameters_by_route"),
-            "peak": checked.fields.get("peak_memory_bytes"),
+            "peak_memory_bytes": checked.peak_memory_bytes(self.stand),
         }
         return sum(seconds), result, doubt
 
     def _begin_again(self):
         """Take a fresh stand to where this one was before its last advance."""
-        super().close()  # the progress bar stays
+        self.stand.end()  # the progress bar stays
         self.stand, _ = self.open()
         self._prepare()
         done = 0
@@ -120,7 +122,7 @@ class TrainingCell(CallbackCell):
         return self.in_time(stand, kind, *tensors, patience=self._together.look, **fields)
 
     def _largest(self):
-        return expected_bytes([each.shape for each in self._initial.values()]) + 2**16
+        return expected_bytes([each.shape for each in self._initial.values()])
 
     def _weights(self, answer, point):
         """Return the state dict that came, once it is known to be one of this network.
@@ -146,20 +148,9 @@ class TrainingCell(CallbackCell):
 
     def _phases(self, answer, elapsed_s):
         phases = answer.fields.get("phases")
-        if not isinstance(phases, dict) or set(phases) != set(PHASES):
-            raise InvalidResult(f"the stand answered {str(phases)[:80]} for the seconds of {', '.join(PHASES)}")
-        if not all(type(each) is float and each >= 0 for each in phases.values()):
-            raise InvalidResult(f"the stand answered {phases} for the seconds of {', '.join(PHASES)}")
+        named = isinstance(phases, dict) and set(phases) == set(PHASES)
+        if not named or not all(type(each) is float and each >= 0 for each in phases.values()):
+            raise InvalidResult(f"the stand answered {str(phases)[:120]} for the seconds of {', '.join(PHASES)}")
         if sum(phases.values()) > elapsed_s * (1 + PHASES_SHARE) + PHASES_SLACK_S:
             raise Refuted(f"its phases take {sum(phases.values()):.3g} s of the {elapsed_s:.3g} s that it trained")
         return phases
-
-    def _peak(self, told):
-        return float(told) if isinstance(told, int | float) else self.stand.peak_memory_bytes()
-
-    def close(self):
-        """End the stand and the progress bar."""
-        bar, self._bar = self._bar, None
-        if bar is not None:
-            bar.close()
-        return super().close()

@@ -3,13 +3,13 @@
 import math
 
 from ...data.parts import digest
-from ..device import resolve_device
+from ...device import resolve_device
+from ...models.evaluation import evaluate_model, rebuild
 from ..objective import Objective
 from ..stand_in import StandIn
 from ..status import InvalidResult
 from ..unsaved import Unsaved
-from .evaluation import evaluate_model, rebuild
-from .phases import PHASES
+from .task import PHASES
 
 
 def reached(losses, target):

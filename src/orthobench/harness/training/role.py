@@ -2,16 +2,13 @@
 
 import json
 
-import torch
-
 from ...data.parts import digest
+from ...models.evaluation import weights
+from ...optim.inspection import exponents, parameters_by_optimizer, state_bytes
 from ..processes import join_processes
 from ..seeds import seed_everything
 from ..stand.roles import Role, Timer, unpack
-from .description import exponents, parameters_by_optimizer
-from .evaluation import weights
-from .loop import Trainer
-from .memory import state_bytes
+from .guard import WatchedTrainer
 
 MOST_WARM_UP_STEPS = 16
 
@@ -19,7 +16,7 @@ MOST_WARM_UP_STEPS = 16
 class TrainingRole(Role):
     """Answers ``prepare``, ``data``, ``advance``, ``check`` and ``state``."""
 
-    _trains = Trainer
+    _trains = WatchedTrainer
 
     def receive(self, task, autocast, compile, meeting):
         """Take the task, whose training examples are made up so far; meet the other processes."""
@@ -38,18 +35,17 @@ class TrainingRole(Role):
 
     def prepare(self):
         """Warm up on a throw-away copy, then make the model and the optimizers: of the data nothing is here yet."""
-        seed_everything(self.seed)
+        seed_everything(self.seed, self.device)
         throw_away = self._trainer(self._task, self.seed + 1)  # with other weights and batches
         for _ in range(min(self.solver.warm_up_steps, self._task.steps, MOST_WARM_UP_STEPS)):
             throw_away.step()
         throw_away.take_losses()
         self._state(throw_away)  # the first costs several milliseconds
         del throw_away
-        seed_everything(self.seed)
+        seed_everything(self.seed, self.device)
         self.trainer = self._trainer(self._task, self.seed)
-        seed_everything(self.seed)
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+        seed_everything(self.seed, self.device)
+        self.reset_peak_memory()
 
     def data(self, content):
         """Take the training examples. From here on a solver's code runs on the clock alone."""
@@ -68,13 +64,12 @@ class TrainingRole(Role):
         trainer = self.trainer
         train_loss = trainer.take_losses()
         trainer.check()
-        trainer.foretell()
         last = trainer.done == self._task.steps
         return {
             "train_loss": train_loss,
             "phases": trainer.phases.seconds(),
             "digest": digest(trainer.part) if last else None,
-            "peak_memory_bytes": torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None,
+            "peak_memory_bytes": self.peak_memory_bytes(),
         }
 
     def state(self):

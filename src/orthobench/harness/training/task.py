@@ -9,6 +9,9 @@ from torch.nn.functional import cross_entropy
 from ...data.parts import Parts
 from ...models.checks import check_integer
 
+# Of the time of a step.
+PHASES = ("data", "forward", "backward", "optimizer")
+
 
 def classification_loss(outputs, targets):
     """Return the mean cross-entropy, in nats, of logits (..., classes) and targets (...), int64."""

@@ -15,8 +15,9 @@ from benchopt.utils.sys_info import get_sys_info
 from joblib import effective_n_jobs
 from joblib.externals.loky import ProcessPoolExecutor
 
-from .provenance import UNKNOWN
-from .status import ERROR
+from ..harness.stand import front
+from ..harness.status import ERROR
+from ..provenance import UNKNOWN
 
 ARRAY_SIZE = 1000  # jobs in a SLURM array; its MaxArraySize is 1001 unless it is set
 # Where there is no SLURM, submitit starts processes, which it would stop after two minutes.
@@ -103,9 +104,7 @@ def _on_this_machine(run, cells, n_jobs):
 
 def _one_process():
     # It watches the front process from its start, not from its first cell.
-    return ProcessPoolExecutor(
-        max_workers=1, initializer=importlib.import_module, initargs=(f"{__package__}.stand.front",)
-    )
+    return ProcessPoolExecutor(max_workers=1, initializer=importlib.import_module, initargs=(front.__name__,))
 
 
 def _on_dask(run, cells, config):

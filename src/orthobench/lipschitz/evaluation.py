@@ -7,14 +7,14 @@ from statistics import median
 import torch
 from torch.nn.utils import parametrize
 
-from ...linalg.precision import full_float32
-from ...lipschitz.attacks import pgd_l2
-from ...lipschitz.bounds import dense_jacobian, lower_bound
-from ...lipschitz.bounds.jacobian import NETWORK_TOLERANCE, float64_copy
-from ...lipschitz.layers import export_plain
-from ..clock import Stopwatch
-from ..status import Diverged, InvalidResult
-from ..training.evaluation import evaluation_mode
+from ..device import Stopwatch
+from ..linalg.precision import full_float32
+from ..models import evaluation
+from ..models.evaluation import evaluation_mode
+from .attacks import pgd_l2
+from .bounds import dense_jacobian, lower_bound
+from .bounds.jacobian import NETWORK_TOLERANCE, float64_copy
+from .layers import export_plain
 
 EXAMPLES_AT_ONCE = 1024
 
@@ -54,24 +54,9 @@ def certifying(model):
 
 
 def outputs_of(model, inputs, device):
-    """Return the outputs of a model for inputs (n, ...), in its own dtype, as `certifying` has it.
-
-    Raises
-    ------
-    InvalidResult
-        If there is not one row of outputs for each input.
-    Diverged
-        If an output isn't finite.
-    """
+    """Return the outputs of a model for inputs (n, ...), in its own dtype, as `certifying` has it."""
     with certifying(model):
-        dtype = next(model.parameters(), inputs).dtype
-        outputs = torch.cat([model(some.to(device, dtype)) for some in inputs.split(EXAMPLES_AT_ONCE)])
-    if outputs.ndim != 2 or len(outputs) != len(inputs):
-        raise InvalidResult(f"the model maps {len(inputs)} images to a tensor {tuple(outputs.shape)}: expected rows")
-    if not outputs.isfinite().all():
-        count = int((~outputs.isfinite()).any(1).sum())
-        raise Diverged(f"the model's outputs hold NaN or infinity for {count} of {len(outputs)} images")
-    return outputs
+        return evaluation.outputs_of(model, inputs, device, EXAMPLES_AT_ONCE)
 
 
 def frozen_copy(model):
@@ -169,6 +154,14 @@ def stating_layers(model, name=""):
         return
     for own, child in model.named_children():
         yield from stating_layers(child, f"{name}.{own}" if name else own)
+
+
+def stated_constant(model):
+    """Return the product of the bounds that a model's layers state: a bound of the model, if it is their composition.
+
+    Steps without a bound of their own (activations, paddings) have a constant of 1.
+    """
+    return math.prod(float(layer.lipschitz_bound) for _, layer in stating_layers(model))
 
 
 def layer_spectra(model, input_shape, device):

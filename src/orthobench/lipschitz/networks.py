@@ -1,9 +1,8 @@
-"""Which layers a network of one kind is made of: the same for the solver that trains it and for its evaluation."""
+"""Which layers a network of one kind is made of."""
 
 from functools import partial
 
-from ...lipschitz.layers import LAYERS, MaxMin, make_layer
-from ..status import InvalidResult
+from .layers import LAYERS, MaxMin, make_layer
 
 # What the last layer is of kinds that have no linear layer of their own.
 HEAD = "bjorck"
@@ -23,13 +22,13 @@ def kind_of(layer):
 
     Raises
     ------
-    InvalidResult
+    ValueError
         If it is none, or bounds each output on its own alone.
     """
     if layer not in LAYERS:
-        raise InvalidResult(f"the layer is {layer!r}: expected one of {', '.join(LAYERS)}")
+        raise ValueError(f"the layer is {layer!r}: expected one of {', '.join(LAYERS)}")
     if not LAYERS[layer].joint:
-        raise InvalidResult(f"the layer is {layer!r}, which bounds each output alone: the network needs a joint bound")
+        raise ValueError(f"the layer is {layer!r}, which bounds each output alone: the network needs a joint bound")
     return LAYERS[layer]
 
 

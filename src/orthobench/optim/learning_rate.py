@@ -1,4 +1,4 @@
-"""The shape of the learning-rate schedule, the same for every solver."""
+"""The shape of a learning-rate schedule."""
 
 
 def warmup_stable_decay(step, steps, warmup=0.05, decay=0.4):

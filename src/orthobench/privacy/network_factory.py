@@ -6,9 +6,8 @@ from functools import partial
 
 from torch import nn
 
-from ...models import seeded
-from ...privacy.networks import private_convnet, private_mlp
-from ..status import InvalidResult
+from ..models import seeded
+from .networks import private_convnet, private_mlp
 
 KINDS = ("unconstrained", "lipschitz")
 CONVOLUTIONAL = "conv"
@@ -35,13 +34,11 @@ def network_factory(name, kind, shape, classes):
 
     Raises
     ------
-    InvalidResult
-        If the kind is none of these.
     ValueError
-        If the name is none of these, or a convolutional network gets examples that aren't square images.
+        If kind or name is none of these, or a convolutional network gets examples that aren't square images.
     """
     if kind not in KINDS:
-        raise InvalidResult(f"the network is {kind!r}: expected {' or '.join(KINDS)}")
+        raise ValueError(f"the network is {kind!r}: expected {' or '.join(KINDS)}")
     if name == CONVOLUTIONAL:
         if len(shape) != 3 or shape[1] != shape[2]:
             raise ValueError(f"network=conv is for square images, and an example has the shape {shape}: give mlp-64")

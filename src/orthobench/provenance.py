@@ -1,8 +1,7 @@
-"""Where a figure comes from, and what makes two runs the same run."""
+"""Where a figure comes from: versions, machine, commit, and a hash of the source."""
 
 import functools
 import hashlib
-import os
 import platform
 import subprocess
 from importlib import metadata
@@ -10,13 +9,12 @@ from pathlib import Path
 
 import torch
 
-from .device import requested_device, resolve_device
-from .processes import world_size
+from .device import resolve_device
 
-PACKAGE = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
 UNKNOWN = "unknown"
 # What changes no figure of a cell: who edits it finds every cell in the cache again.
-NOT_HASHED = ("report", "studies")
+NOT_HASHED = ("report", "runs", "studies")
 
 
 @functools.cache
@@ -29,18 +27,6 @@ def package_hash():
             digest.update(f"{name.as_posix()}\0{path.stat().st_size}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def cache_identity():
-    """Return what the cache key must hold besides Benchopt's own: code, torch, device, threads, processes, stands."""
-    return {
-        "package": package_hash(),
-        "torch": torch.__version__,
-        "device": requested_device(),
-        "threads": torch.get_num_threads(),
-        "processes": world_size(),
-        "in process": os.environ.get("ORTHOBENCH_IN_PROCESS", "0"),
-    }
 
 
 @functools.cache
@@ -73,7 +59,6 @@ def environment(benchmark_dir):
         "env_device": "none" if device is None else device.type,
         "env_device_name": torch.cuda.get_device_name(device) if cuda else _processor(),
         "env_threads": torch.get_num_threads(),
-        "env_processes": world_size(),
         "env_commit": commit or UNKNOWN,
         # Without a commit there is nothing to be clean against.
         "env_dirty": commit is None or _git(benchmark_dir, "status", "--porcelain") != "",

@@ -1,12 +1,9 @@
-"""Steps of optimizers as CUDA graphs, for those of a solver's that can be recorded."""
+"""Steps of optimizers as CUDA graphs, for those that can be recorded."""
 
-from ...optim import CapturedStep
-
-# One less than the steps of a throw-away copy, so that what the first recording of a process takes is not on the clock.
-WARM_UP = 2
+from .capture import CapturedStep
 
 
-def recorded_steps(optimizers):
+def recorded_steps(optimizers, warm_up):
     """Return a `CapturedStep` for each optimizer that says that its steps can be recorded.
 
     Others keep state in Python, wait for the device, or don't say; and a hook wouldn't be called by a recording.
@@ -14,6 +11,8 @@ def recorded_steps(optimizers):
     Parameters
     ----------
     optimizers : list of torch.optim.Optimizer
+    warm_up : int
+        Steps before the recording, as `CapturedStep` takes them.
 
     Returns
     -------
@@ -24,7 +23,7 @@ def recorded_steps(optimizers):
     ValueError
         If such an optimizer's parameters aren't on a CUDA device.
     """
-    return {each: CapturedStep(each, warm_up=WARM_UP) for each in optimizers if _is_recordable(each)}
+    return {each: CapturedStep(each, warm_up=warm_up) for each in optimizers if _is_recordable(each)}
 
 
 def _is_recordable(optimizer):

@@ -1,12 +1,11 @@
-"""Attacks on a predictor: on its own score, on the margin of the bench's network, and in random directions."""
+"""Attacks on conformal sets: on the predictor's own score, on the margin of its network, and in random directions."""
 
 import functools
 
 import torch
 
-from ...conformal import LAC
-from ...lipschitz.attacks import pgd_l2
-from ...lipschitz.bounds.jacobian import evaluating
+from ..lipschitz.attacks import pgd_l2
+from .scores import LAC
 
 # Inputs at once, and of a method with noise copies of all inputs together.
 AT_ONCE, COPIES_AT_ONCE = 1024, 16_384
@@ -18,23 +17,24 @@ DIRECTIONS, REACH = 4, 0.25
 _SHRINK = 1 - 1e-6
 
 
-def attack(aside, network, inputs, labels, radius, *, passes, sigma, steps, restarts, samples, seed, calibration=None):
+def attack(ask, model, inputs, labels, radius, *, passes, sigma, steps, restarts, samples, seed):
     """Search for inputs, within a radius (L2) and with pixels in [0, 1], at which a class is likely to leave the sets.
 
-    Three searches, for each fails where another doesn't: projected gradients (`pgd_l2`) on the method's own score, as
-    its stand gives it; on the margin of the bench's own network, under noise of the method's size if it draws any; and
-    random directions. What a smoothed method scores by hardly changes, or not at all, where the class wins under all of
+    Three searches, for each fails where another doesn't: projected gradients (`pgd_l2`) on the predictor's own score,
+    as it gives it; on the margin of the network, under noise of the predictor's size if it draws any; and random
+    directions. What a smoothed method scores by hardly changes, or not at all, where the class wins under all of
     the noise: the log-odds' mean over noise never saturates. Noise is fresh at each step.
 
-    If steps along the stand's gradient don't raise the score, as where it is hidden, its search is by finite
+    If steps along the predictor's gradient don't raise the score, as where it is hidden, its search is by finite
     differences of the score. What takes more than ``samples`` passes a step is searched in as many fewer steps.
 
     Parameters
     ----------
-    aside : Aside
-        Gives the gradients.
-    network : Network
-        The bench's own, on its device.
+    ask : callable
+        ``ask(inputs, classes, seed, slope)`` returns the scores (n,) of a class for each input, under noise of that
+        seed, and, if ``slope``, their gradient; else None. It needn't be trusted.
+    model : torch.nn.Module
+        The network, on its device, in evaluation mode.
     inputs, labels : Tensor
         (n, ...) and (n,), on the CPU.
     radius : float
@@ -45,27 +45,24 @@ def attack(aside, network, inputs, labels, radius, *, passes, sigma, steps, rest
     steps, restarts : int
         As of `pgd_l2`.
     samples : int
-        Of noise, at most.
+        Of noise, at most, that the margin is averaged over; and of as many ``ask`` averages.
     seed : int
         Of the noise and of the restarts.
-    calibration : Tensor, optional
-        As of `Method.prediction_scores`.
 
     Returns
     -------
     searches : list of Tensor (n, ...)
-        What each search found. No stand may score two of them: how they differ may tell labels.
+        What each search found.
     agreement : float
-        The share of inputs for which a step along the stand's gradient raises the score, of those where it moves at
+        The share of inputs for which a step along the predictor's gradient raises the score, of those where it moves at
         all; NaN if none does.
     """
-    device = next((each.device for each in network.model.parameters()), inputs.device)
+    device = next((each.device for each in model.parameters()), inputs.device)
     noise = torch.Generator().manual_seed(seed)
     size, cost = AT_ONCE, passes
     if sigma is not None:
         size, cost = COPIES_AT_ONCE // samples, min(samples, passes)
     box = {"low": 0.0, "high": 1.0}
-    ask = functools.partial(aside.gradient, samples=samples, calibration=calibration)
     some = slice(max(2, min(CHECKED, int(CHECKED * samples / cost))))
     agreement = _agreement(ask, inputs[some], labels[some], radius, noise)
     if agreement < AGREES:
@@ -77,16 +74,16 @@ def attack(aside, network, inputs, labels, radius, *, passes, sigma, steps, rest
     ]
     margin = []
     for part, some in zip(inputs.to(device).split(size), labels.to(device).split(size), strict=True):
-        model, classes = network.model, some
+        attacked, classes = model, some
         if sigma is not None:
-            model, classes = _UnderNoise(model, some, sigma, samples, noise), torch.zeros_like(some)
-        margin.append(pgd_l2(model, part, classes, radius, steps, restarts, seed, **box).cpu())
+            attacked, classes = _UnderNoise(model, some, sigma, samples, noise), torch.zeros_like(some)
+        margin.append(pgd_l2(attacked, part, classes, radius, steps, restarts, seed, **box).cpu())
     moved = _along(inputs, _directions(inputs, noise), radius * _SHRINK).clamp(0, 1)
     return [torch.cat(own), torch.cat(margin), moved], agreement
 
 
 class _Asked(torch.autograd.Function):
-    """Scores of a stand, with the gradient that it gives."""
+    """Scores that are asked for, with the gradient that comes along."""
 
     @staticmethod
     def forward(context, inputs, ask):
@@ -131,7 +128,7 @@ class _UnderNoise:
 
 
 def _agreement(ask, inputs, labels, radius, noise):
-    """Compare a stand's gradient with differences of its scores along it, and along a random direction."""
+    """Compare the gradient that is given with differences of its scores along it, and along a random direction."""
     seed, reach = _draw_seed(noise), STEP * radius
     _, gradient = ask(inputs, labels, seed, True)
     along, across = (
@@ -179,13 +176,3 @@ def _along(inputs, direction, lengths):
 
 def _draw_seed(noise):
     return int(torch.randint(2**62, (), generator=noise))
-
-
-def largest_quotient(model, inputs, others):
-    """Return the largest ||f(y) - f(x)|| / ||y - x|| of pairs that differ; 0 if none do."""
-    with evaluating(model):
-        changed = (model(others).double() - model(inputs).double()).norm(dim=1)
-    moved = (others.double() - inputs.double()).flatten(1).norm(dim=1)
-    # Shorter pairs are rounding.
-    quotients = torch.where(moved > 1e-3, changed / moved.clamp(min=1e-3), 0)
-    return float(quotients.max()) if len(quotients) else 0.0

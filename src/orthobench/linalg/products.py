@@ -8,9 +8,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ..linalg import RECIPES
-from ..linalg.symmetric import whole_products
-from .clock import Stopwatch
+from ..device import Stopwatch
+from .recipes import RECIPES
+from .symmetric import whole_products
 
 aten = torch.ops.aten
 

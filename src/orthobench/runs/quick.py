@@ -100,7 +100,7 @@ def _run(folder, title, file, log):
 
 def _planned(where):
     """Return how many solvers, each on its data sets and objectives, are planned."""
-    from orthobench.harness.planned import planned_cells  # loads Benchopt
+    from orthobench.runs.planned import planned_cells  # loads Benchopt
 
     return max(1, len(planned_cells(where, where / "configs" / f"{NAME}.yml")))
 

@@ -1,4 +1,4 @@
-"""What a solver makes its mechanism with: one interface around clipped, clip-free and plain steps."""
+"""One interface around clipped, clip-free and plain steps, in two halves: noise is added between them."""
 
 import functools
 import math
@@ -8,11 +8,11 @@ from functools import partial
 import torch
 from torch.nn.functional import cross_entropy
 
-from ...lipschitz.losses import CrossEntropy
-from ...privacy.clip_free import ClipFreeOptimizer
-from ...privacy.clipping import ClippedGradients
-from ...privacy.losses import loss_constant
-from ...privacy.release import Block
+from ..lipschitz.losses import CrossEntropy
+from .clip_free import ClipFreeOptimizer
+from .clipping import ClippedGradients
+from .losses import loss_constant
+from .release import Block
 
 # Of the norm of the outputs, at which the constant of the loss is computed.
 LEVELS = 64
@@ -50,7 +50,7 @@ class Plan:
 class Mechanism:
     """What a private step is made of. Two processes make one each: one calls the first half, the other the second.
 
-    The process with the data is asked :meth:`blocks` and :meth:`sum_gradients`; the bench adds the noise; the process
+    The process with the data is asked :meth:`blocks` and :meth:`sum_gradients`; a third adds the noise; the process
     with the optimizer, which never sees an example, is told to :meth:`apply` the noisy sums. Its weights and
     :meth:`state` go back to the first, whose answers must depend on them and the batch alone. Random numbers of torch's
     global generator begin anew with each question.

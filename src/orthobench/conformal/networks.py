@@ -1,21 +1,20 @@
-"""The networks of the comparison: 1-Lipschitz, standard and noise-trained; trained once, seeded, cached."""
+"""The networks of the comparison: 1-Lipschitz, standard and noise-trained; trained, seeded."""
 
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from torch import nn
 
-from ...data.cache import cached
-from ...data.parts import Examples
-from ...lipschitz.bounds import upper_bound
-from ...lipschitz.layers import MaxMin, export_plain, make_layer
-from ...lipschitz.losses import make_loss
-from ...models import lipschitz_convnet, seeded
-from ..device import resolve_device
-from ..provenance import package_hash
+from ..lipschitz.bounds import upper_bound
+from ..lipschitz.layers import MaxMin, export_plain, make_layer
+from ..lipschitz.losses import make_loss
+from ..models import lipschitz_convnet, seeded
+from ..models.evaluation import evaluation_mode
 
 FAMILIES = ("lipschitz", "standard", "noise")
 ARCHITECTURES = ("dense", "convolutional")
+CPU = torch.device("cpu")
 # Kinds of 1-Lipschitz layers: of a dense network, of a convolutional one.
 DENSE, CONVOLUTION = "bjorck", "aoc_bjorck"
 # Of the 1-Lipschitz network: the loss that gave the smallest sets. Of the others: cross-entropy.
@@ -81,70 +80,54 @@ def _strided(shape, width, classes):
     )
 
 
-def trained_network(family, train, classes, *, architecture, width, steps, batch_size, sigma, seed):
-    """Return a trained network of a family, with plain weights, and an upper bound of its Lipschitz constant.
+def trained_network(
+    family, inputs, targets, classes, *, architecture, width, steps, batch_size, seed, sigma=0.0, device=CPU
+):
+    """Train a network of a family, by Adam with a learning rate that falls to zero.
 
-    Training is seeded and cached on disk by content, with a checksum: the second call reads it. On a CPU it is the
-    same to the last bit.
+    On a CPU the result is the same to the last bit for the same seed.
 
     Parameters
     ----------
     family, architecture, width
         As of `make_network`.
-    train : Examples
-        Images in [0, 1].
+    inputs, targets : torch.Tensor
+        Images (n, channels, height, width) in [0, 1] and their classes (n,), on the CPU.
     classes, steps, batch_size, seed : int
     sigma : float
-        Of the Gaussian noise that the family "noise" is trained with.
+        Of Gaussian noise that is added to the inputs, drawn anew for each batch.
+    device : torch.device
 
     Returns
     -------
     model : torch.nn.Module
-        On the CPU, in evaluation mode.
+        With plain weights, on the CPU, in evaluation mode.
     constant : float
-        Of the Euclidean norm.
+        An upper bound of its Lipschitz constant, in the Euclidean norm.
     """
-    options = {"architecture": architecture, "width": width, "steps": steps, "batch_size": batch_size}
-    sigma = sigma if family == "noise" else 0.0
-    return _train(family, train.inputs, train.targets, classes, options, sigma, seed, _kind(), package_hash())
-
-
-def _kind():
-    return resolve_device().type
-
-
-@cached
-def _train(family, inputs, targets, classes, options, sigma, seed, device, package):
-    """``package``, the hash of this package, is there to be part of the cache key."""
     shape = tuple(inputs.shape[1:])
-    model = make_network(family, options["architecture"], shape, classes, options["width"], seed)
+    model = make_network(family, architecture, shape, classes, width, seed)
     loss = make_loss(**LOSS) if family == "lipschitz" else nn.CrossEntropyLoss()
-    examples = Examples(inputs, targets)
-    if device == "cpu":
-        with seeded(seed):
-            _fit(model, examples, loss, RATES[family], options, sigma, seed, torch.device(device))
-    else:
-        _fit(model, examples, loss, RATES[family], options, sigma, seed, resolve_device())
-    from ..training.evaluation import evaluation_mode  # not above: what trains takes a second to import
-
+    sizes = {"steps": steps, "size": min(batch_size, len(inputs))}
+    with seeded(seed) if device.type == "cpu" else nullcontext():
+        _fit(model, inputs, targets, loss, RATES[family], sigma=sigma, seed=seed, device=device, **sizes)
     plain = export_plain(model.cpu()).requires_grad_(False).eval()
     with evaluation_mode(plain):
         return plain, float(upper_bound(plain, shape).total)
 
 
-def _fit(model, examples, loss, rate, options, sigma, seed, device):
-    """Train by Adam, with a learning rate that falls to zero, on batches and noise of a generator of its own."""
+def _fit(model, inputs, targets, loss, rate, *, steps, size, sigma, seed, device):
+    # Batches and noise are of a generator of their own.
     generator = torch.Generator().manual_seed(seed)
     model, loss = model.to(device).train(), loss.to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-    steps = options["steps"]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
-    size = min(options["batch_size"], len(examples))
     for _ in range(steps):
-        inputs, targets = examples[torch.randint(len(examples), (size,), generator=generator)]
+        indices = torch.randint(len(inputs), (size,), generator=generator)
+        batch = inputs[indices]
         if sigma:
-            inputs = inputs + sigma * torch.randn(inputs.shape, generator=generator)
+            batch = batch + sigma * torch.randn(batch.shape, generator=generator)
         optimizer.zero_grad()
-        loss(model(inputs.to(device)), targets.to(device)).backward()
+        loss(model(batch.to(device)), targets[indices].to(device)).backward()
         optimizer.step()
         schedule.step()

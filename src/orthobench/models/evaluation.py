@@ -1,4 +1,4 @@
-"""Loss and accuracy of a model on a part of the data, without a trace left on the model or on random numbers."""
+"""Outputs, loss and accuracy of a model, without a trace left on the model or on random numbers."""
 
 import contextlib
 
@@ -59,6 +59,30 @@ def rebuild(make_model, seed, state, device):
     fresh = make_model(seed).to(device)
     fresh.load_state_dict(state)
     return fresh.train()
+
+
+def outputs_of(model, inputs, device, examples_at_once=None):
+    """Return the outputs of a model for inputs (n, ...), in its own dtype.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        On ``device``.
+    inputs : torch.Tensor
+        (n, ...), on any device.
+    device : torch.device
+    examples_at_once : int, optional
+        By default, as many as `EXAMPLES_AT_ONCE` has for the device.
+
+    Returns
+    -------
+    torch.Tensor
+        (n, ...), on ``device``.
+    """
+    dtype = next(model.parameters(), inputs).dtype
+    with evaluation_mode(model):
+        parts = inputs.split(examples_at_once or EXAMPLES_AT_ONCE[device.type])
+        return torch.cat([model(some.to(device, dtype)) for some in parts])
 
 
 def evaluate_model(model, part, loss, device, examples_at_once=None):

@@ -1,6 +1,8 @@
-"""How much memory the states of optimizers take, wherever they keep their tensors."""
+"""What optimizers are doing: the memory of their states, which parameters they train, and with which exponents."""
 
+import json
 from collections import deque
+from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 
 import torch
@@ -58,3 +60,34 @@ def _contents(value):
         return list(value)
     slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
     return [*getattr(value, "__dict__", {}).values(), *(getattr(value, name) for name in slots if hasattr(value, name))]
+
+
+def exponents(optimizers):
+    """Return the exponent of each parameter, as JSON, where optimizers have such (`SchattenMuon`); else nothing."""
+    found = {}
+    for optimizer in optimizers:
+        if hasattr(optimizer, "exponents"):
+            found |= {str(name): round(exponent, 4) for name, exponent in optimizer.exponents().items()}
+    return json.dumps(found) if found else ""
+
+
+def parameters_by_optimizer(optimizers):
+    """Return how many parameters each kind of optimizer trains.
+
+    By the name of its class, and by what its groups have different names for (such as the norms of SCION).
+    """
+    counts = {}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            name = type(optimizer).__name__ + _kind(group, optimizer.param_groups)
+            counts[name] = counts.get(name, 0) + sum(parameter.numel() for parameter in group["params"])
+    return counts
+
+
+def _kind(group, groups):
+    named = [value for name, value in group.items() if isinstance(value, str | Enum) and _differs(name, groups)]
+    return f" ({', '.join(str(getattr(value, 'name', value)).lower() for value in named)})" if named else ""
+
+
+def _differs(name, groups):
+    return any(group.get(name) != groups[0].get(name) for group in groups)

@@ -1,0 +1,1 @@
+"""The commands around cells: `orthobench run`, which survives dead processes, and what a configuration plans."""
