@@ -156,6 +156,20 @@ def test_no_change_of_the_logits_exceeds_the_constant_and_one_reaches_it(score, 
     assert (change <= constant * size[:, None] * (1 + 1e-6)).all()
 
 
+@pytest.mark.parametrize("score", [*CONTINUOUS, APS(randomised=False), RAPS(randomised=False, penalty=0.1)], ids=str)
+def test_a_lowered_score_is_no_more_than_that_of_any_logits_within_the_error(score):
+    values, own = logits(30, 4), torch.eye(4, dtype=torch.float64)
+    # APS jumps where ranks change, which the smaller errors don't make them do.
+    for error in (0.0, 1e-6) if isinstance(score, APS) else (0.0, 1e-6, 0.01, 1.0):
+        # The logit of the class falls, against all others.
+        least = torch.stack([score(values - error * own[y])[:, y] for y in range(4)], dim=1)
+        lowered = score.lowered(score(values), torch.full((30, 1), error, dtype=torch.float64))
+        assert (lowered <= least + 1e-12).all()
+        assert (lowered >= score(values) - 4 * error - 1e-12).all()
+    extremes = torch.tensor([[0.0, 1.0, 0.5]], dtype=torch.float64)
+    assert score.lowered(extremes, torch.full((1, 1), 1e4).double()).isfinite().all()
+
+
 @pytest.mark.parametrize("score", [APS(), RAPS()], ids=str)
 def test_scores_that_jump_have_no_constant(score):
     with pytest.raises(ValueError, match="not continuous"):

@@ -78,7 +78,7 @@ class APRCP(Predictor):
         return int((least >= 1 - self.inner_alpha).sum())
 
     def _prediction_scores(self, x, generator):
-        return self.score(self._logits(x), generator)
+        return self._scores(x, generator)
 
     def _calibration_scores(self, x, generator, y=None):
         rank = self.inner_rank

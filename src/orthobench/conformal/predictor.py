@@ -15,6 +15,10 @@ from .scores import check_logits
 NORMS = ("l2", "linf")
 _EXAMPLES_AT_ONCE = 256
 KINDS = ("worst_case", "marginal", "random_noise", "none")
+# How many eps of the largest logit two differences of logits, at a calibration example and at the same one attacked,
+# are taken to be wrong by together: an allowance. Networks of up to 17 layers are wrong by 12, and, as sums of
+# half-precision numbers are rounded once, by 4.
+_ROUNDING_UNITS = {torch.float64: 16, torch.float32: 16, torch.float16: 4, torch.bfloat16: 4}
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,9 @@ class Predictor(ABC):
     A subclass says what the scores are, of a batch, by ``_prediction_scores``, and, where calibration takes others, by
     ``_calibration_scores``.
 
+    Calibration scores are lowered by what rounding may have added to them: `_rounding`, a few eps of the largest logit.
+    So an input whose exact score is no less than the threshold's stays in the set, whatever the size of its batch.
+
     Parameters
     ----------
     score : orthobench.conformal.Score
@@ -95,6 +102,9 @@ class Predictor(ABC):
     norm = "l2"
     reusable_scores = True
     transform = False
+    # How far an attack may move a logit, for `_rounding`.
+    _reach = 0.0
+    _calibrating = False
 
     def __init__(self, score, alpha, radius=0.0, *, batch_size=1024):
         check_radius(radius)
@@ -163,11 +173,15 @@ class Predictor(ABC):
         """
         self._check_model()
         y = check_examples(x, y)
-        with evaluating(self.model):
-            if y is None:
-                return torch.cat([self._calibration_scores(some, generator) for some in self._batches(x)])
-            parts = zip(x.split(self.batch_size), y.split(self.batch_size), strict=True)
-            scores = [self._calibration_scores(some, generator, own) for some, own in parts]
+        self._calibrating = True
+        try:
+            with evaluating(self.model):
+                if y is None:
+                    return torch.cat([self._calibration_scores(some, generator) for some in self._batches(x)])
+                parts = zip(x.split(self.batch_size), y.split(self.batch_size), strict=True)
+                scores = [self._calibration_scores(some, generator, own) for some, own in parts]
+        finally:
+            self._calibrating = False
         return torch.cat(scores) if scores else torch.zeros(0)
 
     def calibrate_scores(self, scores):
@@ -265,9 +279,31 @@ class Predictor(ABC):
         """Return the threshold for calibration scores (n,)."""
         return conformal_threshold(scores, self.alpha)
 
+    def _scores(self, x, generator):
+        """Return the scores (b, C) of the model's logits, while calibrating less what rounding may have added."""
+        logits = self._logits(x)
+        scores = self.score(logits, generator)
+        return self._less_rounding(scores, logits) if self._calibrating else scores
+
     def _logits(self, x):
-        """Return the model's logits (b, C) of a batch, checked, in float32 or float64."""
-        return check_logits(self.model(x))
+        """Return the model's logits (b, C) of a batch, checked."""
+        logits = self.model(x)
+        if len(check_logits(logits)) != len(x):
+            raise ValueError(
+                f"the model must return a row of logits for each input, got {len(logits)} rows for {len(x)} inputs; "
+                "one that groups or pools examples has no scores."
+            )
+        return logits
+
+    def _less_rounding(self, scores, logits):
+        """Return scores (b, C) or (b,) lowered by what rounding of the logits may have added to them."""
+        error = self._rounding(logits).to(scores.dtype)
+        return self.score.lowered(scores, error if scores.ndim == 2 else error.squeeze(1))
+
+    def _rounding(self, logits):
+        """Return what differences of logits (b, C), clean and attacked, may be wrong by together, (b, 1)."""
+        largest = logits.detach().abs().amax(1, keepdim=True).double() + self._reach
+        return rounding_share(logits.dtype) * largest
 
     def _batches(self, x):
         return x.split(self.batch_size) if len(x) else [x]
@@ -284,6 +320,11 @@ class Predictor(ABC):
         self._check_model()
         if self.threshold is None:
             raise RuntimeError(f"{type(self).__name__} isn't calibrated: call calibrate first.")
+
+
+def rounding_share(dtype):
+    """Return what rounding is allowed for, as a share of the largest logit: 16 eps, or 4 of a half precision."""
+    return _ROUNDING_UNITS[dtype] * torch.finfo(dtype).eps
 
 
 def true_scores(scores, y=None):

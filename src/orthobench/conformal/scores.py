@@ -85,6 +85,22 @@ class Score(ABC):
     def _scores(self, logits, generator):
         """Return the scores of checked logits."""
 
+    def lowered(self, scores, error):
+        """Return the least that scores may be if each difference of two logits is wrong by an error.
+
+        Parameters
+        ----------
+        scores : Tensor (N, C)
+            As they were computed.
+        error : Tensor (N, 1)
+            At least 0, in units of the logits.
+
+        Returns
+        -------
+        Tensor (N, C)
+        """
+        return scores - error
+
     def bounds(self, classes):
         """Return the least and the largest value, of `classes` classes: (low, high), infinite if there is none."""
         return -math.inf, math.inf
@@ -192,6 +208,13 @@ class LAC(Score):
             return scaled.softmax(1) if self.link == "softmax" else scaled.sigmoid()
         return logits if self.link == "sigmoid" else self.temperature * log_odds(logits / self.temperature)
 
+    def lowered(self, scores, error):
+        if not self.bounded:
+            return scores - error
+        # sigmoid(logit(p) - e), also where p is 0 or 1.
+        kept = scores * (-error.double() / self.temperature).clamp(min=-700).exp()
+        return kept / (1 - scores + kept)
+
     def bounds(self, classes):
         return (0.0, 1.0) if self.bounded else super().bounds(classes)
 
@@ -243,6 +266,9 @@ class MaxRatio(Score):
         logarithms = logits - logits.amax(1, keepdim=True)
         return logarithms.exp() if self.bounded else logarithms
 
+    def lowered(self, scores, error):
+        return scores * (-error.double()).exp() if self.bounded else scores - error
+
     def of_bounds(self, bounds):
         logarithms = bounds.amin(-1).clamp(max=0)
         return logarithms.double().exp() if self.bounded else logarithms
@@ -290,6 +316,10 @@ class APS(Score):
         # Drawn on the generator's device: a generator of the CPU serves every device.
         device = like.device if generator is None else generator.device
         return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=device).to(like.device)
+
+    def lowered(self, scores, error):
+        # Of a sum of probabilities the odds change by a factor of exp(error).
+        return scores + scores.abs() * (-error.double() / self.temperature).expm1()
 
     def bounds(self, classes):
         return 0.0, 1.0

@@ -4,7 +4,8 @@ from abc import abstractmethod
 
 import torch
 
-from .predictor import NORMS, Predictor, true_scores
+from ..lipschitz.bounds.jacobian import dtype_and_device
+from .predictor import NORMS, Predictor, rounding_share, true_scores
 from .verification import BoundedNetwork
 
 ROWS = ("margins", "logits")
@@ -54,7 +55,9 @@ class VerifiedConformal(Predictor):
         self._bounded = None
 
     def attach(self, model):
-        self._bounded = BoundedNetwork(model, self.input_shape, self.radius, self.norm, self.method)
+        # A little larger, so that rounding doesn't make the bounds miss what is reached at the radius itself.
+        radius = self.radius * (1 + rounding_share(dtype_and_device(model)[0]))
+        self._bounded = BoundedNetwork(model, self.input_shape, radius, self.norm, self.method)
         return super().attach(model)
 
     @property
@@ -133,7 +136,7 @@ class VRCPI(VerifiedConformal):
         return self._bounds(x, y)
 
     def _calibration_scores(self, x, generator, y=None):
-        return true_scores(self.score(self._logits(x), generator), y)
+        return true_scores(self._scores(x, generator), y)
 
     def _prediction_scores(self, x, generator):
         self._logits(x)  # for its checks
@@ -152,8 +155,9 @@ class VRCPC(VerifiedConformal):
     _side = -1
 
     def _calibration_scores(self, x, generator, y=None):
-        true_scores(self._logits(x), y)  # for its checks
-        return self._bounds(x, y)
+        logits = self._logits(x)
+        true_scores(logits, y)  # for its checks
+        return self._less_rounding(self._bounds(x, y), logits)
 
     def _prediction_scores(self, x, generator):
-        return self.score(self._logits(x), generator)
+        return self._scores(x, generator)
