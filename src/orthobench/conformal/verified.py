@@ -9,7 +9,7 @@ from .predictor import NORMS, Predictor, rounding_share, true_scores
 from .verification import BoundedNetwork
 
 ROWS = ("margins", "logits")
-_NUMBERS_AT_ONCE = 2**24
+_NUMBERS_AT_ONCE = 2**22
 
 
 class VerifiedConformal(Predictor):
@@ -75,7 +75,7 @@ class VerifiedConformal(Predictor):
             logits = [self._logit_bounds(x, None, classes, side, boxes) for side in (self._side, -self._side)]
         every = torch.arange(classes, device=x.device)[None]
         # Differences to all others of so many classes at once: what bounds the memory.
-        size = max(1, _NUMBERS_AT_ONCE // (classes * max(classes, len(x))))
+        size = max(1, _NUMBERS_AT_ONCE // (classes * max(1, len(x))))
         blocks = every.split(size, dim=1) if y is None else [y[:, None]]
         scores = []
         for labels in blocks:
@@ -89,10 +89,17 @@ class VerifiedConformal(Predictor):
 
     def _margin_bounds(self, x, labels, classes, boxes):
         """Return bounds (b, k, C) of f_y - f_k for labels y (b or 1, k) and each class k."""
-        identity = torch.eye(classes, device=x.device)
-        rows = (identity[labels][:, :, None] - identity[None, None]).flatten(1, 2)
-        rows = rows[0] if len(labels) == 1 else rows
-        found = self._side * -self._bounded.lower_bounds(x, -self._side * rows, boxes)
+
+        def rows_of(some):
+            pairs = torch.arange(some.start, some.stop, device=x.device)
+            own, other = labels[:, pairs // classes, None], (pairs % classes)[None, :, None].expand(len(labels), -1, 1)
+            rows = x.new_zeros(len(labels), len(pairs), classes)
+            # Of the class itself 0: what is added is taken off again.
+            return rows.scatter_add_(2, own, x.new_full(own.shape, -self._side)).scatter_add_(
+                2, other, x.new_full(other.shape, self._side)
+            )
+
+        found = -self._side * self._bounded.lower_bounds_of(x, rows_of, labels.shape[1] * classes, boxes)
         return found.view(len(x), -1, classes)
 
     def _logit_bounds(self, x, y, classes, side, boxes):
