@@ -302,8 +302,9 @@ class Predictor(ABC):
 
     def _rounding(self, logits):
         """Return what differences of logits (b, C), clean and attacked, may be wrong by together, (b, 1)."""
-        largest = logits.detach().abs().amax(1, keepdim=True).double() + self._reach
-        return rounding_share(logits.dtype) * largest
+        logits = logits.detach()
+        largest = torch.maximum(logits.amax(1, keepdim=True), -logits.amin(1, keepdim=True)).double()
+        return rounding_share(logits.dtype) * (largest + self._reach)
 
     def _batches(self, x):
         return x.split(self.batch_size) if len(x) else [x]

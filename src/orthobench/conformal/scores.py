@@ -213,7 +213,7 @@ class LAC(Score):
             return scores - error
         # sigmoid(logit(p) - e), also where p is 0 or 1.
         kept = scores * (-error.double() / self.temperature).clamp(min=-700).exp()
-        return kept / (1 - scores + kept)
+        return kept.div_((1 - scores).add_(kept))
 
     def bounds(self, classes):
         return (0.0, 1.0) if self.bounded else super().bounds(classes)
