@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from ..lipschitz.certificates import check_radius, check_scale
-from .quantile import conformal_threshold
 from .split import SplitConformal
 
 
@@ -77,6 +76,6 @@ class LipschitzConformal(SplitConformal):
         return super()._rounding(logits) * (self.rounding is None)
 
     def _threshold(self, scores):
-        threshold = conformal_threshold(scores, self.alpha)
+        threshold = super()._threshold(scores)
         # Rounded down, so that no score is lost to the subtraction.
         return float(np.nextafter(threshold - self.inflation, -math.inf)) if self.inflation else threshold

@@ -6,8 +6,9 @@ how far they are from another class, and an unbounded function of it that ranks 
 
 import math
 from abc import ABC, abstractmethod
-from numbers import Real
+from numbers import Integral, Real
 
+import numpy as np
 import torch
 
 from ..lipschitz.certificates import check_positive
@@ -42,6 +43,47 @@ def check_logits(logits):
             "wider type."
         )
     return logits.float() if logits.dtype in _HALVES else logits
+
+
+def log_probabilities(probabilities):
+    """Return logits of probabilities, whose softmax they are: their logarithms.
+
+    As the model of a predictor whose inputs are probabilities, as another library returns them.
+
+    Parameters
+    ----------
+    probabilities : Tensor or array (N, C)
+        At least 0; each row sums to 1, up to 0.001.
+
+    Returns
+    -------
+    Tensor (N, C)
+        Finite: 0 counts as the smallest positive normal number of the type.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they aren't such.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from orthobench.conformal import SplitConformal
+    >>> probabilities = torch.rand(100, 3, generator=torch.Generator().manual_seed(0)).softmax(1)
+    >>> predictor = SplitConformal("softmax", 0.1).calibrate(log_probabilities, probabilities, torch.arange(100) % 3)
+    >>> predictor.predict_sets(probabilities[:2]).shape
+    torch.Size([2, 3])
+    """
+    if not isinstance(probabilities, torch.Tensor):
+        probabilities = torch.as_tensor(np.array(probabilities))
+    check_logits(probabilities)
+    least, sums = probabilities.min(), probabilities.sum(1)
+    if len(probabilities) and (least < 0 or (sums - 1).abs().max() > 1e-3):
+        raise ValueError(
+            f"probabilities must be at least 0 and sum to 1 in each row, got the least {least:g} and sums from "
+            f"{sums.min():g} to {sums.max():g}; of logits leave log_probabilities out."
+        )
+    return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
 
 
 class Score(ABC):
@@ -293,7 +335,9 @@ class APS(Score):
     Notes
     -----
     Romano, Sesia and Candes, "Classification with valid and adaptive coverage", NeurIPS 2020. Equal probabilities do
-    not count as larger. In float64.
+    not count as larger. In float64. Where nothing is left, classes of larger probability score higher still, by less
+    than any number that is: without u, logits that are all but one-hot would otherwise give all classes a score of 0,
+    and each a place in every set.
     """
 
     def __init__(self, *, randomised=True, temperature=1.0):
@@ -302,11 +346,16 @@ class APS(Score):
 
     def _scores(self, logits, generator):
         own = (logits.double() / self.temperature).softmax(1)
-        descending = own.sort(dim=1, descending=True).values
-        larger = torch.searchsorted(-descending.detach(), -own.detach())
-        masses = torch.cat([torch.zeros_like(descending[:, :1]), descending.cumsum(1)], dim=1).gather(1, larger)
-        share = self._uniform(own, generator) if self.randomised else 1.0
-        return (1 - masses - share * own).clamp(0, 1) - self._penalty(larger, own.shape[1])
+        classes = own.shape[1]
+        ascending = own.sort(dim=1).values
+        # Sums of what isn't larger, the class itself aside: not 1 less what is, which cancels.
+        up_to = torch.searchsorted(ascending.detach(), own.detach(), right=True)
+        sums = torch.cat([torch.zeros_like(ascending[:, :1]), ascending.cumsum(1)], dim=1)
+        left = sums.gather(1, up_to - 1)
+        if self.randomised:
+            left = left + (1 - self._uniform(own, generator)) * own
+        floor = torch.finfo(own.dtype).tiny / classes * up_to
+        return torch.maximum(left, floor).clamp(max=1) - self._penalty(classes - up_to, classes)
 
     def _penalty(self, larger, classes):
         """Return what is subtracted for the number (N, C) of classes with a larger probability."""
@@ -319,7 +368,8 @@ class APS(Score):
 
     def lowered(self, scores, error):
         # Of a sum of probabilities the odds change by a factor of exp(error).
-        return scores + scores.abs() * (-error.double() / self.temperature).expm1()
+        lowered = scores + scores.abs() * (-error.double() / self.temperature).expm1()
+        return torch.where(scores.abs() > torch.finfo(scores.dtype).tiny, lowered, scores)
 
     def bounds(self, classes):
         return 0.0, 1.0
@@ -347,15 +397,39 @@ class RAPS(APS):
         super().__init__(randomised=randomised, temperature=temperature)
         if not isinstance(penalty, Real) or not 0 <= penalty < math.inf:
             raise ValueError(f"penalty must be a finite number >= 0, got {penalty!r}; 0.01 is the default.")
-        if not isinstance(free_ranks, int) or free_ranks < 0:
+        if not isinstance(free_ranks, Integral) or free_ranks < 0:
             raise ValueError(f"free_ranks must be an integer >= 0, got {free_ranks!r}; 5 is the default.")
-        self.penalty, self.free_ranks = float(penalty), free_ranks
+        self.penalty, self.free_ranks = float(penalty), int(free_ranks)
 
     def _penalty(self, larger, classes):
         return self.penalty * (larger + 1 - self.free_ranks).clamp(min=0).double()
 
     def bounds(self, classes):
         return -self.penalty * max(0, classes - self.free_ranks), 1.0
+
+
+# By name, for predictors and solvers.
+SCORES = {
+    "softmax": LAC(),
+    "sigmoid": LAC("sigmoid"),
+    "margin": Margin(),
+    "max_ratio": MaxRatio(),
+    "probability": LAC(bounded=True),
+    "aps": APS(),
+    "raps": RAPS(),
+}
+
+
+def as_score(score):
+    """Return a `Score`: itself, the one of a name, or one of a class with its defaults; raise for anything else."""
+    if isinstance(score, str) and score in SCORES:
+        return SCORES[score]
+    if isinstance(score, type) and issubclass(score, Score):
+        return score()
+    if not isinstance(score, Score):
+        kind = ValueError if isinstance(score, str) else TypeError
+        raise kind(f"score must be a Score or one of {', '.join(map(repr, SCORES))}, got {score!r}.")
+    return score
 
 
 def log_odds(logits):

@@ -2,10 +2,11 @@
 
 from abc import abstractmethod
 
+import numpy as np
 import torch
 
 from ..lipschitz.bounds.jacobian import dtype_and_device
-from .predictor import NORMS, Predictor, rounding_share, true_scores
+from .predictor import NORMS, Predictor, check_model, rounding_share, true_scores
 from .verification import BoundedNetwork
 
 ROWS = ("margins", "logits")
@@ -49,12 +50,14 @@ class VerifiedConformal(Predictor):
         for name, value, allowed in (("norm", norm, NORMS), ("rows", rows, ROWS)):
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
-        if score.rises_with is None:
-            score.of_bounds(None)  # raises, and says why
-        self.input_shape, self.norm, self.method, self.rows = tuple(input_shape), norm, method, rows
+        if self.score.rises_with is None:
+            self.score.of_bounds(None)  # raises, and says why
+        self.input_shape = tuple(np.atleast_1d(input_shape).tolist())
+        self.norm, self.method, self.rows = norm, method, rows
         self._bounded = None
 
     def attach(self, model):
+        check_model(model)
         # A little larger, so that rounding doesn't make the bounds miss what is reached at the radius itself.
         radius = self.radius * (1 + rounding_share(dtype_and_device(model)[0]))
         self._bounded = BoundedNetwork(model, self.input_shape, radius, self.norm, self.method)
