@@ -66,11 +66,10 @@ class LipschitzConformal(SplitConformal):
         if rounding is not None and not 0 <= rounding < math.inf:
             raise ValueError(f"rounding must be a finite number >= 0, got {rounding!r}; 0 claims exact scores.")
         self.radius, self.lipschitz_constant = float(radius), float(lipschitz_constant)
-        self.bound, self.input_scale, self.rounding = bound, input_scale, rounding
-        scale = check_scale(input_scale)
-        slope = self.score.lipschitz(lipschitz_constant, bound) * scale
+        self.bound, self.input_scale, self.rounding = bound, check_scale(input_scale), rounding
+        slope = self.score.lipschitz(lipschitz_constant, bound) * self.input_scale
         self.inflation = slope * self.radius + 2 * (rounding or 0.0)
-        self._reach = self.lipschitz_constant * scale * self.radius
+        self._reach = self.lipschitz_constant * self.input_scale * self.radius
 
     def _rounding(self, logits):
         return super()._rounding(logits) * (self.rounding is None)

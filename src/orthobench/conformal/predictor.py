@@ -377,7 +377,8 @@ class Predictor(ABC):
         if labels is None:
             return predictor._threshold(scores)
         classes = int(labels.max()) + 1 if len(labels) else 0
-        return torch.tensor([predictor._threshold(scores[labels == each]) for each in range(classes)]).double()
+        found = [predictor._threshold(scores[labels == each]) for each in range(classes)]
+        return torch.tensor(found, dtype=torch.float64)
 
     def _excess(self, scores, y):
         """Return by how much scores (N,) of labels exceed the threshold, which counts as 0 before calibration."""

@@ -19,6 +19,8 @@ LINKS = ("softmax", "sigmoid")
 # How much an L-Lipschitz network may change a difference of two logits, in L: jointly, or with each output on its own.
 DIFFERENCE = {"joint": math.sqrt(2), "per_output": 2.0}
 _HALVES = (torch.float16, torch.bfloat16)
+# Less than any probability that counts, and far from where float64 ends.
+_NOTHING = 1e-300
 
 
 def check_logits(logits):
@@ -77,11 +79,11 @@ def log_probabilities(probabilities):
     if not isinstance(probabilities, torch.Tensor):
         probabilities = torch.as_tensor(np.array(probabilities))
     check_logits(probabilities)
-    least, sums = probabilities.min(), probabilities.sum(1)
-    if len(probabilities) and (least < 0 or (sums - 1).abs().max() > 1e-3):
+    wrong = (probabilities < 0).any(1) | ((probabilities.sum(1) - 1).abs() > 1e-3)
+    if wrong.any():
         raise ValueError(
-            f"probabilities must be at least 0 and sum to 1 in each row, got the least {least:g} and sums from "
-            f"{sums.min():g} to {sums.max():g}; of logits leave log_probabilities out."
+            "probabilities must be at least 0 and sum to 1 in each row, got "
+            f"{probabilities[wrong][0].tolist()}; of logits leave log_probabilities out."
         )
     return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
 
@@ -354,7 +356,7 @@ class APS(Score):
         left = sums.gather(1, up_to - 1)
         if self.randomised:
             left = left + (1 - self._uniform(own, generator)) * own
-        floor = torch.finfo(own.dtype).tiny / classes * up_to
+        floor = up_to.to(own.dtype) * (_NOTHING / classes)
         return torch.maximum(left, floor).clamp(max=1) - self._penalty(classes - up_to, classes)
 
     def _penalty(self, larger, classes):
@@ -369,7 +371,7 @@ class APS(Score):
     def lowered(self, scores, error):
         # Of a sum of probabilities the odds change by a factor of exp(error).
         lowered = scores + scores.abs() * (-error.double() / self.temperature).expm1()
-        return torch.where(scores.abs() > torch.finfo(scores.dtype).tiny, lowered, scores)
+        return torch.where(scores.abs() > _NOTHING, lowered, scores)
 
     def bounds(self, classes):
         return 0.0, 1.0

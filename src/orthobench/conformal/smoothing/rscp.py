@@ -124,6 +124,7 @@ class RSCPPlus(_SmoothedMean):
     def _fit(self, x, y, generator):
         if not self.transform:
             return x, y
+        x, y = self._examples(x, y)
         held_out, kept = _split(len(x), self.hold_out, generator)
         self.fit_transform(x[held_out], y[held_out], generator=generator)
         return x[kept], y[kept]
