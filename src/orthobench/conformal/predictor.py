@@ -24,7 +24,7 @@ KINDS = ("worst_case", "marginal", "random_noise", "none")
 # half-precision numbers are rounded once, by 4.
 _ROUNDING_UNITS = {torch.float64: 16, torch.float32: 16, torch.float16: 4, torch.bfloat16: 4}
 # The most noise samples that a warning recommends.
-_MOST_SAMPLES = 2**16
+_MOST_SAMPLES = 2**14
 
 
 @dataclass(frozen=True)
