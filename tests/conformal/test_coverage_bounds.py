@@ -7,7 +7,20 @@ import torch
 from conformal_cases import Linear, draw, misses_allowed
 from scipy.stats import binom, norm
 
-from orthobench.conformal import APS, LAC, Margin, SplitConformal, coverage_bounds, vanilla_coverage_bounds
+from orthobench.conformal import (
+    APRCP,
+    APS,
+    LAC,
+    RCP1,
+    VRCPC,
+    VRCPI,
+    BinCP,
+    LipschitzConformal,
+    Margin,
+    SplitConformal,
+    coverage_bounds,
+    vanilla_coverage_bounds,
+)
 
 RADII = [each / 50 for each in range(76)]
 
@@ -111,6 +124,37 @@ def test_a_full_set_is_never_missed():
     bounds = vanilla_coverage_bounds(predictor, *draw(80, torch.Generator().manual_seed(4)), [0.0, 1e6])
     assert (bounds.lower > 0.85).all()
     assert (bounds.upper == 1).all()
+
+
+@pytest.mark.parametrize("class_conditional", [False, True])
+def test_bounds_of_robust_and_of_class_conditional_sets_are_those_of_their_own_thresholds(class_conditional):
+    """Wherever the worst case is known: no logit of a label falls by more than the radius."""
+    generator = torch.Generator().manual_seed(6)
+    predictor = LipschitzConformal(LAC("sigmoid"), 0.1, 0.3)
+    predictor.calibrate(Linear(), *draw(200, generator), class_conditional=class_conditional)
+    x, y = draw(80, generator)
+    bounds = vanilla_coverage_bounds(predictor, x, y, [0.0, 0.3, 0.6])
+    thresholds = torch.as_tensor(predictor.threshold, dtype=torch.float64).expand(3)
+    expected = coverage_bounds(Linear()(x)[torch.arange(80), y] - thresholds[y], [0.0, 0.3, 0.6])
+    torch.testing.assert_close(bounds.lower, expected.lower)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: VRCPC(Margin(), 0.1, 0.1, (4,)),
+        lambda: VRCPI(Margin(), 0.1, 0.1, (4,)),
+        lambda: BinCP(Margin(), 0.1, 0.1, sigma=0.5, samples=16),
+        lambda: RCP1(Margin(), 0.1, 0.01, sigma=0.5),
+        lambda: APRCP(Margin(), 0.1, 0.1, samples=16),
+    ],
+)
+def test_predictors_whose_scores_have_another_constant_are_refused(make):
+    model = torch.nn.Sequential(torch.nn.Linear(4, 3)).double().requires_grad_(False)
+    x, y = draw(60, torch.Generator().manual_seed(7))
+    predictor = make().calibrate(model, x, y, generator=torch.Generator().manual_seed(8))
+    with pytest.raises(TypeError, match=r"must be a SplitConformal or a LipschitzConformal, .* got [A-Z]"):
+        vanilla_coverage_bounds(predictor, x, y, [0.1])
 
 
 def test_bad_arguments_are_an_error():

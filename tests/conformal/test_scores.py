@@ -156,6 +156,60 @@ def test_no_change_of_the_logits_exceeds_the_constant_and_one_reaches_it(score, 
     assert (change <= constant * size[:, None] * (1 + 1e-6)).all()
 
 
+@pytest.mark.parametrize("score", [*CONTINUOUS, APS(randomised=False), RAPS(randomised=False, penalty=0.1)], ids=str)
+def test_a_lowered_score_is_no_more_than_that_of_any_logits_within_the_error(score):
+    values, own = logits(30, 4), torch.eye(4, dtype=torch.float64)
+    # APS jumps where ranks change, which the smaller errors don't make them do.
+    for error in (0.0, 1e-6) if isinstance(score, APS) else (0.0, 1e-6, 0.01, 1.0):
+        # The logit of the class falls, against all others.
+        least = torch.stack([score(values - error * own[y])[:, y] for y in range(4)], dim=1)
+        lowered = score.lowered(score(values), torch.full((30, 1), error, dtype=torch.float64))
+        assert (lowered <= least + 1e-12).all()
+        assert (lowered >= score(values) - 4 * error - 1e-12).all()
+    extremes = torch.tensor([[0.0, 1.0, 0.5]], dtype=torch.float64)
+    assert score.lowered(extremes, torch.full((1, 1), 1e4).double()).isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("score", [APS(), APS(randomised=False), RAPS(randomised=False)], ids=str)
+@pytest.mark.parametrize("classes", [3, 1000])
+def test_sets_of_one_hot_probabilities_hold_one_class_unless_more_examples_miss_than_may(classes, score, dtype):
+    values = torch.zeros(200, classes, dtype=dtype)
+    values[:, 0] = 1e4
+    labels = torch.zeros(200, dtype=torch.int64)
+    for missed, size in ((0, 1), (10, 1), (30, classes)):
+        labels[:missed] = 1
+        predictor = SplitConformal(score, 0.1).calibrate(torch.nn.Identity(), values, labels, generator=1)
+        sets = predictor.predict_sets(values, generator=2)
+        assert sets.sum(1).max() == size
+        assert sets[:, 0].double().mean() > 0.85  # the randomised score drops the class now and then
+
+
+def test_second_classes_that_leave_nothing_are_told_from_those_after_them():
+    values = torch.tensor([[1e4, 1e4 - 1, -1e4, -2e4]], dtype=torch.float64).expand(50, 4)
+    # The last two have equal probabilities, 0.
+    for label, size in enumerate((1, 2, 4, 4)):
+        labels = torch.full((50,), label)
+        sets = SplitConformal(APS(randomised=False), 0.1).calibrate(torch.nn.Identity(), values, labels)
+        assert sets.predict_sets(values)[0].tolist() == [True] * size + [False] * (4 - size)
+
+
+@pytest.mark.parametrize("score", [APS(), RAPS()], ids=str)
+def test_randomised_scores_cover_exactly(score):
+    """n = 1000 and 1000 tests, 100 times: 0.9 <= coverage <= 0.9 + 1 / 1001, up to chance (5 standard deviations)."""
+    generator, found = torch.Generator().manual_seed(0), []
+    for _ in range(100):
+        values = 3 * torch.randn(2000, 6, generator=generator)
+        labels = (values / 2).softmax(1).multinomial(1, generator=generator).squeeze(1)
+        predictor = SplitConformal(score, 0.1).calibrate(
+            torch.nn.Identity(), values[:1000], labels[:1000], generator=generator
+        )
+        sets = predictor.predict_sets(values[1000:], generator=generator)
+        found.append(sets[torch.arange(1000), labels[1000:]].double().mean().item())
+    error = 5 * (0.9 * 0.1 * (1 / 1000 + 1 / 1002) / 100) ** 0.5
+    assert 0.9 - error <= sum(found) / 100 <= 0.9 + 1 / 1001 + error
+
+
 @pytest.mark.parametrize("score", [APS(), RAPS()], ids=str)
 def test_scores_that_jump_have_no_constant(score):
     with pytest.raises(ValueError, match="not continuous"):

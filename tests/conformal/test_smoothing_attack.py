@@ -71,7 +71,8 @@ def test_no_gradient_is_left_in_the_model_or_needed_for_sets():
 def test_bincps_score_is_the_least_of_those_that_are_needed_and_has_a_gradient_without_spread():
     predictor = calibrated("BinCP")
     model, (x, _) = Linear(), examples(5, seeded(2))
-    scores = predictor.attach(model).prediction_scores(x, generator=seeded(3))
+    predictor.model = model
+    scores = predictor.prediction_scores(x, generator=seeded(3))
     noisy = model.take().unflatten(0, (5, 256)) @ model.weight.T + model.bias
     needed = predictor.needed_count(3)
     assert 0 < needed < 256

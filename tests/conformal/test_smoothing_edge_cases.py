@@ -7,7 +7,7 @@ import torch
 from smoothing_toys import CLASSES, METHODS, Linear, Probit, examples, seeded
 from torch import nn
 
-from orthobench.conformal import APS, LAC, RAPS, Margin, MaxRatio
+from orthobench.conformal import APS, LAC, RAPS, Margin, MaxRatio, SplitConformal
 from orthobench.conformal.aprcp import APRCP
 from orthobench.conformal.smoothing import CAS, RCP1, RSCP, BinCP, RankTransform, RSCPPlus
 
@@ -59,6 +59,26 @@ def test_duplicated_scores_stay_together(method):
     assert (sets == sets[0]).all()
     if method in ("RSCP", "BinCP", "RCP1", "aPRCP"):
         assert not sets[:, 1:].any()
+
+
+class Drifting(nn.Module):
+    """The same logits for every input, in exact arithmetic; those of float32 drift, as with the size of a batch."""
+
+    ulps = 0
+
+    def forward(self, x):
+        logits = torch.tensor([0.3, 0.1, -0.2]) * (1 - self.ulps * 2.0**-23)
+        return logits.expand(len(x), 3)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "vanilla"])
+def test_rounding_takes_no_tied_example_out_of_its_set(method):
+    x = torch.randn(40, 4, generator=seeded())
+    make = METHODS.get(method, lambda alpha, radius, **options: SplitConformal(LAC(bounded=True), alpha))
+    predictor = make(0.2, 0.0, sigma=0.5, samples=64)
+    predictor.calibrate(Drifting(), x, torch.zeros(40, dtype=torch.int64), generator=seeded(1))
+    predictor.model.ulps = 2
+    assert predictor.predict_sets(x, generator=seeded(2))[:, 0].all()
 
 
 @pytest.mark.parametrize("method", METHODS)

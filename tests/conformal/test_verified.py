@@ -7,7 +7,17 @@ import torch
 from conformal_cases import CLASSES, FEATURES, Linear, coverage_band, draw, lower_logit, lower_margin
 from torch import nn
 
-from orthobench.conformal import APS, LAC, VRCPC, VRCPI, Claim, Margin, MaxRatio, SplitConformal
+from orthobench.conformal import (
+    APS,
+    LAC,
+    VRCPC,
+    VRCPI,
+    Claim,
+    LipschitzConformal,
+    Margin,
+    MaxRatio,
+    SplitConformal,
+)
 from orthobench.models import lipschitz_mlp
 
 CALIBRATION, TESTS, TRIALS = 60, 40, 200
@@ -99,6 +109,32 @@ def test_the_true_class_score_is_that_of_the_set_and_differentiable(method, scor
     (gradient,) = torch.autograd.grad(scores.sum(), inputs)
     assert gradient.isfinite().all()
     assert gradient.norm() > 0
+
+
+AT_THE_RADIUS = {
+    "lip-rcp": lambda score: LipschitzConformal(score, 0.1, RADIUS),
+    "VRCP-I": lambda score: VRCPI(score, 0.1, RADIUS, (FEATURES,)),
+    "VRCP-C": lambda score: VRCPC(score, 0.1, RADIUS, (FEATURES,)),
+}
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("score", [*SCORES, MaxRatio(bounded=True)], ids=str)
+@pytest.mark.parametrize("method", AT_THE_RADIUS)
+def test_rounding_takes_no_tied_example_out_of_its_set_at_the_radius_itself(method, score, dtype, offset):
+    """All calibration scores are one number, and an attack takes as much as it can: exactly, the class stays."""
+    labels = torch.zeros(30, dtype=torch.int64)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.cat([torch.zeros(1, FEATURES), torch.randn(9, FEATURES, generator=generator)]).double()
+    model = nn.Linear(FEATURES, CLASSES).double().requires_grad_(False)
+    model.weight.copy_(0.99999998 * Linear.weight)
+    model.bias.fill_(offset)
+    model = nn.Sequential(model).to(dtype)
+    for x in inputs.split(1):
+        worst = (lower_logit if score.rises_with == "logit" else lower_margin)(x, labels[:1], RADIUS)
+        predictor = AT_THE_RADIUS[method](score).calibrate(model, x.expand(30, -1).to(dtype), labels)
+        assert predictor.predict_sets(worst.to(dtype))[0, 0]
 
 
 def test_claims_and_cost():

@@ -5,7 +5,8 @@ from .coverage_bounds import CoverageBounds, coverage_bounds, vanilla_coverage_b
 from .lipschitz import LipschitzConformal
 from .predictor import Claim, Predictor
 from .quantile import conformal_rank, conformal_threshold
-from .scores import APS, LAC, RAPS, Margin, MaxRatio, Score
+from .saving import load, save
+from .scores import APS, LAC, RAPS, Margin, MaxRatio, Score, log_probabilities
 from .smoothing import CAS, RCP1, RSCP, BinCP, RSCPPlus
 from .split import SplitConformal
 from .verified import VRCPC, VRCPI
@@ -33,5 +34,8 @@ __all__ = [
     "conformal_rank",
     "conformal_threshold",
     "coverage_bounds",
+    "load",
+    "log_probabilities",
+    "save",
     "vanilla_coverage_bounds",
 ]

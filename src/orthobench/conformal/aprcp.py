@@ -5,7 +5,6 @@ import math
 import torch
 
 from .predictor import Claim, Predictor, check_count, check_share
-from .quantile import conformal_threshold
 from .smoothing.concentration import clopper_pearson_lower
 from .smoothing.sampling import noisy_scorer, reduce_over_noise, uniform_in_ball
 from .smoothing.smoothed import check_failure, less, of_labels
@@ -58,12 +57,16 @@ class APRCP(Predictor):
         super().__init__(score, alpha, radius, batch_size=batch_size)
         self.samples = check_count("samples", samples)
         self.inner_alpha = self.alpha / 2 if inner_alpha is None else check_share("inner_alpha", inner_alpha)
+        self.failure = check_failure("failure", failure, self.outer_alpha, whose="outer_alpha")
+
+    @property
+    def outer_alpha(self):
+        """What the inner share leaves of alpha."""
         if self.inner_alpha >= self.alpha:
             raise ValueError(
-                f"inner_alpha must be below alpha, {self.alpha:g}, got {inner_alpha!r}; alpha / 2 is the default."
+                f"inner_alpha must be below alpha, {self.alpha:g}, got {self.inner_alpha:g}; alpha / 2 is the default."
             )
-        self.outer_alpha = 1 - (1 - self.alpha) / (1 - self.inner_alpha)
-        self.failure = check_failure("failure", failure, self.outer_alpha, whose="outer_alpha")
+        return 1 - (1 - self.alpha) / (1 - self.inner_alpha)
 
     @property
     def claim(self):
@@ -78,7 +81,7 @@ class APRCP(Predictor):
         return int((least >= 1 - self.inner_alpha).sum())
 
     def _prediction_scores(self, x, generator):
-        return self.score(self._logits(x), generator)
+        return self._scores(x, generator)
 
     def _calibration_scores(self, x, generator, y=None):
         rank = self.inner_rank
@@ -98,5 +101,9 @@ class APRCP(Predictor):
             batch_size=self.batch_size,
         )
 
-    def _threshold(self, scores):
-        return conformal_threshold(scores, less(self.outer_alpha, self.failure))
+    @property
+    def _level(self):
+        return less(self.outer_alpha, self.failure)
+
+    def _too_few_samples(self, classes):
+        return not self.inner_rank

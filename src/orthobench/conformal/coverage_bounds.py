@@ -7,7 +7,8 @@ import torch
 from scipy.special import betaincinv
 
 from ..lipschitz.certificates import check_radius, check_scale
-from .predictor import check_share
+from .predictor import check_examples, check_share
+from .split import SplitConformal
 
 FORMS = ("binomial", "dkw")
 
@@ -35,8 +36,8 @@ def vanilla_coverage_bounds(
 
     Parameters
     ----------
-    predictor : SplitConformal
-        Calibrated, with a continuous score.
+    predictor : SplitConformal or LipschitzConformal
+        Calibrated, with a continuous score. What other predictors compare is no score of the logits with this constant.
     x : Tensor (m, ...)
         m >= 2 inputs that neither training nor calibration has seen.
     y : Tensor (m,)
@@ -61,11 +62,16 @@ def vanilla_coverage_bounds(
     TypeError, ValueError
         If an argument is none of these.
     """
+    if not isinstance(predictor, SplitConformal):
+        raise TypeError(
+            "predictor must be a SplitConformal or a LipschitzConformal, whose sets compare scores of the logits, got "
+            f"{type(predictor).__name__}: its scores are others, which lipschitz_constant doesn't bound."
+        )
     slope = predictor.score.lipschitz(lipschitz_constant, bound) * check_scale(input_scale)
-    scores = predictor.calibration_scores(x, y).double()
-    if predictor.threshold is None:
-        raise RuntimeError(f"{type(predictor).__name__} isn't calibrated: call calibrate first.")
-    return coverage_bounds((scores - predictor.threshold) / slope, radii, delta=delta, form=form)
+    predictor._check_calibrated()
+    x, y = check_examples(x, y)
+    distances = predictor._excess(predictor.calibration_scores(x, y).double(), y) / slope
+    return coverage_bounds(distances, radii, delta=delta, form=form)
 
 
 def coverage_bounds(distances, radii, *, delta=0.01, form="binomial"):

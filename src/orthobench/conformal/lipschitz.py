@@ -5,7 +5,6 @@ import math
 import numpy as np
 
 from ..lipschitz.certificates import check_radius, check_scale
-from .quantile import conformal_threshold
 from .split import SplitConformal
 
 
@@ -31,9 +30,10 @@ class LipschitzConformal(SplitConformal):
     input_scale : float or sequence of float
         What the model multiplies its inputs by before L counts, > 0: 1/std of a normalisation. Of several, one for
         each channel, the largest counts.
-    rounding : float
+    rounding : float, optional
         A bound on the error of a score as computed, at least 0. The threshold is lowered by twice as much: for the
-        clean input's and the attacked one's.
+        clean input's and the attacked one's. By default calibration scores are lowered by what rounding may do to them,
+        16 eps (4 of a half precision) of the largest logit and of what an attack may add to it: an allowance, no proof.
     batch_size : int
         As of `Predictor`.
 
@@ -58,18 +58,23 @@ class LipschitzConformal(SplitConformal):
         lipschitz_constant=1.0,
         bound="joint",
         input_scale=1.0,
-        rounding=0.0,
+        rounding=None,
         batch_size=1024,
     ):
         super().__init__(score, alpha, batch_size=batch_size)
         check_radius(radius)
-        if not 0 <= rounding < math.inf:
+        if rounding is not None and not 0 <= rounding < math.inf:
             raise ValueError(f"rounding must be a finite number >= 0, got {rounding!r}; 0 claims exact scores.")
         self.radius, self.lipschitz_constant = float(radius), float(lipschitz_constant)
-        slope = score.lipschitz(lipschitz_constant, bound) * check_scale(input_scale)
-        self.inflation = slope * self.radius + 2 * float(rounding)
+        self.bound, self.input_scale, self.rounding = bound, check_scale(input_scale), rounding
+        slope = self.score.lipschitz(lipschitz_constant, bound) * self.input_scale
+        self.inflation = slope * self.radius + 2 * (rounding or 0.0)
+        self._reach = self.lipschitz_constant * self.input_scale * self.radius
+
+    def _rounding(self, logits):
+        return super()._rounding(logits) * (self.rounding is None)
 
     def _threshold(self, scores):
-        threshold = conformal_threshold(scores, self.alpha)
+        threshold = super()._threshold(scores)
         # Rounded down, so that no score is lost to the subtraction.
         return float(np.nextafter(threshold - self.inflation, -math.inf)) if self.inflation else threshold

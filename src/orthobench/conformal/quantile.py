@@ -17,12 +17,26 @@ def check_alpha(alpha):
         If it is no number strictly between 0 and 1.
     """
     if not isinstance(alpha, Real) or isinstance(alpha, bool):
-        raise TypeError(f"alpha must be a number, got {alpha!r} ({type(alpha).__name__}); 0.1 is the usual one.")
+        raise TypeError(
+            f"alpha must be a number, got {alpha!r} ({type(alpha).__name__}); 0.1 is the usual one, and predict_sets "
+            "takes several alphas."
+        )
     if not 0 < alpha < 1:
         raise ValueError(
             f"alpha must be strictly between 0 and 1, got {alpha!r}; it is the share of misses, 0.1 for 90 % coverage."
         )
-    return float(alpha)
+    return float(Fraction(str(alpha)))
+
+
+def least_count(alpha):
+    """Return how many calibration scores an alpha takes at least, for sets that aren't full: n with alpha (n + 1) >= 1.
+
+    Examples
+    --------
+    >>> least_count(0.1), least_count(0.07)
+    (9, 14)
+    """
+    return math.ceil(1 / Fraction(str(check_alpha(alpha)))) - 1
 
 
 def conformal_rank(count, alpha):
@@ -103,14 +117,22 @@ def at_least(scores, threshold):
     ----------
     scores : Tensor
         Of float32 or float64.
-    threshold : float
-        In float64. It is rounded up to the type of the scores: no score in between is lost or gained.
+    threshold : float or Tensor (K,)
+        In float64. It is rounded up to the type of the scores: no score in between is lost or gained. Of several, the
+        first K classes each have their own, and those after them none: they are always kept.
 
     Returns
     -------
     Tensor of bool
     """
+    if isinstance(threshold, torch.Tensor):
+        return scores.double() >= of_classes(threshold, scores.shape[1]).to(scores.device)
     if scores.dtype == torch.float32:
         rounded = np.float32(threshold)
         threshold = float(np.nextafter(rounded, np.float32(math.inf)) if rounded < threshold else rounded)
     return scores >= threshold
+
+
+def of_classes(thresholds, classes):
+    """Return thresholds (C,) of all classes, minus infinity for those that have none of the thresholds (K,)."""
+    return torch.cat([thresholds, thresholds.new_full((max(0, classes - len(thresholds)),), -math.inf)])

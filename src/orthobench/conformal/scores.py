@@ -6,8 +6,9 @@ how far they are from another class, and an unbounded function of it that ranks 
 
 import math
 from abc import ABC, abstractmethod
-from numbers import Real
+from numbers import Integral, Real
 
+import numpy as np
 import torch
 
 from ..lipschitz.certificates import check_positive
@@ -18,6 +19,8 @@ LINKS = ("softmax", "sigmoid")
 # How much an L-Lipschitz network may change a difference of two logits, in L: jointly, or with each output on its own.
 DIFFERENCE = {"joint": math.sqrt(2), "per_output": 2.0}
 _HALVES = (torch.float16, torch.bfloat16)
+# Less than any probability that counts, and far from where float64 ends.
+_NOTHING = 1e-300
 
 
 def check_logits(logits):
@@ -42,6 +45,47 @@ def check_logits(logits):
             "wider type."
         )
     return logits.float() if logits.dtype in _HALVES else logits
+
+
+def log_probabilities(probabilities):
+    """Return logits of probabilities, whose softmax they are: their logarithms.
+
+    As the model of a predictor whose inputs are probabilities, as another library returns them.
+
+    Parameters
+    ----------
+    probabilities : Tensor or array (N, C)
+        At least 0; each row sums to 1, up to 0.001.
+
+    Returns
+    -------
+    Tensor (N, C)
+        Finite: 0 counts as the smallest positive normal number of the type.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they aren't such.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from orthobench.conformal import SplitConformal
+    >>> probabilities = torch.rand(100, 3, generator=torch.Generator().manual_seed(0)).softmax(1)
+    >>> predictor = SplitConformal("softmax", 0.1).calibrate(log_probabilities, probabilities, torch.arange(100) % 3)
+    >>> predictor.predict_sets(probabilities[:2]).shape
+    torch.Size([2, 3])
+    """
+    if not isinstance(probabilities, torch.Tensor):
+        probabilities = torch.as_tensor(np.array(probabilities))
+    check_logits(probabilities)
+    wrong = (probabilities < 0).any(1) | ((probabilities.sum(1) - 1).abs() > 1e-3)
+    if wrong.any():
+        raise ValueError(
+            "probabilities must be at least 0 and sum to 1 in each row, got "
+            f"{probabilities[wrong][0].tolist()}; of logits leave log_probabilities out."
+        )
+    return probabilities.clamp(min=torch.finfo(probabilities.dtype).tiny).log()
 
 
 class Score(ABC):
@@ -84,6 +128,22 @@ class Score(ABC):
     @abstractmethod
     def _scores(self, logits, generator):
         """Return the scores of checked logits."""
+
+    def lowered(self, scores, error):
+        """Return the least that scores may be if each difference of two logits is wrong by an error.
+
+        Parameters
+        ----------
+        scores : Tensor (N, C)
+            As they were computed.
+        error : Tensor (N, 1)
+            At least 0, in units of the logits.
+
+        Returns
+        -------
+        Tensor (N, C)
+        """
+        return scores - error
 
     def bounds(self, classes):
         """Return the least and the largest value, of `classes` classes: (low, high), infinite if there is none."""
@@ -192,6 +252,13 @@ class LAC(Score):
             return scaled.softmax(1) if self.link == "softmax" else scaled.sigmoid()
         return logits if self.link == "sigmoid" else self.temperature * log_odds(logits / self.temperature)
 
+    def lowered(self, scores, error):
+        if not self.bounded:
+            return scores - error
+        # sigmoid(logit(p) - e), also where p is 0 or 1.
+        kept = scores * (-error.double() / self.temperature).clamp(min=-700).exp()
+        return kept.div_((1 - scores).add_(kept))
+
     def bounds(self, classes):
         return (0.0, 1.0) if self.bounded else super().bounds(classes)
 
@@ -243,6 +310,9 @@ class MaxRatio(Score):
         logarithms = logits - logits.amax(1, keepdim=True)
         return logarithms.exp() if self.bounded else logarithms
 
+    def lowered(self, scores, error):
+        return scores * (-error.double()).exp() if self.bounded else scores - error
+
     def of_bounds(self, bounds):
         logarithms = bounds.amin(-1).clamp(max=0)
         return logarithms.double().exp() if self.bounded else logarithms
@@ -267,7 +337,9 @@ class APS(Score):
     Notes
     -----
     Romano, Sesia and Candes, "Classification with valid and adaptive coverage", NeurIPS 2020. Equal probabilities do
-    not count as larger. In float64.
+    not count as larger. In float64. Where nothing is left, classes of larger probability score higher still, by less
+    than any number that is: without u, logits that are all but one-hot would otherwise give all classes a score of 0,
+    and each a place in every set.
     """
 
     def __init__(self, *, randomised=True, temperature=1.0):
@@ -276,11 +348,16 @@ class APS(Score):
 
     def _scores(self, logits, generator):
         own = (logits.double() / self.temperature).softmax(1)
-        descending = own.sort(dim=1, descending=True).values
-        larger = torch.searchsorted(-descending.detach(), -own.detach())
-        masses = torch.cat([torch.zeros_like(descending[:, :1]), descending.cumsum(1)], dim=1).gather(1, larger)
-        share = self._uniform(own, generator) if self.randomised else 1.0
-        return (1 - masses - share * own).clamp(0, 1) - self._penalty(larger, own.shape[1])
+        classes = own.shape[1]
+        ascending = own.sort(dim=1).values
+        # Sums of what isn't larger, the class itself aside: not 1 less what is, which cancels.
+        up_to = torch.searchsorted(ascending.detach(), own.detach(), right=True)
+        sums = torch.cat([torch.zeros_like(ascending[:, :1]), ascending.cumsum(1)], dim=1)
+        left = sums.gather(1, up_to - 1)
+        if self.randomised:
+            left = left + (1 - self._uniform(own, generator)) * own
+        floor = up_to.to(own.dtype) * (_NOTHING / classes)
+        return torch.maximum(left, floor).clamp(max=1) - self._penalty(classes - up_to, classes)
 
     def _penalty(self, larger, classes):
         """Return what is subtracted for the number (N, C) of classes with a larger probability."""
@@ -290,6 +367,11 @@ class APS(Score):
         # Drawn on the generator's device: a generator of the CPU serves every device.
         device = like.device if generator is None else generator.device
         return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=device).to(like.device)
+
+    def lowered(self, scores, error):
+        # Of a sum of probabilities the odds change by a factor of exp(error).
+        lowered = scores + scores.abs() * (-error.double() / self.temperature).expm1()
+        return torch.where(scores.abs() > _NOTHING, lowered, scores)
 
     def bounds(self, classes):
         return 0.0, 1.0
@@ -317,15 +399,39 @@ class RAPS(APS):
         super().__init__(randomised=randomised, temperature=temperature)
         if not isinstance(penalty, Real) or not 0 <= penalty < math.inf:
             raise ValueError(f"penalty must be a finite number >= 0, got {penalty!r}; 0.01 is the default.")
-        if not isinstance(free_ranks, int) or free_ranks < 0:
+        if not isinstance(free_ranks, Integral) or free_ranks < 0:
             raise ValueError(f"free_ranks must be an integer >= 0, got {free_ranks!r}; 5 is the default.")
-        self.penalty, self.free_ranks = float(penalty), free_ranks
+        self.penalty, self.free_ranks = float(penalty), int(free_ranks)
 
     def _penalty(self, larger, classes):
         return self.penalty * (larger + 1 - self.free_ranks).clamp(min=0).double()
 
     def bounds(self, classes):
         return -self.penalty * max(0, classes - self.free_ranks), 1.0
+
+
+# By name, for predictors and solvers.
+SCORES = {
+    "softmax": LAC(),
+    "sigmoid": LAC("sigmoid"),
+    "margin": Margin(),
+    "max_ratio": MaxRatio(),
+    "probability": LAC(bounded=True),
+    "aps": APS(),
+    "raps": RAPS(),
+}
+
+
+def as_score(score):
+    """Return a `Score`: itself, the one of a name, or one of a class with its defaults; raise for anything else."""
+    if isinstance(score, str) and score in SCORES:
+        return SCORES[score]
+    if isinstance(score, type) and issubclass(score, Score):
+        return score()
+    if not isinstance(score, Score):
+        kind = ValueError if isinstance(score, str) else TypeError
+        raise kind(f"score must be a Score or one of {', '.join(map(repr, SCORES))}, got {score!r}.")
+    return score
 
 
 def log_odds(logits):

@@ -30,4 +30,4 @@ class SplitConformal(Predictor):
         super().__init__(score, alpha, batch_size=batch_size)
 
     def _prediction_scores(self, x, generator):
-        return self.score(self._logits(x), generator)
+        return self._scores(x, generator)

@@ -2,13 +2,15 @@
 
 from abc import abstractmethod
 
+import numpy as np
 import torch
 
-from .predictor import NORMS, Predictor, true_scores
+from ..lipschitz.bounds.jacobian import dtype_and_device
+from .predictor import NORMS, Predictor, check_model, rounding_share, true_scores
 from .verification import BoundedNetwork
 
 ROWS = ("margins", "logits")
-_NUMBERS_AT_ONCE = 2**24
+_NUMBERS_AT_ONCE = 2**22
 
 
 class VerifiedConformal(Predictor):
@@ -48,13 +50,17 @@ class VerifiedConformal(Predictor):
         for name, value, allowed in (("norm", norm, NORMS), ("rows", rows, ROWS)):
             if value not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
-        if score.rises_with is None:
-            score.of_bounds(None)  # raises, and says why
-        self.input_shape, self.norm, self.method, self.rows = tuple(input_shape), norm, method, rows
+        if self.score.rises_with is None:
+            self.score.of_bounds(None)  # raises, and says why
+        self.input_shape = tuple(np.atleast_1d(input_shape).tolist())
+        self.norm, self.method, self.rows = norm, method, rows
         self._bounded = None
 
     def attach(self, model):
-        self._bounded = BoundedNetwork(model, self.input_shape, self.radius, self.norm, self.method)
+        check_model(model)
+        # A little larger, so that rounding doesn't make the bounds miss what is reached at the radius itself.
+        radius = self.radius * (1 + rounding_share(dtype_and_device(model)[0]))
+        self._bounded = BoundedNetwork(model, self.input_shape, radius, self.norm, self.method)
         return super().attach(model)
 
     @property
@@ -72,7 +78,7 @@ class VerifiedConformal(Predictor):
             logits = [self._logit_bounds(x, None, classes, side, boxes) for side in (self._side, -self._side)]
         every = torch.arange(classes, device=x.device)[None]
         # Differences to all others of so many classes at once: what bounds the memory.
-        size = max(1, _NUMBERS_AT_ONCE // (classes * max(classes, len(x))))
+        size = max(1, _NUMBERS_AT_ONCE // (classes * max(1, len(x))))
         blocks = every.split(size, dim=1) if y is None else [y[:, None]]
         scores = []
         for labels in blocks:
@@ -86,10 +92,17 @@ class VerifiedConformal(Predictor):
 
     def _margin_bounds(self, x, labels, classes, boxes):
         """Return bounds (b, k, C) of f_y - f_k for labels y (b or 1, k) and each class k."""
-        identity = torch.eye(classes, device=x.device)
-        rows = (identity[labels][:, :, None] - identity[None, None]).flatten(1, 2)
-        rows = rows[0] if len(labels) == 1 else rows
-        found = self._side * -self._bounded.lower_bounds(x, -self._side * rows, boxes)
+
+        def rows_of(some):
+            pairs = torch.arange(some.start, some.stop, device=x.device)
+            own, other = labels[:, pairs // classes, None], (pairs % classes)[None, :, None].expand(len(labels), -1, 1)
+            rows = x.new_zeros(len(labels), len(pairs), classes)
+            # Of the class itself 0: what is added is taken off again.
+            return rows.scatter_add_(2, own, x.new_full(own.shape, -self._side)).scatter_add_(
+                2, other, x.new_full(other.shape, self._side)
+            )
+
+        found = -self._side * self._bounded.lower_bounds_of(x, rows_of, labels.shape[1] * classes, boxes)
         return found.view(len(x), -1, classes)
 
     def _logit_bounds(self, x, y, classes, side, boxes):
@@ -133,7 +146,7 @@ class VRCPI(VerifiedConformal):
         return self._bounds(x, y)
 
     def _calibration_scores(self, x, generator, y=None):
-        return true_scores(self.score(self._logits(x), generator), y)
+        return true_scores(self._scores(x, generator), y)
 
     def _prediction_scores(self, x, generator):
         self._logits(x)  # for its checks
@@ -152,8 +165,9 @@ class VRCPC(VerifiedConformal):
     _side = -1
 
     def _calibration_scores(self, x, generator, y=None):
-        true_scores(self._logits(x), y)  # for its checks
-        return self._bounds(x, y)
+        logits = self._logits(x)
+        true_scores(logits, y)  # for its checks
+        return self._less_rounding(self._bounds(x, y), logits)
 
     def _prediction_scores(self, x, generator):
-        return self.score(self._logits(x), generator)
+        return self._scores(x, generator)

@@ -80,6 +80,9 @@ class BinCP(BudgetedPredictor):
         least = lowered_probability(clopper_pearson_lower(self._successes, self.samples, delta), self.shift)
         return int((clopper_pearson_upper(range(self.samples + 1), self.samples, delta) < least).sum())
 
+    def _too_few_samples(self, classes):
+        return not self.needed_count(classes)
+
     @property
     def _successes(self):
         return math.ceil(Fraction(str(self.probability)) * self.samples)

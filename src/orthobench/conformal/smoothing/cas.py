@@ -2,7 +2,7 @@
 
 import torch
 
-from .concentration import dkw_radius, lowered_probability
+from .concentration import bernstein_radius, dkw_radius, lowered_probability
 from .smoothed import BudgetedPredictor, check_unit_interval, mean_with_bernstein, of_labels
 
 
@@ -45,6 +45,10 @@ class CAS(BudgetedPredictor):
 
     def _upper(self, scores):
         return mean_with_bernstein(scores, self._share_of_failure(scores.shape[2]))
+
+    def _too_few_samples(self, classes):
+        # Means are at least 0, and so are variances.
+        return self._keeps(bernstein_radius(0.0, self.samples, self._share_of_failure(classes)))
 
 
 def lowest_mean(samples, shift, delta):

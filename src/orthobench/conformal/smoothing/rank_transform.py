@@ -56,6 +56,10 @@ class RankTransform(Score):
         stretched = ((ranks - self.alpha) / self.temperature).sigmoid()
         return with_gradient_of(stretched, ((own - self._centre) / self._width).sigmoid())
 
+    def lowered(self, scores, error):
+        # Ranks are compared among each other: a tie of them stays one.
+        return scores
+
     def bounds(self, classes):
         return 0.0, 1.0
 

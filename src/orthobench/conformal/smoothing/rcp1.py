@@ -1,8 +1,5 @@
 """RCP1: one noisy copy of each input; what is certified is the coverage, not a score."""
 
-import math
-
-from ..quantile import conformal_threshold
 from .concentration import lowered_probability
 from .smoothed import SmoothedPredictor
 
@@ -40,11 +37,13 @@ class RCP1(SmoothedPredictor):
 
     def __init__(self, score, alpha, radius=0.0, *, sigma, batch_size=4096):
         super().__init__(score, alpha, radius, sigma=sigma, samples=1, batch_size=batch_size)
-        # Phi(Phi^-1(alpha) - r / sigma), without the difference from 1.
-        self.noisy_alpha = float(lowered_probability(self.alpha, self.shift))
+
+    @property
+    def noisy_alpha(self):
+        """Phi(Phi^-1(alpha) - r / sigma): without the difference from 1."""
+        return float(lowered_probability(self.alpha, self.shift))
+
+    _level = noisy_alpha
 
     def _prediction_scores(self, x, generator):
         return self._over_noise(x, generator, lambda scores: scores[:, 0])
-
-    def _threshold(self, scores):
-        return conformal_threshold(scores, self.noisy_alpha) if self.noisy_alpha > 0 else -math.inf

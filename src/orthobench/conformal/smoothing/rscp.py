@@ -10,9 +10,8 @@ import torch
 
 from ...lipschitz.bounds.jacobian import evaluating
 from ...lipschitz.certificates import check_positive
-from ..predictor import Claim, check_examples, check_share, true_scores
-from ..quantile import conformal_threshold
-from .concentration import hoeffding_radius, lowered_probability
+from ..predictor import Claim, as_generator, check_share, true_scores
+from .concentration import bernstein_radius, hoeffding_radius, lowered_probability
 from .rank_transform import RankTransform
 from .smoothed import SmoothedPredictor, check_failure, check_unit_interval, less, mean_with_bernstein
 
@@ -60,7 +59,7 @@ class RSCP(_SmoothedMean):
         return self._over_noise(x, generator, self._mean)
 
     def _threshold(self, scores):
-        return self._lowered(conformal_threshold(scores, self.alpha))
+        return self._lowered(super()._threshold(scores))
 
 
 class RSCPPlus(_SmoothedMean):
@@ -113,19 +112,22 @@ class RSCPPlus(_SmoothedMean):
     ):
         super().__init__(score, alpha, radius, sigma=sigma, samples=samples, batch_size=batch_size)
         self.failure = check_failure("failure", failure, self.alpha, 2)
-        self.transform, self.base_score = bool(transform), score
+        self.transform, self.base_score = bool(transform), self.score
         self.hold_out = check_share("hold_out", hold_out)
         check_positive("temperature", temperature, "1/400 is the default")
         self.temperature = float(temperature)
 
-    def calibrate(self, model, x, y, *, generator=None):
-        self.attach(model)
-        if self.transform:
-            y = check_examples(x, y)
-            held_out, kept = _split(len(x), self.hold_out, generator)
-            self.fit_transform(x[held_out], y[held_out], generator=generator)
-            x, y = x[kept], y[kept]
-        return self.calibrate_scores(self.calibration_scores(x, y, generator=generator))
+    def attach(self, model):
+        self.score = self.base_score  # ranks are of the other model's scores
+        return super().attach(model)
+
+    def _fit(self, x, y, generator):
+        if not self.transform:
+            return x, y
+        x, y = self._examples(x, y)
+        held_out, kept = _split(len(x), self.hold_out, generator)
+        self.fit_transform(x[held_out], y[held_out], generator=generator)
+        return x[kept], y[kept]
 
     def fit_transform(self, x, y, *, generator=None):
         """Take the ranks from examples, which must be used neither for calibration nor for training.
@@ -142,10 +144,14 @@ class RSCPPlus(_SmoothedMean):
             Itself.
         """
         self._check_model()
-        y, self.score = check_examples(x, y), self.base_score
+        (x, y), self.score = self._examples(x, y), self.base_score
+        generator = as_generator(generator, x.device)
         with evaluating(self.model):
             scores = self._over_noise(x, generator, lambda scores, own: true_scores(scores[:, 0], own), y, samples=1)
-        self.score = RankTransform(self.base_score, self.alpha, scores, temperature=self.temperature)
+        return self._rank(scores)
+
+    def _rank(self, hold_out):
+        self.score = RankTransform(self.base_score, self.alpha, hold_out, temperature=self.temperature)
         return self
 
     def _prediction_scores(self, x, generator):
@@ -160,8 +166,19 @@ class RSCPPlus(_SmoothedMean):
         self._check_transform()
         return self._over_noise(x, generator, lambda scores, *own: true_scores(self._mean(scores), *own), y)
 
+    @property
+    def _level(self):
+        return less(self.alpha, self.failure, self.failure)
+
+    def _too_few_samples(self, classes):
+        # Means are at least 0, and so are variances.
+        return self._keeps(bernstein_radius(0.0, self.samples, self.failure))
+
+    def _options(self):
+        return super()._options() | {"score": self.base_score}
+
     def _threshold(self, scores):
-        tau = conformal_threshold(scores, less(self.alpha, self.failure, self.failure))
+        tau = super()._threshold(scores)
         return self._lowered(max(0.0, tau - hoeffding_radius(self.samples, self.failure)))
 
     def _check_transform(self):
@@ -171,7 +188,7 @@ class RSCPPlus(_SmoothedMean):
 
 def _split(count, share, generator):
     """Return the places of a random share of examples, at least one, and those of the others."""
-    held_out = max(1, round(share * count))
+    held_out = max(1, round(check_share("hold_out", share) * count))
     if held_out >= count:
         raise ValueError(
             f"a hold-out set of {held_out} leaves none of {count} examples to calibrate with; give more, or take "

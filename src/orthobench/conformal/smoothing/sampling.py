@@ -6,7 +6,6 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from ...lipschitz.bounds.jacobian import evaluating
-from ..scores import check_logits
 
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -73,7 +72,7 @@ def noisy_scorer(predictor, x):
 
     def scores_of(inputs, generator):
         with evaluating(predictor.model), torch.set_grad_enabled(differentiable):
-            return predictor.score(check_logits(predictor.model(inputs)), generator)
+            return predictor._scores(inputs, generator)
 
     return scores_of
 

@@ -1,12 +1,12 @@
 """What the predictors by randomised smoothing share: noise, its budget, and the scores of noisy inputs."""
 
+import math
 from fractions import Fraction
 
 import torch
 
 from ...lipschitz.certificates import check_positive
 from ..predictor import Claim, Predictor, check_count, true_scores
-from ..quantile import conformal_threshold
 from .concentration import bernstein_radius, share_of_failure
 from .sampling import gaussian_noise, noisy_scorer, reduce_over_noise
 
@@ -56,6 +56,12 @@ class SmoothedPredictor(Predictor):
         """The radius in standard deviations of the noise."""
         return self.radius / self.sigma
 
+    def _keeps(self, score):
+        """Whether a score is no less than the thresholds, where there is one."""
+        thresholds = torch.as_tensor(self.threshold).flatten()
+        thresholds = thresholds[thresholds > -math.inf]
+        return len(thresholds) > 0 and bool((thresholds <= score).all())
+
     def _over_noise(self, x, generator, reduce, y=None, samples=None):
         """Return ``reduce(scores)`` of the scores (b, samples, C) of each batch, or ``reduce(scores, y)`` of labels."""
         return reduce_over_noise(
@@ -88,12 +94,9 @@ class BudgetedPredictor(SmoothedPredictor):
         super().__init__(score, alpha, radius, sigma=sigma, samples=samples, batch_size=batch_size)
         self.failure = check_failure("failure", failure, self.alpha)
 
-    def calibration_scores(self, x, y=None, *, generator=None):
-        self.points = len(x) if isinstance(x, torch.Tensor) and x.ndim else None
-        return super().calibration_scores(x, y, generator=generator)
-
-    def _threshold(self, scores):
-        return conformal_threshold(scores, less(self.alpha, self.failure))
+    @property
+    def _level(self):
+        return less(self.alpha, self.failure)
 
     def _share_of_failure(self, classes):
         return share_of_failure(self.failure, self.points, classes)
@@ -111,8 +114,13 @@ def check_failure(name, failure, alpha, times=1, whose="alpha"):
 
 
 def less(alpha, *costs):
-    """Return alpha minus costs, as exact as the decimal numbers that they are printed as."""
-    return float(Fraction(str(alpha)) - sum(Fraction(str(cost)) for cost in costs))
+    """Return alpha minus costs, as exact as the decimal numbers that they are printed as; raise if nothing is left."""
+    left = float(Fraction(str(alpha)) - sum(Fraction(str(cost)) for cost in costs))
+    if left <= 0:
+        raise ValueError(
+            f"alpha={alpha:g} leaves nothing for the noise, which costs {sum(costs):g}; give a larger one."
+        )
+    return left
 
 
 def check_unit_interval(score, classes):

@@ -9,8 +9,8 @@ from .stages import stages_of
 METHODS = ("interval", "crown", "crown_interval")
 # The norm that measures a row of coefficients where inputs are measured in another.
 _DUALS = {"l2": 2, "linf": 1}
-# Numbers in one block of coefficients: what bounds the memory.
-_NUMBERS_AT_ONCE = 2**24
+# Numbers in one block of coefficients: what bounds the memory, of several such blocks.
+_NUMBERS_AT_ONCE = 2**22
 
 
 class BoundedNetwork:
@@ -71,10 +71,24 @@ class BoundedNetwork:
         Tensor (b, R)
             Differentiable in x where there are gradients.
         """
-        last = len(self.stages) - 1
         rows = rows.to(x.device, x.dtype)
+        rows = rows if rows.ndim == 3 else rows[None]
+        return self.lower_bounds_of(x, lambda some: rows[:, some], rows.shape[1], boxes)
+
+    def lower_bounds_of(self, x, rows_of, count, boxes=None):
+        """Return lower bounds (b, R) for rows that are made, a part at a time, when they are needed.
+
+        Parameters
+        ----------
+        x, boxes
+            As of :meth:`lower_bounds`.
+        rows_of : callable
+            ``rows_of(some)`` returns the rows (b or 1, r, C) of a slice of 0..R - 1, of the inputs' type and device.
+        count : int
+            R.
+        """
         boxes = self.boxes(x) if boxes is None else boxes
-        return self._back_in_parts(x, rows if rows.ndim == 3 else rows[None], last, boxes)
+        return self._back_in_parts(x, rows_of, count, len(self.stages) - 1, boxes)
 
     def boxes(self, x):
         """Return intervals (l, u) of the inputs of each ReLU over the balls around inputs (b, ...)."""
@@ -88,8 +102,7 @@ class BoundedNetwork:
             low, high = middle - radii, middle + radii
             if index and self.method == "crown":
                 units = math.prod(stage.output_shape)
-                both = torch.eye(units, dtype=x.dtype, device=x.device)
-                found = self._back_in_parts(x, torch.cat([both, -both])[None], index, boxes).view(-1, 2, units)
+                found = self._back_in_parts(x, _both_signs(x, units), 2 * units, index, boxes).view(-1, 2, units)
                 low = torch.maximum(low, found[:, 0].view_as(low))
                 high = torch.minimum(high, -found[:, 1].view_as(high))
             boxes.append((low, high))
@@ -104,10 +117,11 @@ class BoundedNetwork:
             passes += sum(2 * math.prod(stage.output_shape) * depth / len(stages) for depth, stage in hidden)
         return passes
 
-    def _back_in_parts(self, x, rows, last, boxes):
-        widest = max(math.prod(stage.input_shape) for stage in self.stages[: last + 1])
-        at_once = max(1, _NUMBERS_AT_ONCE // (len(x) * widest)) if len(x) else rows.shape[1]
-        return torch.cat([self._back(x, some, last, boxes) for some in rows.split(at_once, dim=1)], dim=1)
+    def _back_in_parts(self, x, rows_of, count, last, boxes):
+        widest = max(stage.widest for stage in self.stages[: last + 1])
+        at_once = max(1, _NUMBERS_AT_ONCE // (len(x) * widest)) if len(x) else count
+        parts = (slice(start, min(start + at_once, count)) for start in range(0, count, at_once))
+        return torch.cat([self._back(x, rows_of(some), last, boxes) for some in parts], dim=1)
 
     def _back(self, x, rows, last, boxes):
         """Return lower bounds (b, R) of rows (b or 1, R, outputs of the stage `last`)."""
@@ -134,6 +148,17 @@ class BoundedNetwork:
         constant = _total(rows * stage.constant[None])
         before = stage.transpose(rows.flatten(0, 1))
         return before.view(*rows.shape[:2], *stage.input_shape), constant
+
+
+def _both_signs(x, units):
+    """Return a function that makes the rows (1, r, units) of a slice of [I, -I]."""
+
+    def rows_of(some):
+        places = torch.arange(some.start, some.stop, device=x.device)
+        signs = (1 - 2 * (places >= units).to(x.dtype))[:, None]
+        return x.new_zeros(len(places), units).scatter_(1, (places % units)[:, None], signs)[None]
+
+    return rows_of
 
 
 def _through_relu(rows, low, high):

@@ -28,11 +28,17 @@ class Stage:
     Attributes
     ----------
     input_shape, output_shape : tuple of int
+    widest : int
+        Entries of the largest of all tensors on the way.
     """
 
     def __init__(self, modules, input_shape, dtype, device):
         self.modules, self.input_shape = modules, tuple(input_shape)
-        self.constant = self.forward(torch.zeros(1, *input_shape, dtype=dtype, device=device))
+        self.constant = torch.zeros(1, *input_shape, dtype=dtype, device=device)
+        self.widest = self.constant.numel()
+        for module in modules:
+            self.constant = module(self.constant)
+            self.widest = max(self.widest, self.constant.numel())
         self.output_shape = tuple(self.constant.shape[1:])
 
     def forward(self, x):

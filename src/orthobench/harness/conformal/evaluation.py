@@ -201,7 +201,8 @@ class Measurement:
             return None
         logits = self._outputs(self.inputs)
         own = _of_labels(self._clean_scores, self.labels)
-        if not torch.allclose(own.double(), self.calibration_scores.double(), rtol=1e-6, atol=1e-6):
+        # At calibration they are lowered by what rounding may have added.
+        if not torch.allclose(own.double(), self.calibration_scores.double(), rtol=1e-4, atol=1e-3):
             return None
         for score in SCORES.values():
             with contextlib.suppress(ValueError):  # it isn't continuous

@@ -2,19 +2,8 @@
 
 from dataclasses import dataclass
 
-from ...conformal import APS, LAC, RAPS, Margin, MaxRatio
+from ...conformal.scores import SCORES
 from ..status import InvalidResult
-
-# What a solver's parameter ``score`` may be.
-SCORES = {
-    "softmax": LAC(),
-    "sigmoid": LAC("sigmoid"),
-    "margin": Margin(),
-    "max_ratio": MaxRatio(),
-    "probability": LAC(bounded=True),
-    "aps": APS(),
-    "raps": RAPS(),
-}
 
 
 @dataclass(frozen=True)
