@@ -1,1 +1,1 @@
-"""The commands around cells: `orthobench run`, which survives dead processes, `orthobench quick`, and what is planned."""
+"""The commands around cells: `orthobench run`, which survives dead processes, `orthobench quick`, and plans."""
