@@ -1,10 +1,11 @@
 """DP-SGD by clipping each example's gradient: Opacus' hooks, ghost and adaptive clipping; AUTO-S on ghost norms."""
 
 import warnings
+from functools import partial
 
 import torch
-from torch import nn
 
+from .example_gradients import check_examples, check_layers, check_seen, forget, wrapped_model
 from .release import Block, add_noise, draw_noise, effective_multiplier
 from .transcript import Transcript
 
@@ -99,6 +100,10 @@ class ClippedGradients:
         self._ghost = way in ("ghost", "automatic")
         self._wrapped, self._inner = _wrap(model, optimizer, way, settings)
         self.parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
+        self._layers = [
+            each for each in model.modules() if any(own.requires_grad for own in each.parameters(recurse=False))
+        ]
+        self._checked = None
 
     @property
     def clip_norm(self):
@@ -162,6 +167,7 @@ class ClippedGradients:
             with warnings.catch_warnings():
                 # Torch says so of Opacus' hooks whenever inputs need no gradient, which is as it should be.
                 warnings.filterwarnings("ignore", message="Full backward hook is firing")
+                self._check(inputs, targets, loss)
                 total = self._backward(inputs, targets, loss)
             self._inner.accumulate() if self._ghost else self._inner.clip_and_accumulate()
             sums = {name: each.summed_grad for name, each in self.parameters.items()}
@@ -172,15 +178,27 @@ class ClippedGradients:
         self._inner.zero_grad(set_to_none=True)
         return total, sums | ({COUNT: count} if self.way == "adaptive" else {})
 
-    def _backward(self, inputs, targets, loss):
-        losses = loss(self._wrapped(inputs), targets)
-        if not self._ghost:
-            losses.sum().backward()
-            return losses.detach().sum()
-        from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
+    def _check(self, inputs, targets, loss):
+        if torch.is_autocast_enabled(inputs.device.type):
+            raise ValueError("autocast is on: leave it for private steps, which need gradients in float32 or float64")
+        if not all(module.training for module in self._layers):
+            raise ValueError("the model is in eval mode, in which Opacus sees no example: call its train() before")
+        if loss is not self._checked:
+            check_examples(self._wrapped, self.parameters, inputs, targets, partial(_losses, loss))
+            self._inner.zero_grad(set_to_none=True)
+            self._checked = loss if len(inputs) > 1 else None
 
-        # Two passes backward: for the norms, and for the sum with their weights.
-        DPTensorFastGradientClipping(self._wrapped, self._inner, losses, loss_reduction="sum").backward()
+    def _backward(self, inputs, targets, loss):
+        """Leave the gradient of each example on the parameters, or with ghost norms their clipped sum."""
+        forget(self._wrapped)
+        self._wrapped.enable_hooks()
+        losses = _losses(loss, self._wrapped(inputs), targets)
+        losses.sum().backward(retain_graph=self._ghost)
+        self._wrapped.disable_hooks()
+        check_seen(self._wrapped, self.parameters)
+        if self._ghost:  # a second pass, for the sum with their weights
+            self._inner.zero_grad(set_to_none=True)
+            (self._wrapped.get_clipping_coef() * losses).sum().backward()
         return losses.detach().sum()
 
     def apply(self, noisy):
@@ -224,35 +242,28 @@ class ClippedGradients:
         self.transcript.load_state_dict(state["transcript"])
 
 
-def check_layers(model):
-    """Raise ValueError if a layer's output for one example depends on the others: its gradients have no bound.
-
-    Raises
-    ------
-    ValueError
-    """
-    for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            raise ValueError(
-                f"{name or 'the model'} is a {type(module).__name__}, which mixes the examples of a batch: replace it, "
-                "such as by GroupNorm"
-            )
+def _losses(loss, outputs, targets):
+    losses = loss(outputs, targets)
+    if losses.shape != (len(targets),):
+        raise ValueError(
+            f"the loss of {len(targets)} examples has the shape {tuple(losses.shape)}: return that of each, (n,), such "
+            "as with reduction='none'"
+        )
+    return losses
 
 
 def _wrap(model, optimizer, way, settings):
     """Return Opacus' model and optimizer for one way of clipping."""
-    from opacus import GradSampleModule
     from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 
     if way in ("ghost", "automatic"):
-        module = _automatic() if way == "automatic" else _ghost()
-        wrapped = module(model, loss_reduction="sum", max_grad_norm=settings["max_grad_norm"])
-        inner = DPOptimizerFastGradientClipping(optimizer, loss_reduction="mean", **settings)
-    elif way == "hooks":
-        wrapped = GradSampleModule(model, loss_reduction="sum")
+        factor = (lambda clip, norms: clip / (norms + STABILITY)) if way == "automatic" else None
+        wrapped = wrapped_model(model, clip_norm=settings["max_grad_norm"], factor=factor)
+        return wrapped, DPOptimizerFastGradientClipping(optimizer, loss_reduction="mean", **settings)
+    wrapped = wrapped_model(model)
+    if way == "hooks":
         inner = DPOptimizer(optimizer, loss_reduction="mean", **settings)
     else:
-        wrapped = GradSampleModule(model, loss_reduction="sum")
         low, high = THRESHOLDS
         inner = _adaptive()(
             optimizer,
@@ -265,25 +276,6 @@ def _wrap(model, optimizer, way, settings):
             **settings,
         )
     return wrapped, inner
-
-
-# Subclasses of Opacus' are made when they are needed: importing it takes a second.
-
-
-def _ghost():
-    from opacus.grad_sample import GradSampleModuleFastGradientClipping
-
-    return GradSampleModuleFastGradientClipping
-
-
-def _automatic():
-    class AutomaticClipping(_ghost()):
-        """AUTO-S: a gradient g is multiplied by R / (|g| + 0.01): its norm is R at most, however small g is."""
-
-        def get_clipping_coef(self):
-            return self.max_grad_norm / (self.get_norm_sample() + STABILITY)
-
-    return AutomaticClipping
 
 
 def _adaptive():
