@@ -5,9 +5,10 @@ from functools import partial
 
 import torch
 
+from ..lipschitz.losses import check_number
 from .example_gradients import check_examples, check_layers, check_seen, forget, wrapped_model
 from .release import Block, add_noise, draw_noise, effective_multiplier
-from .transcript import Transcript
+from .transcript import Transcript, check_rate
 
 WAYS = ("hooks", "ghost", "adaptive", "automatic")
 
@@ -55,8 +56,9 @@ class ClippedGradients:
 
     Raises
     ------
-    ValueError
-        If an argument is not one of those allowed, or a layer mixes examples.
+    TypeError, ValueError
+        If an argument is not one of those allowed, or a layer's gradients can't be clipped by example: those that
+        `orthobench.privacy.example_gradients.check_layers` finds here, others at the first step.
 
     Notes
     -----
@@ -80,21 +82,15 @@ class ClippedGradients:
     ):
         if way not in WAYS:
             raise ValueError(f"way={way!r}: give one of {', '.join(WAYS)}")
-        for name, value in (
-            ("clip_norm", clip_norm),
-            ("noise_multiplier", noise_multiplier),
-            ("expected_batch_size", expected_batch_size),
-        ):
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name}={value!r}: give a positive, finite number")
         check_layers(model)
         self.model, self.optimizer, self.way = model, optimizer, way
-        self.noise_multiplier, self.sampling_rate = float(noise_multiplier), sampling_rate
+        self.noise_multiplier = check_number("noise_multiplier", noise_multiplier, 0, strict=True)
+        self.sampling_rate = check_rate(sampling_rate)
         self.transcript = Transcript() if transcript is None else transcript
         settings = {
             "noise_multiplier": self.noise_multiplier,
-            "max_grad_norm": float(clip_norm),
-            "expected_batch_size": expected_batch_size,
+            "max_grad_norm": check_number("clip_norm", clip_norm, 0, strict=True),
+            "expected_batch_size": check_number("expected_batch_size", expected_batch_size, 0, strict=True),
             "generator": generator,
         }
         self._ghost = way in ("ghost", "automatic")
@@ -112,7 +108,9 @@ class ClippedGradients:
 
     @clip_norm.setter
     def clip_norm(self, norm):
-        self._inner.max_grad_norm = norm
+        self._inner.max_grad_norm = check_number("clip_norm", norm, 0, strict=True)
+        if self._ghost:
+            self._wrapped.max_grad_norm = self._inner.max_grad_norm
 
     def blocks(self):
         """Return the blocks of the next step: one of all parameters, and with "adaptive" that of the count."""
