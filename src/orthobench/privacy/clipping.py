@@ -6,7 +6,7 @@ from functools import partial
 import torch
 
 from ..lipschitz.losses import check_number
-from .example_gradients import check_examples, check_layers, check_seen, forget, wrapped_model
+from .example_gradients import check_examples, check_layers, check_seen, recording, wrapped_model
 from .release import Block, add_noise, draw_noise, effective_multiplier
 from .transcript import Transcript, check_rate
 
@@ -188,15 +188,15 @@ class ClippedGradients:
 
     def _backward(self, inputs, targets, loss):
         """Leave the gradient of each example on the parameters, or with ghost norms their clipped sum."""
-        forget(self._wrapped)
-        self._wrapped.enable_hooks()
-        losses = _losses(loss, self._wrapped(inputs), targets)
-        losses.sum().backward(retain_graph=self._ghost)
-        self._wrapped.disable_hooks()
-        check_seen(self._wrapped, self.parameters)
+        with recording(self._wrapped):
+            losses = _losses(loss, self._wrapped(inputs), targets)
+            losses.sum().backward(retain_graph=self._ghost)
+            check_seen(self._wrapped, self.parameters)
         if self._ghost:  # a second pass, for the sum with their weights
             self._inner.zero_grad(set_to_none=True)
             (self._wrapped.get_clipping_coef() * losses).sum().backward()
+            for each in self.parameters.values():
+                each._norm_sample = None
         return losses.detach().sum()
 
     def apply(self, noisy):

@@ -1,5 +1,7 @@
 """Gradients of each example, and their norms: Opacus' rules where they are right, and what is let in at all."""
 
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
@@ -86,7 +88,7 @@ def wrapped_model(model, *, clip_norm=None, factor=None):
     Returns
     -------
     opacus.grad_sample.AbstractGradSampleModule
-        Which computes nothing until `enable_hooks`, and says with `leaves` by what name it leaves it.
+        Which computes nothing but in `recording`, and says with `leaves` by what name it leaves it.
     """
     from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
     from opacus.grad_sample.functorch import prepare_layer
@@ -97,10 +99,10 @@ def wrapped_model(model, *, clip_norm=None, factor=None):
         """Refuses calls of a layer whose gradients Opacus would get wrong."""
 
         def capture_activations_hook(self, module, inputs, output):
-            if self.hooks_enabled and not _is_plain_call(module, inputs, output):
+            if self.hooks_enabled and not _is_plain_call(inputs, output):
                 raise ValueError(
-                    f"{labels[module]} has parameters of its own, and not one tensor (n, ...) in and one out, in the "
-                    "type of its parameters: give it these, or freeze it"
+                    f"{labels[module]} has parameters of its own, and not one tensor (n, ...) in and one out, in "
+                    "float32 or float64: give it these, or freeze it"
                 )
             super().capture_activations_hook(module, inputs, output)
 
@@ -134,9 +136,9 @@ def wrapped_model(model, *, clip_norm=None, factor=None):
     return wrapped
 
 
-def _is_plain_call(module, inputs, output):
+def _is_plain_call(inputs, output):
     tensors = len(inputs) == 1 and isinstance(inputs[0], torch.Tensor) and isinstance(output, torch.Tensor)
-    return tensors and output.dtype == next(module.parameters()).dtype
+    return tensors and output.dtype in TYPES
 
 
 def _gradient_rules(known):
@@ -202,16 +204,33 @@ def _without_padding(layer, activations, backprops):
     return backprops.masked_fill((activations[0] == layer.padding_idx).unsqueeze(-1), 0)
 
 
-def forget(model):
-    """Take off a model what Opacus noted in passes before, finished or not."""
-    for module in model.modules():
+@contextmanager
+def recording(wrapped):
+    """Let passes leave what they find of the examples; one that fails leaves nothing.
+
+    Parameters
+    ----------
+    wrapped : opacus.grad_sample.AbstractGradSampleModule
+        Of `wrapped_model`.
+    """
+    wrapped.enable_hooks()
+    try:
+        yield
+    except BaseException:
+        _forget(wrapped)
+        raise
+    finally:
+        wrapped.disable_hooks()
+
+
+def _forget(wrapped):
+    for module in wrapped.modules():
         for name in ("activations", "max_batch_len"):
             module.__dict__.pop(name, None)
-    for parameter in model.parameters():
+    for parameter in wrapped.parameters():
         if parameter.requires_grad:
-            parameter.grad_sample, parameter._forward_counter = None, 0
-            for name in ("_norm_sample", "_current_grad_sample"):
-                parameter.__dict__.pop(name, None)
+            parameter.grad_sample, parameter._norm_sample, parameter._forward_counter = None, None, 0
+            parameter.__dict__.pop("_current_grad_sample", None)
 
 
 def check_seen(wrapped, parameters):
@@ -300,22 +319,19 @@ def _is_close(one, other, scale):
 
 def _check_gradients(wrapped, parameters, inputs, targets, loss):
     wanted = list(parameters.values())
-    forget(wrapped)
-    wrapped.enable_hooks()
-    losses = loss(wrapped(inputs), targets)
-    wrapped.disable_hooks()
+    with recording(wrapped):
+        losses = loss(wrapped(inputs), targets)
     truth = [torch.autograd.grad(each, wanted, retain_graph=True, allow_unused=True) for each in losses]
     truth = [
         [torch.zeros_like(each) if own is None else own for each, own in zip(wanted, gradients, strict=True)]
         for gradients in truth
     ]
-    wrapped.enable_hooks()
-    try:
-        losses.sum().backward()
-    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        raise ValueError(f"Opacus finds no gradients by example: {error}; replace or freeze that layer") from error
-    wrapped.disable_hooks()
-    check_seen(wrapped, parameters)
+    with recording(wrapped):
+        try:
+            losses.sum().backward()
+        except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"Opacus finds no gradients by example: {error}; replace or freeze that layer") from error
+        check_seen(wrapped, parameters)
     for index, gradients in enumerate(truth):
         norm = float(torch.stack([each.norm() for each in gradients]).norm())
         for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True):
