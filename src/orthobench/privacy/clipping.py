@@ -7,6 +7,7 @@ import torch
 
 from ..lipschitz.losses import check_number
 from .example_gradients import check_examples, check_layers, check_seen, recording, wrapped_model
+from .inner import check_parameters, noise_generator, trained_parameters
 from .release import Block, add_noise, draw_noise, effective_multiplier
 from .transcript import Transcript, check_rate
 
@@ -50,7 +51,9 @@ class ClippedGradients:
         How: Opacus' gradients of each example, its ghost norms, its adaptive threshold (with the gradients of each
         example), or AUTO-S on ghost norms.
     generator : torch.Generator, optional
-        Of the noise, on the model's device.
+        Of the noise, on the model's device; one with a seed of the operating system by default.
+    secure : bool
+        Draw the noise from the operating system's cryptographic generator instead; it can't be repeated.
     transcript : Transcript, optional
         Each step is recorded in it.
 
@@ -65,6 +68,13 @@ class ClippedGradients:
     Opacus divides the count of "adaptive" by the size of the batch as it was, which the noise doesn't cover, and takes
     its sensitivity for 1/2, which that of a count isn't. Here the count is that of b - 1/2, for b in {0, 1}, divided by
     the expected size, as Andrew et al. have it.
+
+    Who knows a generator's seed knows the noise: give one for experiments that are to be repeated, none for a release.
+    Torch's generators are no cryptographic ones either; `secure=True` is. Clipped sums and noise are floating-point
+    numbers, which aren't those that the proofs are about: their last bits can tell of an example (Mironov, "On
+    significance of the least significant bits for differential privacy", 2012), and their rounding, in the order of a
+    sum, can be more than the bound has it (Casacuberta et al., "Widespread underestimation of sensitivity in
+    differentially private libraries", 2022). Secure noise hinders the first, and nothing here the second.
     """
 
     def __init__(
@@ -78,11 +88,17 @@ class ClippedGradients:
         sampling_rate,
         way="ghost",
         generator=None,
+        secure=False,
         transcript=None,
     ):
         if way not in WAYS:
             raise ValueError(f"way={way!r}: give one of {', '.join(WAYS)}")
+        if secure and generator is not None:
+            raise ValueError("secure=True takes no generator: its numbers come from the operating system")
         check_layers(model)
+        self.parameters = trained_parameters(model, optimizer)
+        device = next(iter(self.parameters.values())).device
+        self.generator, self.secure = None if secure else noise_generator(generator, device), secure
         self.model, self.optimizer, self.way = model, optimizer, way
         self.noise_multiplier = check_number("noise_multiplier", noise_multiplier, 0, strict=True)
         self.sampling_rate = check_rate(sampling_rate)
@@ -91,11 +107,9 @@ class ClippedGradients:
             "noise_multiplier": self.noise_multiplier,
             "max_grad_norm": check_number("clip_norm", clip_norm, 0, strict=True),
             "expected_batch_size": check_number("expected_batch_size", expected_batch_size, 0, strict=True),
-            "generator": generator,
         }
         self._ghost = way in ("ghost", "automatic")
         self._wrapped, self._inner = _wrap(model, optimizer, way, settings)
-        self.parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
         self._layers = [
             each for each in model.modules() if any(own.requires_grad for own in each.parameters(recurse=False))
         ]
@@ -114,6 +128,7 @@ class ClippedGradients:
 
     def blocks(self):
         """Return the blocks of the next step: one of all parameters, and with "adaptive" that of the count."""
+        check_parameters(self.optimizer, self.parameters)
         noise = self.noise_multiplier
         if self.way != "adaptive":
             return [Block(tuple(self.parameters), self.clip_norm, noise * self.clip_norm)]
@@ -138,7 +153,7 @@ class ClippedGradients:
         """
         blocks = self.blocks()
         total, sums = self.sum_gradients(inputs, targets, loss)
-        noise = draw_noise(sums, blocks, self._inner.generator)
+        noise = draw_noise(sums, blocks, self.generator, self.secure)
         self.transcript.record(self.sampling_rate, [effective_multiplier(blocks, self.noise_multiplier)])
         self.apply(add_noise(sums, noise))
         return total
@@ -223,11 +238,10 @@ class ClippedGradients:
 
     def state_dict(self):
         """Return what :meth:`load_state_dict` needs to go on, the noise's generator and the transcript included."""
-        generator = self._inner.generator
         return {
             "optimizer": self.optimizer.state_dict(),
             "clip_norm": self.clip_norm,
-            "generator": None if generator is None else generator.get_state(),
+            "generator": None if self.secure else self.generator.get_state(),
             "transcript": self.transcript.state_dict(),
         }
 
@@ -235,8 +249,8 @@ class ClippedGradients:
         """Go on from a state of :meth:`state_dict`, of an optimizer made with the same arguments."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.clip_norm = state["clip_norm"]
-        if state["generator"] is not None:
-            self._inner.generator.set_state(state["generator"])
+        if not self.secure and state["generator"] is not None:
+            self.generator.set_state(state["generator"])
         self.transcript.load_state_dict(state["transcript"])
 
 
