@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
+from orthobench.lipschitz import layers as orthobench_layers
 from orthobench.privacy.clipping import COUNT, WAYS, ClippedGradients
 from orthobench.privacy.networks import private_convnet
 
@@ -132,6 +133,10 @@ def others():
     yield "twice", twice, images(4)
     own = partial(Called, lambda self, x: self.layer(x + self.shift))
     yield "own parameter", lambda: own(layer=nn.Linear(4, 4), shift=nn.Parameter(torch.ones(4))), images(4)
+    layers = orthobench_layers.LAYERS
+    for kind in ("aoc_bjorck", "cayley", "sandwich", "sll"):
+        yield f"{kind} dense", partial(layers[kind].make_dense, 4, 4), images(4)
+        yield f"{kind} convolution", partial(layers[kind].make_convolution, 2, 2, 3), images(2, 4, 4)
     yield "private_convnet", partial(private_convnet, 0, size=4, width=4, stages=1, zero_last=False), images(1, 4, 4)
     layers = pytest.importorskip("opacus.layers")
     first = partial(Called, lambda self, x: self.layer(x)[0])
@@ -248,6 +253,14 @@ def hidden():
     yield "a second input", second, images(4), r"'layer' \(Scaled\) has parameters of its own, and not one tensor"
     unused = Called(lambda self, x: self.layer(x), layer=nn.Linear(4, 4), rest=nn.Linear(4, 4))
     yield "no use", unused, images(4), "from rest.weight to the loss: freeze it"
+    rows = Called(lambda self, x: self.layer(x.flatten(0, 1)).view(x.shape), layer=nn.Linear(4, 4))
+    yield "rows of a batch", rows, images(3, 4), "layer.weight aren't those of autograd"
+    places = Called(
+        lambda self, x: self.words(x) + self.places(x[0]), words=nn.Embedding(4, 3), places=nn.Embedding(4, 3)
+    )
+    yield "no examples", places, words(6), "places.weight aren't those of autograd"
+    decay = Called(lambda self, x: self.layer(x) + 0.1 * self.layer.weight.square().sum(), layer=nn.Linear(4, 4))
+    yield "a penalty", decay, images(4), "layer.weight aren't those of autograd"
     bare = Called(lambda self, x: linear(x, self.layer.weight), layer=nn.Linear(4, 4, bias=False))
     yield "no call", bare, images(4), "from layer.weight to the loss: freeze it"
     dropout = Called(lambda self, x: self.drop(x) * self.weight, drop=nn.Dropout(), weight=nn.Parameter(torch.ones(4)))
