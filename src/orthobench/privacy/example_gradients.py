@@ -318,20 +318,28 @@ def _is_close(one, other, scale):
     return torch.allclose(one, other, rtol=LOSS_SHARE, atol=ROUNDING * scale, equal_nan=True)
 
 
+@contextmanager
+def _in_words():
+    """Say of an error in a recorded pass that it is one of recording: without, passes are fine."""
+    try:
+        yield
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"Opacus finds no gradients by example: {error}; replace or freeze that layer, and do nothing in place"
+        ) from error
+
+
 def _check_gradients(wrapped, parameters, inputs, targets, loss):
     wanted = list(parameters.values())
-    with recording(wrapped):
+    with recording(wrapped), _in_words():
         losses = loss(wrapped(inputs), targets)
     truth = [torch.autograd.grad(each, wanted, retain_graph=True, allow_unused=True) for each in losses]
     truth = [
         [torch.zeros_like(each) if own is None else own for each, own in zip(wanted, gradients, strict=True)]
         for gradients in truth
     ]
-    with recording(wrapped):
-        try:
-            losses.sum().backward()
-        except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(f"Opacus finds no gradients by example: {error}; replace or freeze that layer") from error
+    with recording(wrapped), _in_words():
+        losses.sum().backward()
         check_seen(wrapped, parameters)
     for index, gradients in enumerate(truth):
         norm = float(torch.stack([each.norm() for each in gradients]).norm())
