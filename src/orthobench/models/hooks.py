@@ -1,7 +1,8 @@
 """Code that takes part in the passes of a network besides that of its layers: hooks, and forward methods replaced.
 
-Bounds and clipping of gradients are derived from the layers. A hook can do anything to outputs and gradients, and
-whether it does can't be seen from outside, so that it is refused, by name. Those of this package keep the bounds.
+Bounds and clipping of gradients are derived from the layers. A hook can do anything to outputs and gradients, or keep
+what it sees of examples, and whether it does can't be seen from outside, so that it is refused, by name. Those of this
+package's layers keep the bounds.
 """
 
 import functools
@@ -18,6 +19,9 @@ _OF_PARAMETERS = {
     "_backward_hooks": "a hook on the gradient of",
     "_post_accumulate_grad_hooks": "a hook after the gradient of",
 }
+# Where hooks are defined that may stay. Not in `orthobench.optim`: those take statistics of examples to an optimizer.
+_OWN = ("orthobench.lipschitz.", "orthobench.privacy.")
+
 # What torch calls of a module, and finds in the module itself before its class.
 _REPLACED = ("forward", "_call_impl", "_slow_forward")
 
@@ -55,19 +59,19 @@ def hooks_of_all():
 
 
 def foreign(hooks):
-    """Return those of some hooks, as `hooks_of` has them, that aren't this package's."""
+    """Return those of some hooks, as `hooks_of` has them, that aren't of this package's layers."""
     return [(kind, hook) for kind, hook in hooks if not is_own(hook)]
 
 
 def is_own(hook):
-    """Tell whether a hook is one of this package, which keep what is known of a layer."""
-    return _module_of(hook).startswith("orthobench.")
+    """Tell whether a hook is one of this package's layers, which keep what is known of them."""
+    return _module_of(hook).startswith(_OWN)
 
 
 def refuse_hooks(model):
     """Raise ValueError if a hook, or a forward method that was replaced, takes part in the passes of a network.
 
-    Those of this package may stay.
+    Those of this package's layers may stay.
 
     Raises
     ------
@@ -77,7 +81,7 @@ def refuse_hooks(model):
     for where, hooks in _everywhere(model):
         for kind, hook in foreign(hooks):
             raise ValueError(
-                f"{where} has {kind}, {_name(hook)}: what it does to a gradient has no bound; remove it "
+                f"{where} has {kind}, {_name(hook)}: what it does with examples and gradients has no bound; remove it "
                 "(the handle of a hook has `remove()`)"
             )
 
@@ -85,7 +89,7 @@ def refuse_hooks(model):
 class Structure:
     """What a network was made of, to be compared with what it is: layers, their settings and parameters, hooks.
 
-    Values of parameters and buffers, modes, new attributes and hooks of this package don't count.
+    Values of parameters and buffers, modes, new attributes and hooks of this package's layers don't count.
 
     Parameters
     ----------

@@ -163,8 +163,8 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         self._check_model()
         if outputs.dtype != self._dtype:
             raise TypeError(
-                f"outputs are of {outputs.dtype}, the bounds are for {self._dtype}: others round more; leave the weights "
-                "in the type that they had, and autocast out"
+                f"outputs are of {outputs.dtype}, the bounds are for {self._dtype}: others round more; leave the "
+                "weights in the type that they had, and autocast out"
             )
         size, clip = self._sensitivity.expected_batch_size, self._sensitivity.loss_gradient_clip
         return private_loss(criterion, outputs, targets, size, clip)
@@ -364,12 +364,12 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         rates = {id(each): group for group in self.inner.param_groups for each in group["params"]}
         for name, parameter in self._trained.items():
             group, update = rates[id(parameter)], parameter.grad
-            rate = abs(float(group["lr"]))
+            rate = float(group["lr"])
             if parameter.ndim == 1:
                 growth = float(torch.linalg.vector_norm(update))
             else:
                 growth = self._bounded(self.projection.growth(name, update.flatten(1)), parameter)
-            norms[name] = abs(1 - rate * group["weight_decay"]) * norms[name] + rate * growth
+            norms[name] = abs(1 - rate * group["weight_decay"]) * norms[name] + abs(rate) * growth
         self._note(norms)
 
     def _note(self, norms):
