@@ -10,11 +10,10 @@ _ROUNDING = 8
 
 
 class Clipped(NamedTuple):
-    """Examples (N, ...) of a bounded norm; for each, (N,), whether it was above the bound, and whether it is finite."""
+    """Examples (N, ...) of a bounded norm, and their factors (N,): 1 for one that is as it was, 0 for one left out."""
 
     inputs: torch.Tensor
-    above: torch.Tensor
-    finite: torch.Tensor
+    factors: torch.Tensor
 
 
 def clip_examples(x, norm=math.inf):
@@ -41,15 +40,12 @@ def clip_examples(x, norm=math.inf):
     if x.ndim < 2:
         raise ValueError(f"inputs of shape {tuple(x.shape)}: give a batch of examples, (N, ...)")
     norms = torch.linalg.vector_norm(x.flatten(1), dim=1)
-    above, finite = norms > norm * (1 + _ROUNDING * torch.finfo(norms.dtype).eps), norms.isfinite()
-    if norm < math.inf:
-        x = x * per_example(norm / torch.where(above, norms, norm), x)
-    return Clipped(torch.where(per_example(finite, x), x, 0), above, finite)
-
-
-def per_example(values, like):
-    """Return (N,) values in a shape that goes with a tensor (N, ...)."""
-    return values.view(-1, *[1] * (like.ndim - 1))
+    if norm == math.inf:
+        factors = torch.where(norms.isfinite(), 1.0, 0.0).to(norms)
+    else:
+        within = norms <= norm * (1 + _ROUNDING * torch.finfo(norms.dtype).eps)
+        factors = (norm / torch.where(within, norm, norms)).nan_to_num(0.0)
+    return Clipped(x.nan_to_num(0.0, 0.0, 0.0) * factors.view(-1, *[1] * (x.ndim - 1)), factors)
 
 
 class InputClipping:
@@ -65,15 +61,20 @@ class InputClipping:
 
     Attributes
     ----------
-    counts : dict of str to int or Tensor ()
+    counts : dict of str to int
         How many examples of passes with gradients were "clipped", and "left out". Not private.
     """
 
     def __init__(self, model, norm):
-        self.norm, self.counts, self._finite = norm, {"clipped": 0, "left out": 0}, None
+        self.norm, self._changed, self._left_out, self._factors = norm, 0, 0, None
         self.take_off(model)
         model.register_forward_pre_hook(self._clip)
         model.register_forward_hook(self._mark)
+
+    @property
+    def counts(self):
+        left_out = int(self._left_out)
+        return {"clipped": int(self._changed) - left_out, "left out": left_out}
 
     def is_on(self, model):
         """Tell whether its hooks are on a network."""
@@ -90,12 +91,13 @@ class InputClipping:
     def _clip(self, model, arguments):
         if len(arguments) != 1:
             raise TypeError(f"the network got {len(arguments)} inputs by position: give one, the batch (N, ...)")
-        inputs, above, self._finite = clip_examples(arguments[0], self.norm)
+        inputs, self._factors = clip_examples(arguments[0], self.norm)
         if torch.is_grad_enabled():
-            self.counts["clipped"] += (above & self._finite).sum()
-            self.counts["left out"] += (~self._finite).sum()
+            self._changed += (self._factors != 1).sum()
+            self._left_out += (self._factors == 0).sum()
         return (inputs,)
 
     def _mark(self, model, arguments, outputs):
-        finite, self._finite = self._finite, None
-        return torch.where(per_example(finite, outputs), outputs, math.nan)
+        factors, self._factors = self._factors.detach(), None
+        marks = factors / factors - 1  # 0, or NaN
+        return outputs + marks.to(outputs.dtype).view(-1, *[1] * (outputs.ndim - 1))

@@ -179,9 +179,10 @@ def private_loss(loss, outputs, targets, expected_batch_size, loss_gradient_clip
         return outputs.sum()
     if outputs.ndim != 2 or targets.shape != outputs.shape[:1]:
         return loss.per_example(outputs, targets)  # says what is wrong
-    counted = outputs.isfinite().all(1) & (targets >= 0) & (targets < outputs.shape[1])
-    outputs, targets = torch.where(counted[:, None], outputs, 0), torch.where(counted, targets, 0)
-    return torch.where(counted, loss.per_example(outputs, targets), 0).sum() / size
+    classes = targets.clamp(0, outputs.shape[1] - 1)
+    counted = outputs.detach().sum(1).isfinite() & (classes == targets)
+    terms = loss.per_example(outputs.nan_to_num(0.0, 0.0, 0.0), classes)
+    return terms @ counted.to(terms.dtype) / size
 
 
 def gradient_norm_bound(loss_constant, output_norm, loss_gradient_clip):
