@@ -65,7 +65,7 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
     ----------
     transcript : Transcript
     inputs : InputClipping
-        Its ``counts`` of examples that were clipped or left out are not private.
+        Its count ``changed``, of examples that were clipped or left out, is not private.
     norms : dict of str to float
         A bound of the norm of each parameter as it is.
     bounds, stds : dict of str to float

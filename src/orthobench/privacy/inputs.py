@@ -61,20 +61,15 @@ class InputClipping:
 
     Attributes
     ----------
-    counts : dict of str to int
-        How many examples of passes with gradients were "clipped", and "left out". Not private.
+    changed : int or Tensor ()
+        How many examples of passes with gradients were clipped or left out. Not private.
     """
 
     def __init__(self, model, norm):
-        self.norm, self._changed, self._left_out, self._factors = norm, 0, 0, None
+        self.norm, self.changed, self._factors = norm, 0, None
         self.take_off(model)
         model.register_forward_pre_hook(self._clip)
         model.register_forward_hook(self._mark)
-
-    @property
-    def counts(self):
-        left_out = int(self._left_out)
-        return {"clipped": int(self._changed) - left_out, "left out": left_out}
 
     def is_on(self, model):
         """Tell whether its hooks are on a network."""
@@ -93,8 +88,7 @@ class InputClipping:
             raise TypeError(f"the network got {len(arguments)} inputs by position: give one, the batch (N, ...)")
         inputs, self._factors = clip_examples(arguments[0], self.norm)
         if torch.is_grad_enabled():
-            self._changed += (self._factors != 1).sum()
-            self._left_out += (self._factors == 0).sum()
+            self.changed += (self._factors != 1).sum()
         return (inputs,)
 
     def _mark(self, model, arguments, outputs):
