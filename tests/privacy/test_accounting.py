@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -111,8 +112,14 @@ def test_other_arguments_out_of_their_range_are_refused():
         epsilon(run(0.1, 1.0, 1), 1e-5, "moments")
     with pytest.raises(ValueError, match="a sampling rate of 0"):
         noise_multiplier(1.0, 1e-5, 0, 10)
-    with pytest.raises(ValueError, match="steps=0: give an integer >= 1"):
+    with pytest.raises(ValueError, match="steps is 0: give an integer >= 1"):
         noise_multiplier(1.0, 1e-5, 0.1, 0)
+    with pytest.raises(TypeError, match=r"steps is 1\.5: give an integer >= 1"):
+        noise_multiplier(1.0, 1e-5, 0.1, 1.5)
+
+
+def test_steps_may_be_any_integer():
+    assert noise_multiplier(1.0, 1e-5, 0.1, np.int64(10), "rdp") == noise_multiplier(1.0, 1e-5, 0.1, 10, "rdp")
 
 
 @pytest.mark.parametrize(("accountant", "target"), [("pld", 2.0), ("rdp", 0.5), ("rdp", 8.0)])

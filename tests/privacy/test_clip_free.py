@@ -342,6 +342,11 @@ def test_a_network_with_batch_normalisation_is_refused():
         made(nn.Sequential(nn.Linear(64, 10, bias=False), nn.BatchNorm1d(10)))
 
 
+def test_an_optimizer_whose_step_looks_at_the_data_again_is_refused():
+    with pytest.raises(ValueError, match="a step of LBFGS computes the loss again"):
+        made(private_mlp(0), torch.optim.LBFGS)
+
+
 def test_the_optimizer_must_hold_what_the_model_trains():
     model = private_mlp(0, widths=(20,))
     options = {"loss_constant": 1.0, "input_norm": 1.0, "expected_batch_size": 1, "noise_multiplier": 1.0}
@@ -516,6 +521,10 @@ def test_a_weight_that_gets_no_noise_is_not_stepped_on():
     model[1].weight.requires_grad_(True)
     optimizer.inner.add_param_group({"params": [model[1].weight]})
     with pytest.raises(ValueError, match="other parameters than before"):
+        optimizer.step()
+    model[1].weight.requires_grad_(False)
+    model[1].weight.grad = torch.ones_like(model[1].weight)
+    with pytest.raises(ValueError, match="frozen parameter has a gradient"):
         optimizer.step()
     assert optimizer.transcript.steps == 0
 

@@ -101,6 +101,8 @@ def test_data_that_cannot_be_sampled_are_refused():
         PoissonLoader([torch.arange(8), torch.arange(7)], 1, 1)
     with pytest.raises(TypeError, match="give tensors"):
         PoissonLoader([[1, 2, 3]], 1, 1)
+    with pytest.raises(TypeError, match=r"tensors is one Tensor: give a sequence of them, such as \[inputs, targets\]"):
+        PoissonLoader(torch.randn(8, 3), 1, 1)
     with pytest.raises(ValueError, match="steps is 0"):
         PoissonLoader([torch.arange(8)], 1, 0)
     with pytest.raises(ValueError, match="secure=True takes no generator"):

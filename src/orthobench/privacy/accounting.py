@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 from scipy.optimize import brentq
 
+from ..models.checks import check_integer
 from .transcript import check_rate
 
 # Of the privacy loss: the grid of PLD; the error that PRV's upper bound allows for.
@@ -78,16 +79,15 @@ def noise_multiplier(epsilon, delta, sampling_rate, steps, accountant="pld"):
 
     Raises
     ------
-    ValueError
-        If an argument is not one of those allowed, or no noise up to 1e6 is enough.
+    TypeError, ValueError
+        If an argument is not one of those allowed, no noise up to 1e6 is enough, or PRV fails.
     """
     if not (math.isfinite(epsilon) and epsilon > 0):
         raise ValueError(
             f"epsilon={epsilon!r}: give a positive, finite one; no noise reaches 0, and infinity needs none"
         )
     check_rate(sampling_rate)
-    if not (isinstance(steps, int) and steps >= 1):
-        raise ValueError(f"steps={steps!r}: give an integer >= 1")
+    steps = check_integer("steps", steps, 1)
     _accountant(accountant)
     return _least_noise(float(epsilon), check_delta(delta), float(sampling_rate), steps, accountant)
 

@@ -9,6 +9,7 @@ from ..lipschitz.losses import check_number
 from ..models.checks import check_integer
 from ..models.hooks import Structure
 from .allocation import ALLOCATIONS, noise_stds
+from .inner import check_parameters, noise_generator, trained_parameters
 from .inputs import InputClipping
 from .losses import private_loss
 from .projection import PROJECTIONS, ProbabilisticProjection, Projection
@@ -135,12 +136,12 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
             model, input_norm, loss_constant, expected_batch_size, loss_gradient_clip, input_shape=input_shape
         )
         self._parameters = {name: each for name, each in model.named_parameters() if name in self._sensitivity.limits}
-        self._trained = _trained(model, optimizer, self._parameters)
+        self._trained = trained_parameters(model, optimizer, self._parameters)
         super().__init__(optimizer.param_groups, optimizer.defaults)
         self.inner = optimizer
         self._check_inner()
         self._share_groups()
-        self.generator = _generator(generator, next(iter(self._parameters.values())).device)
+        self.generator = noise_generator(generator, next(iter(self._parameters.values())).device)
         self.projection = _projection(projection, self.generator)
         self.transcript = Transcript() if transcript is None else transcript
         self.norms, self.bounds, self.stds = {}, {}, {}
@@ -308,9 +309,7 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
 
     def _check_inner(self):
         """Raise unless the given optimizer trains what gets noise, and moves weights no further than is known."""
-        groups = self.inner.param_groups
-        if {id(each) for group in groups for each in group["params"]} != {id(each) for each in self._trained.values()}:
-            raise ValueError("the given optimizer has other parameters than before: make a new one, for noise on all")
+        check_parameters(self.inner, self._trained)
         if self.project_every > 1:
             _check_plain(self.inner)
 
@@ -383,24 +382,6 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         return bound
 
 
-def _trained(model, optimizer, parameters):
-    """Return the parameters that are trained; raise unless those of the optimizer are the same."""
-    trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
-    if not trained:
-        raise ValueError("the model has no parameter to train: give one with requires_grad")
-    unknown = [name for name in trained if name not in parameters]
-    given = {id(each) for group in optimizer.param_groups for each in group["params"]}
-    missing = [name for name, each in trained.items() if id(each) not in given]
-    if unknown or missing or len(given) != len(trained):
-        raise ValueError(
-            f"the optimizer has {len(given)} parameters, the model trains {len(trained)}"
-            + (f", of which it lacks {', '.join(missing)}" if missing else "")
-            + (f", of which no layer uses {', '.join(unknown)}" if unknown else "")
-            + ": give it those of the model, all that are trained and no others"
-        )
-    return trained
-
-
 def _version(parameter):
     """Return what changes when torch, or another tensor in its place, changes a parameter."""
     return parameter._version, parameter.data_ptr()
@@ -421,17 +402,6 @@ def _check_plain(optimizer):
             f"gradient: got {type(optimizer).__name__} with momentum {momentum:g} and {sum(map(len, hooks))} hooks; "
             "give project_every=1, or cycle_momentum=False to OneCycleLR and CyclicLR"
         )
-
-
-def _generator(generator, device):
-    if generator is None:
-        generator = torch.Generator(device)
-        generator.seed()
-    if not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator is a {type(generator).__name__}: give a torch.Generator on {device}, or None")
-    if generator.device.type != device.type:
-        raise ValueError(f"generator is on {generator.device}: give one on {device}, as the weights are")
-    return generator
 
 
 def _projection(projection, generator):

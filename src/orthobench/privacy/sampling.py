@@ -11,6 +11,24 @@ from orthobench.models.checks import check_integer
 BITS = 53
 
 
+def secure_bits(count, bits):
+    """Return independent integers in [0, 2^bits) from the operating system's cryptographic generator.
+
+    Parameters
+    ----------
+    count : int
+    bits : int
+        Up to 53, so that float64 holds them exactly.
+
+    Returns
+    -------
+    numpy.ndarray
+        (count,), float64.
+    """
+    drawn = np.frombuffer(os.urandom(8 * count), dtype=np.uint64)
+    return (drawn >> np.uint64(64 - bits)).astype(np.float64)
+
+
 class PoissonLoader:
     """Batches in which each example is, independently, with probability q = expected_batch_size / N.
 
@@ -44,6 +62,8 @@ class PoissonLoader:
     """
 
     def __init__(self, tensors, expected_batch_size, steps, generator=None, secure=False, transcript=None):
+        if isinstance(tensors, torch.Tensor):
+            raise TypeError("tensors is one Tensor: give a sequence of them, such as [inputs, targets]")
         self.tensors = tuple(tensors)
         self.count = _common_length(self.tensors)
         if not 0 < expected_batch_size <= self.count:
@@ -90,8 +110,7 @@ class PoissonLoader:
         """Return N independent numbers in [0, 1), float64."""
         if not self.secure:
             return torch.rand(self.count, generator=self.generator, dtype=torch.float64)
-        bits = np.frombuffer(os.urandom(8 * self.count), dtype=np.uint64) >> np.uint64(64 - BITS)
-        return torch.from_numpy(bits.astype(np.float64) * 2.0**-BITS)
+        return torch.from_numpy(secure_bits(self.count, BITS) * 2.0**-BITS)
 
     def state_dict(self):
         """Return what :meth:`load_state_dict` needs to go on from here."""
