@@ -102,7 +102,7 @@ def secure_normal(shape):
         Of that shape, float64, on the CPU.
     """
     probabilities = (secure_bits(4 * math.prod(shape), BITS) + 0.5) * 2.0**-BITS
-    return torch.from_numpy(ndtri(probabilities).reshape(4, *shape).sum(0) / 2)
+    return torch.from_numpy(ndtri(probabilities)).view(4, *shape).sum(0) / 2
 
 
 def add_noise(sums, noise):

@@ -1,6 +1,7 @@
 """The loop of private training: learns, is paired, records what happened, and what is asked again of its sums."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import privacy_toys as toys
@@ -12,6 +13,7 @@ from orthobench.harness.privacy.cell import PrivateCell
 from orthobench.harness.privacy.evaluation import certificates, examine, outputs_of
 from orthobench.harness.privacy.loop import read_state, read_sums, read_weights
 from orthobench.harness.privacy.mechanisms import ClipFree, Clipping, tight_constant
+from orthobench.harness.privacy.objective import PrivacyObjective
 from orthobench.harness.stand import bench
 from orthobench.harness.stand.bench import Answer
 from orthobench.harness.status import Diverged, InvalidResult, Refuted
@@ -122,6 +124,28 @@ def test_an_honest_run_passes_all_tests(name):
     assert 0.5 < found["findings"][0].figure <= 1 + 1e-3
     assert torch.equal(torch.get_rng_state(), state)
     assert found["layers"].count('"bound"') == len(run.question.weights)
+
+
+@pytest.mark.parametrize("claimed", [4.0, 0.5])
+def test_where_prv_fails_pld_alone_judges_and_the_row_says_so(monkeypatch, claimed):
+    """PRV raises where its grid is too coarse: a claim that holds stays, and one that doesn't is still refuted."""
+    from opacus.accountants import PRVAccountant
+
+    def fails(*_, **__):
+        raise RuntimeError("Discrete mean differs significantly from continuous mean.")
+
+    monkeypatch.setattr(PRVAccountant, "get_epsilon", fails)
+    run = toys.trained("clipping", task=toys.make_task(steps=3), noise=1.23)
+    own = SimpleNamespace(part="tuning", _task=run.task)
+    own._judged = partial(PrivacyObjective._judged, own)
+    result = {"state": run.question.weights, "kind": toys.kind_of("clipping"), "steps": 3, "elapsed_s": 1.0}
+    result |= {"train_loss": 1.0, "transcript": run.transcript, "noise_multiplier": 1.23, "claimed": claimed}
+    row = PrivacyObjective.evaluate(own, **result, examined=examine(run.task, result["kind"], run, run.ask))
+    assert math.isnan(row["epsilon_prv"])
+    assert 0.5 < row["epsilon_pld"] < 4
+    assert row["message"].endswith("accounting: PRV failed, so that the claim is judged by PLD alone")
+    assert row.get("status", "ok") == ("ok" if claimed == 4 else "refuted")
+    assert ("claims an epsilon of 0.5" in row["message"]) == (claimed == 0.5)
 
 
 def test_steps_are_asked_again_that_no_seed_tells():
