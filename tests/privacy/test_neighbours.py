@@ -101,5 +101,5 @@ def test_an_example_more_at_the_same_rate_and_size_is_as_private_as_a_step_claim
     transcript.record(RATE, [SIGMA])
     mean, std = make()
     for delta in (1e-2, 1e-4):
-        assert largest_delta(mean, std, epsilon(transcript, delta)) == pytest.approx(delta, rel=1e-2)
+        assert 0.98 * delta < largest_delta(mean, std, epsilon(transcript, delta)) < 1.0001 * delta
     assert largest_delta(over_the_batch(mean), std, epsilon(transcript, 1e-4)) > 3e-4
