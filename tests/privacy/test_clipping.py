@@ -310,3 +310,58 @@ def test_a_clip_norm_that_is_set_is_the_one_that_holds(way):
 def test_arguments_out_of_their_range_are_refused(options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         private(given.network(), **{"way": "ghost", **options})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 3e38])
+@pytest.mark.parametrize("way", ["hooks", "ghost", "adaptive", "automatic"])
+def test_an_example_whose_gradient_is_not_finite_adds_zero_and_nothing_tells_of_it(way, value):
+    inputs, targets = given.examples(9)
+    inputs[[2, 5]] *= value  # of 3e38, what the layers make of it is infinite
+    kept = [0, 1, 3, 4, 6, 7, 8]
+    model = given.network()
+    with torch.no_grad():
+        model[0].weight *= 1e3
+    optimizer = private(model, way, rate=1.0)
+    _, expected = optimizer.sum_gradients(inputs[kept], targets[kept], given.losses)
+    total, found = optimizer.sum_gradients(inputs, targets, given.losses)
+    assert total.isfinite()
+    for name, each in found.items():
+        assert torch.allclose(each, expected[name], rtol=1e-5, atol=1e-7)
+    _, nothing = optimizer.sum_gradients(inputs[2:3], targets[2:3], given.losses)
+    assert not any(each.any() for each in nothing.values())
+    optimizer.step(inputs, targets, given.losses)
+    assert optimizer.transcript.steps == 1
+    assert all(each.isfinite().all() for each in optimizer.model.parameters())
+
+
+@pytest.mark.parametrize("way", ["hooks", "ghost", "adaptive", "automatic"])
+def test_hooks_of_others_and_another_network_are_refused(way):
+    hooks = (
+        ("a forward hook", lambda model: model[2].register_forward_hook(lambda *given: 100 * given[-1])),
+        ("a hook on the gradient of 'weight'", lambda model: model[0].weight.register_hook(lambda each: 100 * each)),
+        ("a hook after the gradient of 'bias'", lambda model: model[0].bias.register_post_accumulate_grad_hook(print)),
+    )
+    for kind, register in hooks:
+        model = given.network()
+        optimizer = private(model, way)
+        handle = register(model)
+        for inputs, targets in (given.examples(0), given.examples(3)):
+            with pytest.raises(ValueError, match=f"{kind}.* that it hadn't before"):
+                optimizer.step(inputs, targets, given.losses)
+        handle.remove()
+        optimizer.step(*given.examples(3), given.losses)
+        assert optimizer.transcript.steps == 1
+        optimizer.release()
+        register(model)
+        with pytest.raises(ValueError, match=rf"layer '[02]' \(Linear\) has {kind}"):
+            private(model, way)
+    model = given.network()
+    optimizer = private(model, way)
+    model[2] = nn.Linear(8, given.CLASSES)
+    with pytest.raises(ValueError, match="other parameters or layers than before"):
+        optimizer.step(*given.examples(3), given.losses)
+    model = given.network()
+    optimizer = private(model, way)
+    optimizer.release()
+    with pytest.raises(ValueError, match="has lost"):
+        optimizer.step(*given.examples(3), given.losses)

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 
 from ..lipschitz.losses import check_number
+from ..models.hooks import Structure, refuse_hooks
 from .example_gradients import check_examples, check_layers, check_seen, recording, wrapped_model
 from .inner import check_parameters, noise_generator, trained_parameters
 from .release import Block, add_noise, draw_noise, effective_multiplier
@@ -37,7 +38,7 @@ class ClippedGradients:
     optimizer : torch.optim.Optimizer
         Any, of all trained parameters of the model: it gets the private mean gradient.
     model : torch.nn.Module
-        Without layers that mix examples.
+        Without layers that mix examples, and without hooks.
     clip_norm : float
         The norm that an example's gradient is clipped to; with "adaptive", the first; with "automatic", the norm that
         all are scaled towards.
@@ -61,7 +62,8 @@ class ClippedGradients:
     ------
     TypeError, ValueError
         If an argument is not one of those allowed, or a layer's gradients can't be clipped by example: those that
-        `orthobench.privacy.example_gradients.check_layers` finds here, others at the first step.
+        `orthobench.privacy.example_gradients.check_layers` finds here, others at the first step. If there are hooks; in
+        a step, if layers, hooks or parameters aren't what they were.
 
     Notes
     -----
@@ -96,6 +98,7 @@ class ClippedGradients:
         if secure and generator is not None:
             raise ValueError("secure=True takes no generator: its numbers come from the operating system")
         check_layers(model)
+        refuse_hooks(model)
         self.parameters = trained_parameters(model, optimizer)
         device = next(iter(self.parameters.values())).device
         self.generator, self.secure = None if secure else noise_generator(generator, device), secure
@@ -110,6 +113,7 @@ class ClippedGradients:
         }
         self._ghost = way in ("ghost", "automatic")
         self._wrapped, self._inner = _wrap(model, optimizer, way, settings)
+        self._structure = Structure(model)
         self._layers = [
             each for each in model.modules() if any(own.requires_grad for own in each.parameters(recurse=False))
         ]
@@ -167,6 +171,9 @@ class ClippedGradients:
     def sum_gradients(self, inputs, targets, loss):
         """Sum the clipped gradients of a batch: the one part of a step that sees examples.
 
+        An example whose gradient isn't finite adds zero. It is found by halves of the batch, which takes longer, but
+        no error tells of it.
+
         Parameters
         ----------
         inputs, targets, loss
@@ -180,22 +187,37 @@ class ClippedGradients:
             By parameter, the sum of the clipped gradients; with "adaptive" also `COUNT`, the sum over the examples of
             1/2 for each that is left as it is, and of -1/2 for each that is clipped.
         """
-        self._inner.zero_grad(set_to_none=True)
-        total, count = torch.zeros((), device=inputs.device), torch.zeros((), device=inputs.device)
-        if len(inputs):
-            with warnings.catch_warnings():
-                # Torch says so of Opacus' hooks whenever inputs need no gradient, which is as it should be.
-                warnings.filterwarnings("ignore", message="Full backward hook is firing")
-                self._check(inputs, targets, loss)
-                total = self._backward(inputs, targets, loss)
-            self._inner.accumulate() if self._ghost else self._inner.clip_and_accumulate()
-            sums = {name: each.summed_grad for name, each in self.parameters.items()}
-            if self.way == "adaptive":
-                count = self._inner.unclipped_num - self._inner.sample_size / 2
-        else:  # no layer need take an empty batch
+        self._structure.check()
+        if not len(inputs):  # no layer need take an empty batch
             sums = {name: torch.zeros_like(each) for name, each in self.parameters.items()}
+            nothing = torch.zeros((), device=inputs.device)
+            return nothing, sums | ({COUNT: nothing.clone()} if self.way == "adaptive" else {})
+        with warnings.catch_warnings():
+            # Torch says so of Opacus' hooks whenever inputs need no gradient, which is as it should be.
+            warnings.filterwarnings("ignore", message="Full backward hook is firing")
+            self._check(inputs, targets, loss)
+            return self._sum_finite(inputs, targets, loss)
+
+    def _sum_finite(self, inputs, targets, loss):
+        total, sums = self._sum(inputs, targets, loss)
+        if torch.stack([each.sum().double() for each in sums.values()]).isfinite().all():
+            return total, sums
+        if len(inputs) == 1:
+            return torch.zeros_like(total), {name: torch.zeros_like(each) for name, each in sums.items()}
+        half = len(inputs) // 2
+        total, sums = self._sum_finite(inputs[:half], targets[:half], loss)
+        more, others = self._sum_finite(inputs[half:], targets[half:], loss)
+        return total + more, {name: each + others[name] for name, each in sums.items()}
+
+    def _sum(self, inputs, targets, loss):
         self._inner.zero_grad(set_to_none=True)
-        return total, sums | ({COUNT: count} if self.way == "adaptive" else {})
+        total = self._backward(inputs, targets, loss)
+        self._inner.accumulate() if self._ghost else self._inner.clip_and_accumulate()
+        sums = {name: each.summed_grad for name, each in self.parameters.items()}
+        if self.way == "adaptive":
+            sums[COUNT] = self._inner.unclipped_num - self._inner.sample_size / 2
+        self._inner.zero_grad(set_to_none=True)
+        return total, sums
 
     def _check(self, inputs, targets, loss):
         if torch.is_autocast_enabled(inputs.device.type):

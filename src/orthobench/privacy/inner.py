@@ -43,7 +43,7 @@ def trained_parameters(model, optimizer, known=None):
 
 
 def check_parameters(optimizer, trained):
-    """Raise ValueError unless an optimizer trains the parameters that it did.
+    """Raise ValueError unless an optimizer trains the parameters that it did, and steps on gradients of no others.
 
     Parameters
     ----------
@@ -56,6 +56,10 @@ def check_parameters(optimizer, trained):
             "the optimizer trains other parameters than before, and noise is for those: make both anew, or freeze "
             "parameters again"
         )
+    if any(
+        each.grad is not None and not each.requires_grad for group in optimizer.param_groups for each in group["params"]
+    ):
+        raise ValueError("a frozen parameter has a gradient, which gets no noise: set it to None")
 
 
 def noise_generator(generator, device):

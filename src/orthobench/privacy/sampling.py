@@ -37,6 +37,8 @@ class PoissonLoader:
     Sizes vary, and a batch may be empty: that is what amplification by Poisson sampling assumes. An empty batch is
     yielded like any other, since its step costs privacy too.
 
+    N and q are public: accounting compares data sets with an example more or less at the same q.
+
     Parameters
     ----------
     tensors : sequence of torch.Tensor
