@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
@@ -80,6 +81,20 @@ def test_different_steps_are_composed_whatever_their_order():
     assert epsilon(run(0.1, 3.0, 4), 1e-5) < epsilon(one, 1e-5) < epsilon(run(0.1, 2.0, 4), 1e-5)
 
 
+def test_where_prv_fails_it_is_nan_and_no_noise_is_chosen_by_it():
+    assert math.isnan(epsilon(run(0.2, 5.0, 3), 1e-17, "prv"))  # less than its sums are rounded by
+    with pytest.raises(ValueError, match=r"PRV fails at a noise multiplier of .*: give accountant='pld'"):
+        noise_multiplier(1.0, 1e-17, 0.2, 3, "prv")
+
+
+def test_at_a_high_epsilon_prv_agrees_with_pld():
+    """Reports have PRV raise at such, with a coarser grid."""
+    transcript = run(0.95, 1.0, 3)
+    pld, prv = (epsilon(transcript, 1e-5, name) for name in ("pld", "prv"))
+    assert pld > 7
+    assert abs(pld - prv) <= 0.02 * pld
+
+
 def test_a_run_without_steps_costs_nothing():
     assert [epsilon(Transcript(), 1e-5, name) for name in ("pld", "prv", "rdp")] == [0.0] * 3
 
@@ -111,8 +126,14 @@ def test_other_arguments_out_of_their_range_are_refused():
         epsilon(run(0.1, 1.0, 1), 1e-5, "moments")
     with pytest.raises(ValueError, match="a sampling rate of 0"):
         noise_multiplier(1.0, 1e-5, 0, 10)
-    with pytest.raises(ValueError, match="steps=0: give an integer >= 1"):
+    with pytest.raises(ValueError, match="steps is 0: give an integer >= 1"):
         noise_multiplier(1.0, 1e-5, 0.1, 0)
+    with pytest.raises(TypeError, match=r"steps is 1\.5: give an integer >= 1"):
+        noise_multiplier(1.0, 1e-5, 0.1, 1.5)
+
+
+def test_steps_may_be_any_integer():
+    assert noise_multiplier(1.0, 1e-5, 0.1, np.int64(10), "rdp") == noise_multiplier(1.0, 1e-5, 0.1, 10, "rdp")
 
 
 @pytest.mark.parametrize(("accountant", "target"), [("pld", 2.0), ("rdp", 0.5), ("rdp", 8.0)])

@@ -8,11 +8,15 @@ import pytest
 import torch
 from privacy_oracles import gradient_norms, unit_rows
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from orthobench.lipschitz.bounds import upper_bound
 from orthobench.lipschitz.losses import CrossEntropy
+from orthobench.optim.activations import ActivationMoments
 from orthobench.privacy.allocation import ALLOCATIONS
 from orthobench.privacy.clip_free import ClipFreeOptimizer
-from orthobench.privacy.layers import NormBoundedBias
+from orthobench.privacy.inputs import InputClipping
+from orthobench.privacy.layers import ClipInput, NormBoundedBias
 from orthobench.privacy.losses import loss_constant
 from orthobench.privacy.networks import private_convnet, private_mlp
 from orthobench.privacy.projection import PROJECTIONS, ProbabilisticProjection
@@ -338,6 +342,11 @@ def test_a_network_with_batch_normalisation_is_refused():
         made(nn.Sequential(nn.Linear(64, 10, bias=False), nn.BatchNorm1d(10)))
 
 
+def test_an_optimizer_whose_step_looks_at_the_data_again_is_refused():
+    with pytest.raises(ValueError, match="a step of LBFGS computes the loss again"):
+        made(private_mlp(0), torch.optim.LBFGS)
+
+
 def test_the_optimizer_must_hold_what_the_model_trains():
     model = private_mlp(0, widths=(20,))
     options = {"loss_constant": 1.0, "input_norm": 1.0, "expected_batch_size": 1, "noise_multiplier": 1.0}
@@ -358,3 +367,338 @@ def test_a_training_that_diverges_says_so():
     model[-1].weight.grad = torch.full_like(model[-1].weight, math.nan)
     with pytest.raises(ValueError, match="diverged"):
         optimizer.step()
+
+
+# ----- a state, and the weights that it is loaded for -----
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+@pytest.mark.parametrize("weights_first", [True, False])
+def test_a_state_that_the_weights_do_not_match_leaves_no_gradient_without_its_noise(projection, weights_first):
+    """That of the start, at a last layer of zeros: nothing flows back, and the first layer would get no noise."""
+    model = private_mlp(0, widths=(80,))
+    optimizer = made(model, projection=projection)
+    saved = copy.deepcopy(optimizer.state_dict())
+    assert saved["norms"]["3.weight"] < 1e-100
+    if not weights_first:
+        optimizer.load_state_dict(saved)
+    model.load_state_dict(private_mlp(1, widths=(80,), zero_last=False).state_dict())
+    if weights_first:
+        optimizer.load_state_dict(saved)
+    expected = gradient_bounds(model, 1.0, partial(loss_constant, CRITERION, 10), BATCH)
+    take(optimizer, model)
+    noise = math.hypot(*expected.values()) * 1.5  # the oracle's norms are those of a decomposition in float64
+    for name, std in optimizer.stds.items():
+        assert optimizer.bounds[name] >= expected[name] * (1 - 1e-4)
+        assert std >= noise * (1 - 1e-4)
+
+
+def test_of_the_norms_of_a_state_and_of_the_weights_the_larger_count():
+    model = private_mlp(0, widths=(80,), zero_last=False)
+    optimizer = made(model)
+    saved = optimizer.state_dict()
+    exact = svd_norms(model)
+    for factor in (0.1, 3.0):
+        optimizer.load_state_dict(saved | {"norms": {name: factor * norm for name, norm in exact.items()}})
+        assert optimizer.norms == pytest.approx({name: max(factor, 1.0) * norm for name, norm in exact.items()})
+    with pytest.raises(ValueError, match="a state of other: the model has 1"):
+        optimizer.load_state_dict(saved | {"norms": {"other": 1.0}})
+
+
+def test_weights_in_the_place_of_others_are_measured():
+    model = private_mlp(0, widths=(80,), zero_last=False)
+    optimizer = made(model)
+    before = optimizer.current_bounds()
+    flat = nn.utils.parameters_to_vector(model.parameters())
+    nn.utils.vector_to_parameters(5 * flat, model.parameters())  # writes through `.data`
+    assert optimizer.current_bounds()["1.weight"] == pytest.approx(5 * before["1.weight"], rel=0.05)
+
+
+# ----- what else can have a hand in a gradient -----
+
+
+class Strange(nn.Linear):
+    def forward(self, x):
+        return 100 * super().forward(x)
+
+
+def hundredfold(*arguments):
+    return tuple(100 * each for each in arguments[-1]) if isinstance(arguments[-1], tuple) else 100 * arguments[-1]
+
+
+def after(parameter):
+    parameter.grad *= 100
+
+
+MEDDLERS = {
+    "forward pre-hook": lambda model: model[1].register_forward_pre_hook(hundredfold),
+    "forward hook": lambda model: model[1].register_forward_hook(hundredfold),
+    "backward pre-hook": lambda model: model[3].register_full_backward_pre_hook(hundredfold),
+    "backward hook": lambda model: model[3].register_full_backward_hook(
+        lambda module, inputs, outputs: tuple(100 * each for each in inputs)
+    ),
+    "hook on the gradient of 'weight'": lambda model: model[1].weight.register_hook(lambda gradient: 100 * gradient),
+    "hook after the gradient of 'weight'": lambda model: model[1].weight.register_post_accumulate_grad_hook(after),
+    "forward of its own": lambda model: setattr(model[1], "forward", Strange.forward.__get__(model[1], Strange)),
+    "every module has a forward hook": lambda model: nn.modules.module.register_module_forward_hook(hundredfold),
+}
+
+
+@pytest.fixture
+def meddle(request):
+    handles = []
+    yield lambda model: handles.append(MEDDLERS[request.param](model))
+    for handle in filter(None, handles):
+        handle.remove()
+
+
+@pytest.mark.parametrize("meddle", MEDDLERS, indirect=True)
+def test_hooks_and_replaced_forwards_are_refused_by_name(meddle, request):
+    kind = request.node.callspec.params["meddle"]
+    model = private_mlp(0, features=64, zero_last=False)
+    meddle(model)
+    where = "" if "every" in kind else r"layer '[13]' \(Linear\) has "
+    with pytest.raises(ValueError, match=f"{where}.*{kind}.*of test_clip_free|{where}.*{kind}.*remove"):
+        made(model)
+
+
+@pytest.mark.parametrize("meddle", MEDDLERS, indirect=True)
+def test_hooks_and_replaced_forwards_that_come_later_stop_the_next_step(meddle, request):
+    kind = request.node.callspec.params["meddle"]
+    model = private_mlp(0, features=64, zero_last=False)
+    optimizer = made(model)
+    take(optimizer, model)
+    meddle(model)
+    before = copy.deepcopy(model.state_dict())
+    for refused in (optimizer.step, lambda: optimizer.loss(CRITERION, torch.zeros(1, 10), torch.tensor([0]))):
+        with pytest.raises(ValueError, match=f"{kind}.*hadn't before"):
+            refused()
+    assert optimizer.transcript.steps == 1
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model: setattr(model[0], "norm", 50.0), r"norm of layer '0' \(ClipInput\) was 1.0, and is 50.0"),
+        (lambda model: model.append(nn.ReLU()), "other parameters or layers"),
+        (lambda model: setattr(model, "1", nn.Linear(8, 8, bias=False)), "other parameters or layers"),
+        (lambda model: setattr(model[1], "weight", nn.Parameter(torch.ones(8, 8))), r"layer '1' \(Linear\) has other"),
+        (lambda model: setattr(model[1], "__class__", Strange), "was a Linear, and computes something else"),
+        (lambda model: InputClipping.take_off(model), "hooks that clip inputs are off"),
+        (lambda model: made(model), "hooks that clip inputs are off"),
+    ],
+)
+def test_a_model_that_is_no_longer_what_bounds_were_derived_from_stops_the_next_step(change, message):
+    model = nn.Sequential(ClipInput(1.0), nn.Linear(8, 8, bias=False), nn.Linear(8, 10, bias=False))
+    optimizer = made(model)
+    change(model)
+    with pytest.raises(ValueError, match=message):
+        optimizer.step()
+    assert optimizer.transcript.steps == 0
+
+
+def test_a_layers_own_hooks_may_stay_and_statistics_of_examples_may_not():
+    model = private_mlp(0)
+    made(model)
+    with ActivationMoments(model, [model[3].weight]), pytest.raises(ValueError, match=r"ActivationMoments\._look"):
+        made(model)
+    assert upper_bound(made(model)._model, (64,)).total == 0  # hooks that clip change no certificate
+
+
+def test_a_weight_that_gets_no_noise_is_not_stepped_on():
+    model = private_mlp(0, widths=(20,), zero_last=False)
+    model[1].weight.requires_grad_(False)
+    optimizer = ClipFreeOptimizer(
+        torch.optim.SGD([model[3].weight], lr=1.0),
+        model,
+        loss_constant=1.0,
+        input_norm=1.0,
+        expected_batch_size=1,
+        noise_multiplier=1.0,
+        sampling_rate=0.5,
+    )
+    model[1].weight.requires_grad_(True)
+    optimizer.inner.add_param_group({"params": [model[1].weight]})
+    with pytest.raises(ValueError, match="other parameters than before"):
+        optimizer.step()
+    model[1].weight.requires_grad_(False)
+    model[1].weight.grad = torch.ones_like(model[1].weight)
+    with pytest.raises(ValueError, match="frozen parameter has a gradient"):
+        optimizer.step()
+    assert optimizer.transcript.steps == 0
+
+
+# ----- what moves weights between projections -----
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=0.2, total_steps=10),
+        partial(torch.optim.lr_scheduler.CyclicLR, base_lr=0.1, max_lr=0.2),
+    ],
+    ids=["OneCycleLR", "CyclicLR"],
+)
+def test_a_schedule_that_writes_momentum_is_refused_between_projections_and_no_other(schedule):
+    model = private_mlp(0, widths=(20,))
+    optimizer = made(model, project_every=4)
+    schedule(optimizer, cycle_momentum=True)
+    with pytest.raises(ValueError, match=r"momentum 0\.[89].*cycle_momentum=False"):
+        take(optimizer, model)
+    assert optimizer.transcript.steps == 0
+    for every, cycle in ((4, False), (1, True)):
+        model = private_mlp(0, widths=(20,))
+        optimizer = made(model, project_every=every)
+        steps = schedule(optimizer, cycle_momentum=cycle)
+        for step in range(8):
+            take(optimizer, model, seed=step)
+            steps.step()
+            for name, norm in svd_norms(model).items():
+                assert norm <= optimizer.norms[name] * (1 + SLACK[torch.float32])
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_hooks_of_steps_are_refused_between_projections(own):
+    model = private_mlp(0, widths=(20,))
+    optimizer = made(model, project_every=4)
+    clear = lambda each, *_: each.zero_grad(set_to_none=False)  # noqa: E731 - nothing would seem to have moved
+    register = optimizer.inner.register_step_post_hook if own else register_optimizer_step_post_hook
+    handle = register(clear)
+    with pytest.raises(ValueError, match="and 1 hooks"):
+        take(optimizer, model)
+    handle.remove()
+    take(optimizer, model)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_bounds_follow_the_norms_at_any_rate(decay):
+    model = private_mlp(0, widths=(20,)).double()
+    optimizer = made(model, project_every=5, inner_options={"weight_decay": decay})
+    for step, rate in enumerate((0.2, -0.3, torch.tensor(0.1), 0.0)):
+        optimizer.param_groups[0]["lr"] = rate
+        take(optimizer, model, seed=step)
+        for name, norm in svd_norms(model).items():
+            assert norm <= optimizer.norms[name] * (1 + 1e-12)
+
+
+# ----- examples that aren't what is claimed -----
+
+BROKEN = {"nan": math.nan, "infinity": math.inf, "minus infinity": -math.inf}
+
+
+def networks():
+    bias = nn.Sequential(nn.Linear(64, 10, bias=False), NormBoundedBias(10, 0.5)).double()
+    clipping = nn.Sequential(ClipInput(1.0), *private_mlp(0, widths=(20,), zero_last=False).double())
+    with torch.no_grad():
+        bias[1].bias.fill_(0.1)
+    return {
+        "mlp": (private_mlp(0, widths=(20,), zero_last=False).double(), (64,), 1.0),
+        "convolution": (private_convnet(0, zero_last=False).double(), (1, 8, 8), 1.0),
+        "bias": (bias, (64,), 1.0),
+        "clipping of its own": (clipping, (64,), math.inf),
+    }
+
+
+def gradients_of(optimizer, model, inputs, targets):
+    optimizer.zero_grad()
+    optimizer.loss(CRITERION, model(inputs), targets).backward()
+    return {name: each.clone() for name, each in optimizer.gradients().items()}
+
+
+@pytest.mark.parametrize("kind", networks())
+def test_examples_above_the_norm_are_clipped_to_it(kind):
+    model, shape, norm = networks()[kind]
+    reference = copy.deepcopy(model)
+    optimizer = made(model, input_shape=shape, input_norm=norm)
+    inputs, targets = unit_rows(6, *shape, norm=0.5), torch.arange(6)
+    inputs[:3] *= torch.tensor([7.0, 1e3, 1e30]).view(-1, *[1] * len(shape))
+    found = gradients_of(optimizer, model, inputs, targets)
+    scaled = inputs / inputs.flatten(1).norm(dim=1).clamp(min=1.0).view(-1, *[1] * len(shape))
+    (CRITERION.per_example(reference(scaled), targets).sum() / BATCH).backward()
+    for name, parameter in reference.named_parameters():
+        assert torch.allclose(found[name], parameter.grad, rtol=1e-10, atol=1e-15)
+    for index in range(3):
+        found = gradients_of(optimizer, model, inputs[index : index + 1], targets[index : index + 1])
+        for name, bound in optimizer.current_bounds().items():
+            assert found[name].norm() <= bound
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("kind", networks())
+def test_an_example_that_is_not_finite_adds_zero_and_nothing_tells_of_it(kind, broken):
+    model, shape, norm = networks()[kind]
+    optimizer = made(model, input_shape=shape, input_norm=norm)
+    inputs, targets = unit_rows(6, *shape), torch.arange(6)
+    inputs[2].view(-1)[3] = BROKEN[broken]
+    kept = torch.arange(6) != 2
+    expected = gradients_of(optimizer, model, inputs[kept], targets[kept])
+    found = gradients_of(optimizer, model, inputs, targets)
+    for name, each in found.items():
+        assert torch.allclose(each, expected[name], rtol=1e-12, atol=1e-16)
+    for each in gradients_of(optimizer, model, inputs[2:3], targets[2:3]).values():
+        assert not each.any()
+    optimizer.step()
+    assert optimizer.transcript.events == ((0.1, 1.5, 1),)
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+    assert int(optimizer.inputs.changed) == 2
+    assert model(inputs).isfinite().all(1).tolist() == kept.tolist()
+
+
+def test_what_was_clipped_is_counted_and_rounding_is_not():
+    model = private_mlp(0)
+    optimizer = made(model)
+    inputs = torch.cat([unit_rows(50, 64, dtype=torch.float32), unit_rows(3, 64, dtype=torch.float32, norm=1.01)])
+    outputs = model(inputs)
+    with torch.no_grad():
+        model(inputs)  # of an evaluation
+    assert int(optimizer.inputs.changed) == 3
+    optimizer.release()
+    assert torch.equal(model(inputs)[:50], outputs[:50])
+    assert not model._forward_hooks
+    assert not model._forward_pre_hooks
+
+
+@pytest.mark.parametrize("target", [-1, 10, -100])
+def test_a_target_that_is_no_class_adds_zero(target):
+    model = private_mlp(0, zero_last=False)
+    optimizer = made(model)
+    inputs, targets = batch(6)
+    expected = gradients_of(optimizer, model, inputs[1:], targets[1:])
+    targets[0] = target
+    found = gradients_of(optimizer, model, inputs, targets)
+    for name, each in found.items():
+        assert torch.allclose(each, expected[name], rtol=1e-5, atol=1e-8)
+
+
+def test_a_copy_of_a_model_clips_on_its_own():
+    model = private_mlp(0, zero_last=False)
+    optimizer = made(model)
+    twin = copy.deepcopy(model)
+    inputs, _ = batch(3)
+    assert torch.allclose(twin(9 * inputs), model(inputs), atol=1e-6)
+    other, again = copy.deepcopy((optimizer, model))
+    assert torch.allclose(again(9 * inputs), model(inputs), atol=1e-6)
+    take(other, again)
+
+
+@pytest.mark.parametrize("change", ["autocast", "half"])
+def test_products_in_less_precision_are_refused(change):
+    model = private_mlp(0, zero_last=False)
+    optimizer = made(model)
+    inputs, targets = batch(3)
+    if change == "half":
+        model, inputs = model.bfloat16(), inputs.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16, enabled=change == "autocast"):
+        outputs = model(inputs)
+    with pytest.raises(TypeError, match=r"torch.bfloat16, the bounds are for torch.float32"):
+        optimizer.loss(CRITERION, outputs, targets)
+
+
+def test_a_network_is_called_with_a_batch_and_nothing_else():
+    model = private_mlp(0)
+    made(model)
+    with pytest.raises(ValueError, match=r"inputs of shape \(64,\): give a batch"):
+        model(torch.zeros(64))
+    with pytest.raises(TypeError, match="0 inputs by position"):
+        model(input=torch.zeros(2, 64))

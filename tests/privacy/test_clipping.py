@@ -225,23 +225,143 @@ def test_the_model_is_a_plain_one_after_release():
     assert all(torch.isfinite(each).all() for each in model.parameters())
 
 
-def test_layers_that_mix_examples_are_refused():
-    model = nn.Sequential(nn.Linear(given.FEATURES, 4), nn.BatchNorm1d(4), nn.Linear(4, given.CLASSES))
-    with pytest.raises(ValueError, match="1 is a BatchNorm1d, which mixes the examples"):
-        private(model, "ghost")
+@pytest.mark.parametrize("options", [{}, {"secure": True}], ids=["own", "secure"])
+@pytest.mark.parametrize("way", ["hooks", "ghost", "adaptive", "automatic"])
+def test_noise_differs_after_equal_seeds_unless_a_generator_is_given(way, options):
+    found = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        moved, _ = stepped(way, *given.examples(0), noise_multiplier=1.0, **options)
+        found.append(torch.cat([each.flatten() for each in moved]))
+    assert not torch.equal(*found)
+    assert float(torch.corrcoef(torch.stack(found))[0, 1].abs()) < 6 / found[0].numel() ** 0.5
+
+
+def test_secure_noise_has_the_standard_deviation_of_the_block_and_a_state_without_generator():
+    found, optimizer = stepped("ghost", *given.examples(0), noise_multiplier=2.0, rate=1e-3, secure=True)
+    drawn = torch.cat([each.flatten() for each in found])
+    assert float(drawn.std()) == pytest.approx(2.0 * given.CLIP / 16, rel=0.25)
+    state = optimizer.state_dict()
+    assert state["generator"] is None
+    again = private(given.network(), "ghost", noise_multiplier=2.0, secure=True)
+    again.load_state_dict(state)
+    assert again.transcript == optimizer.transcript
+
+
+@pytest.mark.parametrize("way", ["hooks", "ghost", "adaptive", "automatic"])
+def test_an_optimizer_that_comes_to_train_more_than_gets_noise_is_refused(way):
+    model = given.network()
+    model[0].weight.requires_grad_(False)
+    optimizer = torch.optim.SGD([each for each in model.parameters() if each.requires_grad], lr=0.1)
+    whole = ClippedGradients(optimizer, model, way=way, **SETTINGS)
+    whole.step(*given.examples(4), given.losses)
+    optimizer.add_param_group({"params": [model[0].weight]})
+    whole.step(*given.examples(4), given.losses)  # it is frozen
+    model[0].weight.requires_grad_(True)
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="the optimizer trains other parameters than before"):
+        whole.step(*given.examples(4), given.losses)
+    assert whole.transcript.steps == 2
+    assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
+
+
+def test_an_optimizer_must_train_what_the_model_trains():
+    model = given.network()
+    with pytest.raises(ValueError, match=r"of which it lacks 2\.weight, 2\.bias"):
+        ClippedGradients(torch.optim.SGD(model[0].parameters(), lr=0.1), model, **SETTINGS)
+    own = [*model.parameters(), nn.Parameter(torch.ones(1))]
+    with pytest.raises(ValueError, match="trains 5 parameters, the model trains 4"):
+        ClippedGradients(torch.optim.SGD(own, lr=0.1), model, **SETTINGS)
+    with pytest.raises(ValueError, match="no parameter to train"):
+        ClippedGradients(torch.optim.SGD(model.parameters(), lr=0.1), model.requires_grad_(False), **SETTINGS)
+
+
+@pytest.mark.parametrize("way", ["hooks", "ghost", "adaptive", "automatic"])
+def test_an_optimizer_whose_step_looks_at_the_data_again_is_refused(way):
+    model = given.network()
+    with pytest.raises(ValueError, match=r"a step of LBFGS computes the loss again.*such as SGD or Adam"):
+        ClippedGradients(torch.optim.LBFGS(model.parameters()), model, way=way, **SETTINGS)
+
+
+@pytest.mark.parametrize("way", ["hooks", "ghost", "adaptive", "automatic"])
+def test_a_clip_norm_that_is_set_is_the_one_that_holds(way):
+    optimizer = private(given.network(), way)
+    optimizer.clip_norm = given.CLIP / 10
+    _, sums = optimizer.sum_gradients(*given.examples(1), given.losses)
+    sums.pop(COUNT, None)
+    assert torch.stack([each.norm() for each in sums.values()]).norm() <= optimizer.blocks()[0].bound * (1 + 1e-6)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"noise_multiplier": -1.0}, "noise_multiplier=-1.0: give a positive, finite number"),
-        ({"noise_multiplier": 0}, "noise_multiplier=0: give a positive, finite number"),
-        ({"clip_norm": 0.0}, "clip_norm=0.0: give a positive, finite number"),
-        ({"clip_norm": math.inf}, "clip_norm=inf: give a positive, finite number"),
-        ({"expected_batch_size": 0}, "expected_batch_size=0: give a positive, finite number"),
+        ({"noise_multiplier": -1.0}, "noise_multiplier is -1.0: give a number > 0"),
+        ({"noise_multiplier": 0}, "noise_multiplier is 0: give a number > 0"),
+        ({"clip_norm": 0.0}, "clip_norm is 0.0: give a number > 0"),
+        ({"clip_norm": math.inf}, "clip_norm is inf: give a number > 0"),
+        ({"expected_batch_size": 0}, "expected_batch_size is 0: give a number > 0"),
+        ({"clip_norm": [1.0, 1.0]}, r"clip_norm is \[1.0, 1.0\]: give a number > 0"),
+        ({"sampling_rate": 0}, "a sampling rate of 0"),
+        ({"secure": True, "generator": torch.Generator()}, "secure=True takes no generator"),
+        ({"generator": 3}, "generator is a int: give a torch.Generator on cpu, or None"),
         ({"way": "automatically"}, "way='automatically': give one of hooks, ghost, adaptive, automatic"),
     ],
 )
 def test_arguments_out_of_their_range_are_refused(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         private(given.network(), **{"way": "ghost", **options})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 3e38])
+@pytest.mark.parametrize("way", ["hooks", "ghost", "adaptive", "automatic"])
+def test_an_example_whose_gradient_is_not_finite_adds_zero_and_nothing_tells_of_it(way, value):
+    inputs, targets = given.examples(9)
+    inputs[[2, 5]] *= value  # of 3e38, what the layers make of it is infinite
+    kept = [0, 1, 3, 4, 6, 7, 8]
+    model = given.network()
+    with torch.no_grad():
+        model[0].weight *= 1e3
+    optimizer = private(model, way, rate=1.0)
+    _, expected = optimizer.sum_gradients(inputs[kept], targets[kept], given.losses)
+    total, found = optimizer.sum_gradients(inputs, targets, given.losses)
+    assert total.isfinite()
+    for name, each in found.items():
+        assert torch.allclose(each, expected[name], rtol=1e-5, atol=1e-7)
+    _, nothing = optimizer.sum_gradients(inputs[2:3], targets[2:3], given.losses)
+    assert not any(each.any() for each in nothing.values())
+    optimizer.step(inputs, targets, given.losses)
+    assert optimizer.transcript.steps == 1
+    assert all(each.isfinite().all() for each in optimizer.model.parameters())
+
+
+@pytest.mark.parametrize("way", ["hooks", "ghost", "adaptive", "automatic"])
+def test_hooks_of_others_and_another_network_are_refused(way):
+    hooks = (
+        ("a forward hook", lambda model: model[2].register_forward_hook(lambda *given: 100 * given[-1])),
+        ("a hook on the gradient of 'weight'", lambda model: model[0].weight.register_hook(lambda each: 100 * each)),
+        ("a hook after the gradient of 'bias'", lambda model: model[0].bias.register_post_accumulate_grad_hook(print)),
+    )
+    for kind, register in hooks:
+        model = given.network()
+        optimizer = private(model, way)
+        handle = register(model)
+        for inputs, targets in (given.examples(0), given.examples(3)):
+            with pytest.raises(ValueError, match=f"{kind}.* that it hadn't before"):
+                optimizer.step(inputs, targets, given.losses)
+        handle.remove()
+        optimizer.step(*given.examples(3), given.losses)
+        assert optimizer.transcript.steps == 1
+        optimizer.release()
+        register(model)
+        with pytest.raises(ValueError, match=rf"layer '[02]' \(Linear\) has {kind}"):
+            private(model, way)
+    model = given.network()
+    optimizer = private(model, way)
+    model[2] = nn.Linear(8, given.CLASSES)
+    with pytest.raises(ValueError, match="other parameters or layers than before"):
+        optimizer.step(*given.examples(3), given.losses)
+    model = given.network()
+    optimizer = private(model, way)
+    optimizer.release()
+    with pytest.raises(ValueError, match="has lost"):
+        optimizer.step(*given.examples(3), given.losses)

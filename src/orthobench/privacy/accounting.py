@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 from scipy.optimize import brentq
 
+from ..models.checks import check_integer
 from .transcript import check_rate
 
 # Of the privacy loss: the grid of PLD; the error that PRV's upper bound allows for.
@@ -38,7 +39,7 @@ def epsilon(transcript, delta, accountant="pld"):
     Returns
     -------
     float
-        0 for a run without a step.
+        0 for a run without a step; NaN where PRV fails: its grid does for high epsilons and very small deltas.
 
     Raises
     ------
@@ -78,16 +79,15 @@ def noise_multiplier(epsilon, delta, sampling_rate, steps, accountant="pld"):
 
     Raises
     ------
-    ValueError
-        If an argument is not one of those allowed, or no noise up to 1e6 is enough.
+    TypeError, ValueError
+        If an argument is not one of those allowed, no noise up to 1e6 is enough, or PRV fails.
     """
     if not (math.isfinite(epsilon) and epsilon > 0):
         raise ValueError(
             f"epsilon={epsilon!r}: give a positive, finite one; no noise reaches 0, and infinity needs none"
         )
     check_rate(sampling_rate)
-    if not (isinstance(steps, int) and steps >= 1):
-        raise ValueError(f"steps={steps!r}: give an integer >= 1")
+    steps = check_integer("steps", steps, 1)
     _accountant(accountant)
     return _least_noise(float(epsilon), check_delta(delta), float(sampling_rate), steps, accountant)
 
@@ -109,6 +109,8 @@ def check_delta(delta):
 def _least_noise(target, delta, rate, steps, accountant):
     def excess(logarithm):
         found = ACCOUNTANTS[accountant](((rate, math.exp(logarithm), steps),), delta)
+        if math.isnan(found):
+            raise ValueError(f"PRV fails at a noise multiplier of {math.exp(logarithm):g}: give accountant='pld'")
         return math.log(max(found, SMALLEST) / target)
 
     # That of RDP is quick to find, and close enough to begin from.
@@ -173,7 +175,10 @@ def _prv(events, delta):
     with warnings.catch_warnings(), np.errstate(divide="ignore"):  # of log(0), at a rate of 1
         # Of the bound that its grid is chosen by, from Renyi divergences of few orders.
         warnings.filterwarnings("ignore", message="Optimal order is the largest alpha")
-        return float(accountant.get_epsilon(delta, eps_error=PRV_ERROR))
+        try:
+            return float(accountant.get_epsilon(delta, eps_error=PRV_ERROR))
+        except (RuntimeError, ValueError):  # its grid is too coarse, or delta too small for its sums
+            return math.nan
 
 
 ACCOUNTANTS = {"pld": _pld, "prv": _prv, "rdp": _rdp}

@@ -3,14 +3,18 @@
 import math
 
 import torch
+from torch.optim import optimizer as torch_optimizers
 
 from ..lipschitz.losses import check_number
 from ..models.checks import check_integer
+from ..models.hooks import Structure
 from .allocation import ALLOCATIONS, noise_stds
+from .inner import check_parameters, noise_generator, trained_parameters
+from .inputs import InputClipping
 from .losses import private_loss
 from .projection import PROJECTIONS, ProbabilisticProjection, Projection
 from .release import Block, add_noise, draw_noise, effective_multiplier
-from .sensitivity import Sensitivity, parameter_norm
+from .sensitivity import SLACK, Sensitivity, parameter_norm
 from .transcript import Transcript, check_rate
 
 
@@ -22,20 +26,21 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
     above 1. All but the noise is post-processing of what is private already.
 
     The gradients must be those of the sum of the examples' losses over the expected batch size, on a Poisson sample:
-    `loss` computes it.
+    `loss` computes it. The model's inputs are clipped to the norm by hooks, and one that isn't finite adds zero
+    (`orthobench.privacy.inputs.InputClipping`): no error tells of an example.
 
     Parameters
     ----------
     optimizer : torch.optim.Optimizer
         Of all parameters of the model that are trained, and no others.
     model : torch.nn.Module
-        Of the layers that `orthobench.privacy.rules` knows. Its weights are changed in steps only.
+        Of the layers that `orthobench.privacy.rules` knows, without hooks. Its weights are changed in steps only.
     loss_constant : float or callable
         L, a bound of the norm of the gradient of one example's loss with respect to the outputs, before clipping. Or a
         function of a bound of the norm of the outputs: ``partial(loss_constant, loss, classes)``, with
         `orthobench.privacy.losses.loss_constant`, is lower.
     input_norm : float
-        A bound of the norm of each example; infinite if the model starts with `ClipInput`.
+        That each example is clipped to; infinite if the model starts with `ClipInput`.
     expected_batch_size : float
     noise_multiplier : float
         sigma, positive: of one Gaussian mechanism as private as the step, whatever the allocation.
@@ -49,7 +54,7 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         See `orthobench.privacy.projection`.
     project_every : int
         Steps from one projection to the next. In between, the norms that the bounds are for grow by the learning rate
-        times the norm of the noisy gradient: for `torch.optim.SGD` without momentum only.
+        times the norm of the noisy gradient: for `torch.optim.SGD` without momentum and hooks only.
     input_shape : sequence of int, optional
         Of an example: for biases, and for poolings of overlapping windows.
     transcript : Transcript, optional
@@ -60,6 +65,8 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
     Attributes
     ----------
     transcript : Transcript
+    inputs : InputClipping
+        Its count ``changed``, of examples that were clipped or left out, is not private.
     norms : dict of str to float
         A bound of the norm of each parameter as it is.
     bounds, stds : dict of str to float
@@ -68,13 +75,15 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of its range, a layer has no rule, or the parameters aren't the model's.
+        If an argument is out of its range, a layer has no rule, or a hook, or the parameters aren't the model's. In a
+        step, if layers, hooks or parameters aren't what they were.
 
     Notes
     -----
     Noise comes from a pseudo-random generator, in floating-point numbers, and stands for exact Gaussian noise, as in
     other libraries. A parameter without gradient gets noise all the same. Weights that are changed between steps, as
-    `load_state_dict` does, are measured again before the next one; a write through ``.data`` goes unseen.
+    `load_state_dict` does, are measured again before the next one; a write through ``.data`` goes unseen. `release`
+    takes the hooks off the model.
 
     Examples
     --------
@@ -123,25 +132,41 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
             raise ValueError(f"allocation is {allocation!r}: give one of {', '.join(ALLOCATIONS)}")
         self.allocation = allocation
         self.project_every = check_integer("project_every", project_every, 1)
-        if self.project_every > 1:
-            _check_plain(optimizer)
         self._sensitivity = Sensitivity(
             model, input_norm, loss_constant, expected_batch_size, loss_gradient_clip, input_shape=input_shape
         )
         self._parameters = {name: each for name, each in model.named_parameters() if name in self._sensitivity.limits}
-        self._trained = _trained(model, optimizer, self._parameters)
+        self._trained = trained_parameters(model, optimizer, self._parameters)
         super().__init__(optimizer.param_groups, optimizer.defaults)
         self.inner = optimizer
+        self._check_inner()
         self._share_groups()
-        self.generator = _generator(generator, next(iter(self._parameters.values())).device)
+        self.generator = noise_generator(generator, next(iter(self._parameters.values())).device)
         self.projection = _projection(projection, self.generator)
         self.transcript = Transcript() if transcript is None else transcript
         self.norms, self.bounds, self.stds = {}, {}, {}
         self._versions, self._since = {}, 0
         self._measure()
+        self._model, self._structure = model, Structure(model)
+        self._dtype = next(iter(self._parameters.values())).dtype
+        self.inputs = InputClipping(model, self._sensitivity.input_norm)
 
     def loss(self, criterion, outputs, targets):
-        """Compute the loss whose gradient the bounds are for: `private_loss`, with this batch size and clipping."""
+        """Compute the loss whose gradient the bounds are for: `private_loss`, with this batch size and clipping.
+
+        Raises
+        ------
+        ValueError
+            If the model isn't what it was.
+        TypeError
+            If outputs are of another type than the weights had, as those of autocast are.
+        """
+        self._check_model()
+        if outputs.dtype != self._dtype:
+            raise TypeError(
+                f"outputs are of {outputs.dtype}, the bounds are for {self._dtype}: others round more; leave the "
+                "weights in the type that they had, and autocast out"
+            )
         size, clip = self._sensitivity.expected_batch_size, self._sensitivity.loss_gradient_clip
         return private_loss(criterion, outputs, targets, size, clip)
 
@@ -152,6 +177,7 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
 
     def blocks(self):
         """Return the mechanisms of the next step, a `Block` for each parameter, on the mean gradients."""
+        self._check_model()
         self.bounds = self.current_bounds()
         sizes = {name: parameter.numel() for name, parameter in self._trained.items()}
         self.stds = noise_stds(self.bounds, sizes, self.noise_multiplier, self.allocation)
@@ -169,10 +195,11 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         Raises
         ------
         ValueError
-            If there is a closure, or weights aren't finite any more.
+            If there is a closure, weights aren't finite any more, or model or optimizer aren't what they were.
         """
         if closure is not None:
             raise ValueError("closure must be None: each step sees its batch once; compute the gradients before it")
+        self._check_inner()
         blocks, gradients = self.blocks(), self.gradients()
         # Equal steps are one event of the transcript.
         self.transcript.record(self.sampling_rate, (effective_multiplier(blocks, self.noise_multiplier),))
@@ -193,6 +220,7 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         noisy : dict of str to torch.Tensor
             By parameter.
         """
+        self._check_inner()
         for name, parameter in self._trained.items():
             parameter.grad = noisy[name]
         self.inner.step()
@@ -208,11 +236,16 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         Parameters
         ----------
         norms : dict of str to float
+            Not checked: the noise is made for them.
         """
         self._note(dict(norms))
 
     def state_dict(self):
-        """Return the state of the given optimizer, of the noise, of the norms and of the transcript."""
+        """Return the state of the given optimizer, of the noise, of the norms and of the transcript.
+
+        `orthobench.privacy.checkpoint` takes those of the model and the loader along.
+        """
+        self._measure()
         return {
             "inner": self.inner.state_dict(),
             "generator": self.generator.get_state(),
@@ -224,14 +257,27 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
 
     @torch.no_grad()
     def load_state_dict(self, state_dict):
-        """Go on from a state of :meth:`state_dict`; load the model's state first, or its weights are measured again."""
+        """Go on from a state of :meth:`state_dict`, of the weights that the model has.
+
+        They are measured: where they aren't those of the state, the larger norm counts.
+
+        Raises
+        ------
+        ValueError
+            If the state is of other parameters.
+        """
+        norms = self._larger_norms(state_dict["norms"])
         self.inner.load_state_dict(state_dict["inner"])
         self._share_groups()
         self.generator.set_state(state_dict["generator"])
         self.transcript.load_state_dict(state_dict["transcript"])
         self.projection.load_state_dict(state_dict["projection"])
         self._since = state_dict["since"]
-        self._note(dict(state_dict["norms"]))
+        self._note(norms)
+
+    def release(self):
+        """Take the hooks that clip inputs off the model, when the training is over."""
+        self.inputs.take_off(self._model)
 
     def add_param_group(self, param_group):
         """Refuse parameters that the model doesn't have; those of the given optimizer are taken in once."""
@@ -251,15 +297,41 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
     def _share_groups(self):
         self.param_groups, self.state = self.inner.param_groups, self.inner.state
 
+    # --- what bounds are for -----------------------------------------------------------------------------------------
+
+    def _check_model(self):
+        """Raise unless the model's passes are those that bounds were derived for."""
+        self._structure.check()
+        if not self.inputs.is_on(self._model):
+            raise ValueError(
+                "the hooks that clip inputs are off the model: make a new optimizer, and step with that one"
+            )
+
+    def _check_inner(self):
+        """Raise unless the given optimizer trains what gets noise, and moves weights no further than is known."""
+        check_parameters(self.inner, self._trained)
+        if self.project_every > 1:
+            _check_plain(self.inner)
+
     # --- norms -------------------------------------------------------------------------------------------------------
 
     def _measure(self):
         """Bound the norms of parameters that something else has changed."""
         for name, parameter in self._parameters.items():
-            if self._versions.get(name) != parameter._version:
+            if self._versions.get(name) != _version(parameter):
                 self.norms[name] = self._bounded(parameter_norm(name, parameter, self.projection.norm), parameter)
-                self._versions[name] = parameter._version
+                self._versions[name] = _version(parameter)
         self.projection.workspace.release()
+
+    def _larger_norms(self, saved):
+        """Return the norms of a state, or those that the parameters have, where these are larger."""
+        if saved.keys() != self._parameters.keys():
+            raise ValueError(f"a state of {', '.join(saved)}: the model has {', '.join(self._parameters)}")
+        norms = {}
+        for name, parameter in self._parameters.items():
+            exact, rounding = parameter_norm(name, parameter), 1 + SLACK[parameter.dtype]
+            norms[name] = saved[name] if exact <= saved[name] * rounding else exact
+        return norms
 
     def _project(self):
         norms = dict(self.norms)
@@ -296,12 +368,12 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
                 growth = float(torch.linalg.vector_norm(update))
             else:
                 growth = self._bounded(self.projection.growth(name, update.flatten(1)), parameter)
-            norms[name] = abs(1 - rate * group["weight_decay"]) * norms[name] + rate * growth
+            norms[name] = abs(1 - rate * group["weight_decay"]) * norms[name] + abs(rate) * growth
         self._note(norms)
 
     def _note(self, norms):
         self.norms = norms
-        self._versions = {name: parameter._version for name, parameter in self._parameters.items()}
+        self._versions = {name: _version(parameter) for name, parameter in self._parameters.items()}
 
     def _bounded(self, bound, parameter):
         """Return a bound; charge the transcript for the probability that it is none."""
@@ -310,42 +382,26 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         return bound
 
 
-def _trained(model, optimizer, parameters):
-    """Return the parameters that are trained; raise unless those of the optimizer are the same."""
-    trained = {name: each for name, each in model.named_parameters() if each.requires_grad}
-    if not trained:
-        raise ValueError("the model has no parameter to train: give one with requires_grad")
-    unknown = [name for name in trained if name not in parameters]
-    given = {id(each) for group in optimizer.param_groups for each in group["params"]}
-    missing = [name for name, each in trained.items() if id(each) not in given]
-    if unknown or missing or len(given) != len(trained):
-        raise ValueError(
-            f"the optimizer has {len(given)} parameters, the model trains {len(trained)}"
-            + (f", of which it lacks {', '.join(missing)}" if missing else "")
-            + (f", of which no layer uses {', '.join(unknown)}" if unknown else "")
-            + ": give it those of the model, all that are trained and no others"
-        )
-    return trained
+def _version(parameter):
+    """Return what changes when torch, or another tensor in its place, changes a parameter."""
+    return parameter._version, parameter.data_ptr()
 
 
 def _check_plain(optimizer):
-    plain = type(optimizer) is torch.optim.SGD and all(group["momentum"] == 0 for group in optimizer.param_groups)
-    if not plain:
+    """Raise unless steps are bounded by the gradient: a scheduler may have written to the groups."""
+    momentum = max(abs(group.get("momentum", 0)) for group in optimizer.param_groups)
+    hooks = (
+        optimizer._optimizer_step_pre_hooks,
+        optimizer._optimizer_step_post_hooks,
+        torch_optimizers._global_optimizer_pre_hooks,
+        torch_optimizers._global_optimizer_post_hooks,
+    )
+    if type(optimizer) is not torch.optim.SGD or momentum or any(hooks):
         raise ValueError(
-            "project_every above 1 needs torch.optim.SGD without momentum, whose steps are bounded by the gradient: "
-            f"got {type(optimizer).__name__}; give project_every=1"
+            "project_every above 1 needs torch.optim.SGD without momentum and hooks, whose steps are bounded by the "
+            f"gradient: got {type(optimizer).__name__} with momentum {momentum:g} and {sum(map(len, hooks))} hooks; "
+            "give project_every=1, or cycle_momentum=False to OneCycleLR and CyclicLR"
         )
-
-
-def _generator(generator, device):
-    if generator is None:
-        generator = torch.Generator(device)
-        generator.seed()
-    if not isinstance(generator, torch.Generator):
-        raise TypeError(f"generator is a {type(generator).__name__}: give a torch.Generator on {device}, or None")
-    if generator.device.type != device.type:
-        raise ValueError(f"generator is on {generator.device}: give one on {device}, as the weights are")
-    return generator
 
 
 def _projection(projection, generator):

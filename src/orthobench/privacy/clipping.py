@@ -1,12 +1,16 @@
 """DP-SGD by clipping each example's gradient: Opacus' hooks, ghost and adaptive clipping; AUTO-S on ghost norms."""
 
 import warnings
+from functools import partial
 
 import torch
-from torch import nn
 
+from ..lipschitz.losses import check_number
+from ..models.hooks import Structure, refuse_hooks
+from .example_gradients import check_examples, check_layers, check_seen, recording, wrapped_model
+from .inner import check_parameters, noise_generator, trained_parameters
 from .release import Block, add_noise, draw_noise, effective_multiplier
-from .transcript import Transcript
+from .transcript import Transcript, check_rate
 
 WAYS = ("hooks", "ghost", "adaptive", "automatic")
 
@@ -34,7 +38,7 @@ class ClippedGradients:
     optimizer : torch.optim.Optimizer
         Any, of all trained parameters of the model: it gets the private mean gradient.
     model : torch.nn.Module
-        Without layers that mix examples.
+        Without layers that mix examples, and without hooks.
     clip_norm : float
         The norm that an example's gradient is clipped to; with "adaptive", the first; with "automatic", the norm that
         all are scaled towards.
@@ -48,20 +52,31 @@ class ClippedGradients:
         How: Opacus' gradients of each example, its ghost norms, its adaptive threshold (with the gradients of each
         example), or AUTO-S on ghost norms.
     generator : torch.Generator, optional
-        Of the noise, on the model's device.
+        Of the noise, on the model's device; one with a seed of the operating system by default.
+    secure : bool
+        Draw the noise from the operating system's cryptographic generator instead; it can't be repeated.
     transcript : Transcript, optional
         Each step is recorded in it.
 
     Raises
     ------
-    ValueError
-        If an argument is not one of those allowed, or a layer mixes examples.
+    TypeError, ValueError
+        If an argument is not one of those allowed, or a layer's gradients can't be clipped by example: those that
+        `orthobench.privacy.example_gradients.check_layers` finds here, others at the first step. If there are hooks; in
+        a step, if layers, hooks or parameters aren't what they were.
 
     Notes
     -----
     Opacus divides the count of "adaptive" by the size of the batch as it was, which the noise doesn't cover, and takes
     its sensitivity for 1/2, which that of a count isn't. Here the count is that of b - 1/2, for b in {0, 1}, divided by
     the expected size, as Andrew et al. have it.
+
+    Who knows a generator's seed knows the noise: give one for experiments that are to be repeated, none for a release.
+    Torch's generators are no cryptographic ones either; `secure=True` is. Clipped sums and noise are floating-point
+    numbers, which aren't those that the proofs are about: their last bits can tell of an example (Mironov, "On
+    significance of the least significant bits for differential privacy", 2012), and their rounding, in the order of a
+    sum, can be more than the bound has it (Casacuberta et al., "Widespread underestimation of sensitivity in
+    differentially private libraries", 2022). Secure noise hinders the first, and nothing here the second.
     """
 
     def __init__(
@@ -75,30 +90,34 @@ class ClippedGradients:
         sampling_rate,
         way="ghost",
         generator=None,
+        secure=False,
         transcript=None,
     ):
         if way not in WAYS:
             raise ValueError(f"way={way!r}: give one of {', '.join(WAYS)}")
-        for name, value in (
-            ("clip_norm", clip_norm),
-            ("noise_multiplier", noise_multiplier),
-            ("expected_batch_size", expected_batch_size),
-        ):
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name}={value!r}: give a positive, finite number")
+        if secure and generator is not None:
+            raise ValueError("secure=True takes no generator: its numbers come from the operating system")
         check_layers(model)
+        refuse_hooks(model)
+        self.parameters = trained_parameters(model, optimizer)
+        device = next(iter(self.parameters.values())).device
+        self.generator, self.secure = None if secure else noise_generator(generator, device), secure
         self.model, self.optimizer, self.way = model, optimizer, way
-        self.noise_multiplier, self.sampling_rate = float(noise_multiplier), sampling_rate
+        self.noise_multiplier = check_number("noise_multiplier", noise_multiplier, 0, strict=True)
+        self.sampling_rate = check_rate(sampling_rate)
         self.transcript = Transcript() if transcript is None else transcript
         settings = {
             "noise_multiplier": self.noise_multiplier,
-            "max_grad_norm": float(clip_norm),
-            "expected_batch_size": expected_batch_size,
-            "generator": generator,
+            "max_grad_norm": check_number("clip_norm", clip_norm, 0, strict=True),
+            "expected_batch_size": check_number("expected_batch_size", expected_batch_size, 0, strict=True),
         }
         self._ghost = way in ("ghost", "automatic")
         self._wrapped, self._inner = _wrap(model, optimizer, way, settings)
-        self.parameters = {name: each for name, each in model.named_parameters() if each.requires_grad}
+        self._structure = Structure(model)
+        self._layers = [
+            each for each in model.modules() if any(own.requires_grad for own in each.parameters(recurse=False))
+        ]
+        self._checked = None
 
     @property
     def clip_norm(self):
@@ -107,10 +126,13 @@ class ClippedGradients:
 
     @clip_norm.setter
     def clip_norm(self, norm):
-        self._inner.max_grad_norm = norm
+        self._inner.max_grad_norm = check_number("clip_norm", norm, 0, strict=True)
+        if self._ghost:
+            self._wrapped.max_grad_norm = self._inner.max_grad_norm
 
     def blocks(self):
         """Return the blocks of the next step: one of all parameters, and with "adaptive" that of the count."""
+        check_parameters(self.optimizer, self.parameters)
         noise = self.noise_multiplier
         if self.way != "adaptive":
             return [Block(tuple(self.parameters), self.clip_norm, noise * self.clip_norm)]
@@ -126,22 +148,31 @@ class ClippedGradients:
         inputs, targets : torch.Tensor
             (n, ...) and (n, ...).
         loss : callable
-            Of outputs and targets; returns the loss of each example, (n,).
+            Of outputs and targets; returns the loss of each example, (n,). Each new one is checked on two made-up
+            examples: give the same in every step.
 
         Returns
         -------
         torch.Tensor
             The sum of the losses, (), detached: not private.
+
+        Raises
+        ------
+        ValueError
+            If the loss or a layer mixes examples, or one's gradients aren't those of its layer's call.
         """
         blocks = self.blocks()
         total, sums = self.sum_gradients(inputs, targets, loss)
-        noise = draw_noise(sums, blocks, self._inner.generator)
+        noise = draw_noise(sums, blocks, self.generator, self.secure)
         self.transcript.record(self.sampling_rate, [effective_multiplier(blocks, self.noise_multiplier)])
         self.apply(add_noise(sums, noise))
         return total
 
     def sum_gradients(self, inputs, targets, loss):
         """Sum the clipped gradients of a batch: the one part of a step that sees examples.
+
+        An example whose gradient isn't finite adds zero. It is found by halves of the batch, which takes longer, but
+        no error tells of it.
 
         Parameters
         ----------
@@ -156,31 +187,59 @@ class ClippedGradients:
             By parameter, the sum of the clipped gradients; with "adaptive" also `COUNT`, the sum over the examples of
             1/2 for each that is left as it is, and of -1/2 for each that is clipped.
         """
-        self._inner.zero_grad(set_to_none=True)
-        total, count = torch.zeros((), device=inputs.device), torch.zeros((), device=inputs.device)
-        if len(inputs):
-            with warnings.catch_warnings():
-                # Torch says so of Opacus' hooks whenever inputs need no gradient, which is as it should be.
-                warnings.filterwarnings("ignore", message="Full backward hook is firing")
-                total = self._backward(inputs, targets, loss)
-            self._inner.accumulate() if self._ghost else self._inner.clip_and_accumulate()
-            sums = {name: each.summed_grad for name, each in self.parameters.items()}
-            if self.way == "adaptive":
-                count = self._inner.unclipped_num - self._inner.sample_size / 2
-        else:  # no layer need take an empty batch
+        self._structure.check()
+        if not len(inputs):  # no layer need take an empty batch
             sums = {name: torch.zeros_like(each) for name, each in self.parameters.items()}
+            nothing = torch.zeros((), device=inputs.device)
+            return nothing, sums | ({COUNT: nothing.clone()} if self.way == "adaptive" else {})
+        with warnings.catch_warnings():
+            # Torch says so of Opacus' hooks whenever inputs need no gradient, which is as it should be.
+            warnings.filterwarnings("ignore", message="Full backward hook is firing")
+            self._check(inputs, targets, loss)
+            return self._sum_finite(inputs, targets, loss)
+
+    def _sum_finite(self, inputs, targets, loss):
+        total, sums = self._sum(inputs, targets, loss)
+        if torch.stack([each.sum().double() for each in sums.values()]).isfinite().all():
+            return total, sums
+        if len(inputs) == 1:
+            return torch.zeros_like(total), {name: torch.zeros_like(each) for name, each in sums.items()}
+        half = len(inputs) // 2
+        total, sums = self._sum_finite(inputs[:half], targets[:half], loss)
+        more, others = self._sum_finite(inputs[half:], targets[half:], loss)
+        return total + more, {name: each + others[name] for name, each in sums.items()}
+
+    def _sum(self, inputs, targets, loss):
         self._inner.zero_grad(set_to_none=True)
-        return total, sums | ({COUNT: count} if self.way == "adaptive" else {})
+        total = self._backward(inputs, targets, loss)
+        self._inner.accumulate() if self._ghost else self._inner.clip_and_accumulate()
+        sums = {name: each.summed_grad for name, each in self.parameters.items()}
+        if self.way == "adaptive":
+            sums[COUNT] = self._inner.unclipped_num - self._inner.sample_size / 2
+        self._inner.zero_grad(set_to_none=True)
+        return total, sums
+
+    def _check(self, inputs, targets, loss):
+        if torch.is_autocast_enabled(inputs.device.type):
+            raise ValueError("autocast is on: leave it for private steps, which need gradients in float32 or float64")
+        if not all(module.training for module in self._layers):
+            raise ValueError("the model is in eval mode, in which Opacus sees no example: call its train() before")
+        if loss != self._checked:  # equal are a method's two looks, too
+            check_examples(self._wrapped, self.parameters, inputs, targets, partial(_losses, loss))
+            self._inner.zero_grad(set_to_none=True)
+            self._checked = loss if len(inputs) > 1 else None
 
     def _backward(self, inputs, targets, loss):
-        losses = loss(self._wrapped(inputs), targets)
-        if not self._ghost:
-            losses.sum().backward()
-            return losses.detach().sum()
-        from opacus.utils.fast_gradient_clipping_utils import DPTensorFastGradientClipping
-
-        # Two passes backward: for the norms, and for the sum with their weights.
-        DPTensorFastGradientClipping(self._wrapped, self._inner, losses, loss_reduction="sum").backward()
+        """Leave the gradient of each example on the parameters, or with ghost norms their clipped sum."""
+        with recording(self._wrapped):
+            losses = _losses(loss, self._wrapped(inputs), targets)
+            losses.sum().backward(retain_graph=self._ghost)
+            check_seen(self._wrapped, self.parameters)
+        if self._ghost:  # a second pass, for the sum with their weights
+            self._inner.zero_grad(set_to_none=True)
+            (self._wrapped.get_clipping_coef() * losses).sum().backward()
+            for each in self.parameters.values():
+                each._norm_sample = None
         return losses.detach().sum()
 
     def apply(self, noisy):
@@ -207,11 +266,10 @@ class ClippedGradients:
 
     def state_dict(self):
         """Return what :meth:`load_state_dict` needs to go on, the noise's generator and the transcript included."""
-        generator = self._inner.generator
         return {
             "optimizer": self.optimizer.state_dict(),
             "clip_norm": self.clip_norm,
-            "generator": None if generator is None else generator.get_state(),
+            "generator": None if self.secure else self.generator.get_state(),
             "transcript": self.transcript.state_dict(),
         }
 
@@ -219,40 +277,33 @@ class ClippedGradients:
         """Go on from a state of :meth:`state_dict`, of an optimizer made with the same arguments."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.clip_norm = state["clip_norm"]
-        if state["generator"] is not None:
-            self._inner.generator.set_state(state["generator"])
+        if not self.secure and state["generator"] is not None:
+            self.generator.set_state(state["generator"])
         self.transcript.load_state_dict(state["transcript"])
 
 
-def check_layers(model):
-    """Raise ValueError if a layer's output for one example depends on the others: its gradients have no bound.
-
-    Raises
-    ------
-    ValueError
-    """
-    for name, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            raise ValueError(
-                f"{name or 'the model'} is a {type(module).__name__}, which mixes the examples of a batch: replace it, "
-                "such as by GroupNorm"
-            )
+def _losses(loss, outputs, targets):
+    losses = loss(outputs, targets)
+    if losses.shape != (len(targets),):
+        raise ValueError(
+            f"the loss of {len(targets)} examples has the shape {tuple(losses.shape)}: return that of each, (n,), such "
+            "as with reduction='none'"
+        )
+    return losses
 
 
 def _wrap(model, optimizer, way, settings):
     """Return Opacus' model and optimizer for one way of clipping."""
-    from opacus import GradSampleModule
     from opacus.optimizers import DPOptimizer, DPOptimizerFastGradientClipping
 
     if way in ("ghost", "automatic"):
-        module = _automatic() if way == "automatic" else _ghost()
-        wrapped = module(model, loss_reduction="sum", max_grad_norm=settings["max_grad_norm"])
-        inner = DPOptimizerFastGradientClipping(optimizer, loss_reduction="mean", **settings)
-    elif way == "hooks":
-        wrapped = GradSampleModule(model, loss_reduction="sum")
+        factor = (lambda clip, norms: clip / (norms + STABILITY)) if way == "automatic" else None
+        wrapped = wrapped_model(model, clip_norm=settings["max_grad_norm"], factor=factor)
+        return wrapped, DPOptimizerFastGradientClipping(optimizer, loss_reduction="mean", **settings)
+    wrapped = wrapped_model(model)
+    if way == "hooks":
         inner = DPOptimizer(optimizer, loss_reduction="mean", **settings)
     else:
-        wrapped = GradSampleModule(model, loss_reduction="sum")
         low, high = THRESHOLDS
         inner = _adaptive()(
             optimizer,
@@ -265,25 +316,6 @@ def _wrap(model, optimizer, way, settings):
             **settings,
         )
     return wrapped, inner
-
-
-# Subclasses of Opacus' are made when they are needed: importing it takes a second.
-
-
-def _ghost():
-    from opacus.grad_sample import GradSampleModuleFastGradientClipping
-
-    return GradSampleModuleFastGradientClipping
-
-
-def _automatic():
-    class AutomaticClipping(_ghost()):
-        """AUTO-S: a gradient g is multiplied by R / (|g| + 0.01): its norm is R at most, however small g is."""
-
-        def get_clipping_coef(self):
-            return self.max_grad_norm / (self.get_norm_sample() + STABILITY)
-
-    return AutomaticClipping
 
 
 def _adaptive():

@@ -15,10 +15,13 @@ from ..lipschitz.bounds import upper_bound
 from ..lipschitz.layers.spectra import circular_norm, same_padding
 from ..lipschitz.losses import check_number
 from ..models.checks import check_integer
+from .inputs import clip_examples
 
 
 class ClipInput(nn.Module):
     """Scale each example down to a norm of at most R: x min(1, R / ||x||). The first layer of a private network.
+
+    An example that isn't finite becomes zero.
 
     Parameters
     ----------
@@ -31,8 +34,7 @@ class ClipInput(nn.Module):
         self.norm = check_number("norm", norm, 0, strict=True)
 
     def forward(self, x):
-        norms = torch.linalg.vector_norm(x.flatten(1), dim=1).view(-1, *[1] * (x.ndim - 1))
-        return x * (self.norm / norms.clamp(min=self.norm))
+        return clip_examples(x, self.norm).inputs
 
     def certified_bound(self, input_shape):
         """Return 1.0: the projection onto a ball."""

@@ -144,6 +144,8 @@ def private_loss(loss, outputs, targets, expected_batch_size, loss_gradient_clip
     Dividing by the size that was drawn would make every example's share depend on whether the others are there. The
     result must not be scaled: gradients are clipped on their way back, for a loss that starts at 1.
 
+    An example whose outputs aren't finite, or whose target is none of the classes, adds zero; an error would tell.
+
     Parameters
     ----------
     loss : torch.nn.Module
@@ -151,7 +153,7 @@ def private_loss(loss, outputs, targets, expected_batch_size, loss_gradient_clip
     outputs : Tensor (N, C)
         N may be 0.
     targets : Tensor (N,)
-        int64.
+        int64, in 0..C - 1.
     expected_batch_size : float
         B, positive.
     loss_gradient_clip : float, optional
@@ -175,7 +177,12 @@ def private_loss(loss, outputs, targets, expected_batch_size, loss_gradient_clip
         outputs = clip_loss_gradient(outputs, clip / size)
     if len(outputs) == 0:
         return outputs.sum()
-    return loss.per_example(outputs, targets).sum() / size
+    if outputs.ndim != 2 or targets.shape != outputs.shape[:1]:
+        return loss.per_example(outputs, targets)  # says what is wrong
+    classes = targets.clamp(0, outputs.shape[1] - 1)
+    counted = outputs.detach().sum(1).isfinite() & (classes == targets)
+    terms = loss.per_example(outputs.nan_to_num(0.0, 0.0, 0.0), classes)
+    return terms @ counted.to(terms.dtype) / size
 
 
 def gradient_norm_bound(loss_constant, output_norm, loss_gradient_clip):

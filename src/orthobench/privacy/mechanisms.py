@@ -14,8 +14,9 @@ from .clipping import ClippedGradients
 from .losses import loss_constant
 from .release import Block
 
-# Of the norm of the outputs, at which the constant of the loss is computed.
-LEVELS = 64
+# Of the norm of the outputs, at which the constant of the loss is computed; the last is above that of the inputs by
+# what bounds allow for rounding, 1e-5 a layer.
+LEVELS, ROOM = 64, 1e-3
 
 
 @dataclass(frozen=True)
@@ -220,10 +221,11 @@ class NonPrivate(Mechanism):
 def tight_constant(temperature, plan):
     """Return the constant of the cross-entropy as a function of a bound of the norm of the outputs.
 
-    It is that of the next of 64 norms up to that of the inputs, which outputs of a 1-Lipschitz network do not exceed:
-    computed beforehand, so that no step has to. Above, it is that for any norm.
+    It is that of the next of 64 norms up to that of the inputs, which outputs of a 1-Lipschitz network do not exceed
+    but for rounding: computed beforehand, so that no step has to. Above, it is that for any norm.
     """
-    constants, largest = _constants(temperature, plan.classes, plan.input_norm), plan.input_norm
+    largest = plan.input_norm * (1 + ROOM)
+    constants = _constants(temperature, plan.classes, largest)
 
     def constant(norm):
         level = max(1, math.ceil(norm / largest * LEVELS))
@@ -233,9 +235,9 @@ def tight_constant(temperature, plan):
 
 
 @functools.lru_cache
-def _constants(temperature, classes, input_norm):
+def _constants(temperature, classes, largest):
     criterion = CrossEntropy(temperature=temperature, margin=0.0)
-    norms = [input_norm * level / LEVELS for level in range(1, LEVELS + 1)]
+    norms = [largest * level / LEVELS for level in range(1, LEVELS + 1)]
     return tuple(loss_constant(criterion, classes, norm) for norm in (*norms, math.inf))
 
 

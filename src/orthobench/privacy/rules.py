@@ -17,6 +17,7 @@ from ..lipschitz.bounds import Residual
 from ..lipschitz.bounds.jacobian import dtype_and_device, evaluate, evaluating
 from ..lipschitz.bounds.pooling import pooling_constant
 from ..lipschitz.layers import MaxMin
+from ..models.hooks import refuse_hooks
 from ..models.lipschitz_networks import FirstChannels, ZeroFeatures, ZeroPadding
 from .layers import Centring, ClipInput, L2NormPooling, MeanResidual, NormBoundedBias, RKOConv2d
 
@@ -122,8 +123,9 @@ def rule_of(model, input_shape=None):
     Raises
     ------
     ValueError
-        If a layer has no rule; it names the layer. If a rule needs the shape, or the shape doesn't fit.
+        If a layer has no rule, or a hook; it names the layer. If a rule needs the shape, or the shape doesn't fit.
     """
+    refuse_hooks(model)
     walk = _Walk({id(parameter): name for name, parameter in model.named_parameters()})
     rule, _ = walk(model, None if input_shape is None else tuple(input_shape), "")
     return Chain((rule,)), walk.limits
@@ -169,7 +171,7 @@ class _Walk:
 
 
 def _is(module, kind):
-    return isinstance(module, kind) and type(module).forward is kind.forward
+    return isinstance(module, kind) and type(module).forward is _FORWARDS[kind]
 
 
 def _outputs(module, shape, label):
@@ -190,7 +192,7 @@ def _why(module):
         return "its gradient at 0 isn't a number; use L2NormPooling"
     if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         return "use RKOConv2d"
-    known = ", ".join(kind.__name__ for kind in (nn.Sequential, Residual, MeanResidual, *_RULES))
+    known = ", ".join(kind.__name__ for kind in _FORWARDS)
     return f"use those of {known}"
 
 
@@ -242,3 +244,6 @@ _RULES = {
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), _pooling),
     **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), _pooling),
 }
+
+# As they were when this was imported.
+_FORWARDS = {kind: kind.forward for kind in (nn.Sequential, Residual, MeanResidual, *_RULES)}

@@ -7,8 +7,28 @@ import torch
 
 from orthobench.models.checks import check_integer
 
+from .inner import noise_generator
+
 # Random numbers in [0, 1) are multiples of 2^-53, as float64 has them.
 BITS = 53
+
+
+def secure_bits(count, bits):
+    """Return independent integers in [0, 2^bits) from the operating system's cryptographic generator.
+
+    Parameters
+    ----------
+    count : int
+    bits : int
+        Up to 53, so that float64 holds them exactly.
+
+    Returns
+    -------
+    numpy.ndarray
+        (count,), float64.
+    """
+    drawn = np.frombuffer(os.urandom(8 * count), dtype=np.uint64)
+    return (drawn >> np.uint64(64 - bits)).astype(np.float64)
 
 
 class PoissonLoader:
@@ -16,6 +36,8 @@ class PoissonLoader:
 
     Sizes vary, and a batch may be empty: that is what amplification by Poisson sampling assumes. An empty batch is
     yielded like any other, since its step costs privacy too.
+
+    N and q are public: accounting compares data sets with an example more or less at the same q.
 
     Parameters
     ----------
@@ -26,7 +48,8 @@ class PoissonLoader:
     steps : int
         Number of batches, all iterations over the loader together.
     generator : torch.Generator, optional
-        Source of randomness, on the CPU. By default torch's global one.
+        Source of randomness, on the CPU; one with a seed of the operating system by default. Who knows it knows which
+        examples a batch has: then sampling amplifies nothing.
     secure : bool
         Draw from the operating system's cryptographic generator instead; such batches can't be repeated.
     transcript : Transcript, optional
@@ -44,6 +67,8 @@ class PoissonLoader:
     """
 
     def __init__(self, tensors, expected_batch_size, steps, generator=None, secure=False, transcript=None):
+        if isinstance(tensors, torch.Tensor):
+            raise TypeError("tensors is one Tensor: give a sequence of them, such as [inputs, targets]")
         self.tensors = tuple(tensors)
         self.count = _common_length(self.tensors)
         if not 0 < expected_batch_size <= self.count:
@@ -54,7 +79,8 @@ class PoissonLoader:
             raise ValueError("secure=True takes no generator: its numbers come from the operating system")
         self.expected_batch_size = expected_batch_size
         self.steps = check_integer("steps", steps, 1)
-        self.generator, self.secure, self.transcript = generator, secure, transcript
+        self.generator = None if secure else noise_generator(generator, torch.device("cpu"))
+        self.secure, self.transcript = secure, transcript
         self.sizes = []
 
     @property
@@ -90,8 +116,7 @@ class PoissonLoader:
         """Return N independent numbers in [0, 1), float64."""
         if not self.secure:
             return torch.rand(self.count, generator=self.generator, dtype=torch.float64)
-        bits = np.frombuffer(os.urandom(8 * self.count), dtype=np.uint64) >> np.uint64(64 - BITS)
-        return torch.from_numpy(bits.astype(np.float64) * 2.0**-BITS)
+        return torch.from_numpy(secure_bits(self.count, BITS) * 2.0**-BITS)
 
     def state_dict(self):
         """Return what :meth:`load_state_dict` needs to go on from here."""

@@ -1,6 +1,7 @@
 """The loop of private training: learns, is paired, records what happened, and what is asked again of its sums."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import privacy_toys as toys
@@ -11,6 +12,7 @@ from conftest import ROOT, SmallBenchmark
 from orthobench.harness.privacy.cell import PrivateCell
 from orthobench.harness.privacy.evaluation import certificates, examine
 from orthobench.harness.privacy.loop import read_state, read_sums, read_weights
+from orthobench.harness.privacy.objective import PrivacyObjective
 from orthobench.harness.stand import bench
 from orthobench.harness.stand.bench import Answer
 from orthobench.harness.status import Diverged, InvalidResult, Refuted
@@ -116,6 +118,28 @@ def test_an_honest_run_passes_all_tests(name):
     assert found["layers"].count('"bound"') == len(run.question.weights)
 
 
+@pytest.mark.parametrize("claimed", [4.0, 0.5])
+def test_where_prv_fails_pld_alone_judges_and_the_row_says_so(monkeypatch, claimed):
+    """PRV raises where its grid is too coarse: a claim that holds stays, and one that doesn't is still refuted."""
+    from opacus.accountants import PRVAccountant
+
+    def fails(*_, **__):
+        raise RuntimeError("Discrete mean differs significantly from continuous mean.")
+
+    monkeypatch.setattr(PRVAccountant, "get_epsilon", fails)
+    run = toys.trained("clipping", task=toys.make_task(steps=3), noise=1.23)
+    own = SimpleNamespace(part="tuning", _task=run.task)
+    own._judged = partial(PrivacyObjective._judged, own)
+    result = {"state": run.question.weights, "kind": toys.kind_of("clipping"), "steps": 3, "elapsed_s": 1.0}
+    result |= {"train_loss": 1.0, "transcript": run.transcript, "noise_multiplier": 1.23, "claimed": claimed}
+    row = PrivacyObjective.evaluate(own, **result, examined=examine(run.task, result["kind"], run, run.ask))
+    assert math.isnan(row["epsilon_prv"])
+    assert 0.5 < row["epsilon_pld"] < 4
+    assert row["message"].endswith("accounting: PRV failed, so that the claim is judged by PLD alone")
+    assert row.get("status", "ok") == ("ok" if claimed == 4 else "refuted")
+    assert ("claims an epsilon of 0.5" in row["message"]) == (claimed == 0.5)
+
+
 def test_steps_are_asked_again_that_no_seed_tells():
     drawn = {frozenset(toys.make_run(task=toys.make_task(steps=200))._drawn) for _ in range(3)}
     assert len(drawn) == 3
@@ -163,10 +187,28 @@ def test_the_probability_that_a_bound_fails_comes_to_the_transcript(monkeypatch)
 def test_the_tight_constant_is_never_below_that_of_the_loss_and_hardly_above():
     criterion = CrossEntropy(temperature=0.25, margin=0.0)
     constant = tight_constant(0.25, toys.make_plan(toys.make_task()))
-    for norm in (0.0, 0.3, 0.9999, 1.0):
+    for norm in (0.0, 0.3, 0.9999, 1.0, 1.00001, 1.0005):
         exact = loss_constant(criterion, toys.CLASSES, norm)
         assert exact <= constant(norm) <= 1.03 * exact
-    assert constant(0.1) < constant(1.0) < constant(1.001) == loss_constant(criterion, toys.CLASSES)
+    assert constant(0.1) < constant(1.0) < constant(1.01) == loss_constant(criterion, toys.CLASSES)
+
+
+@pytest.mark.parametrize(("network", "gain"), [("linear", 0.85), ("mlp-8", 0.85), ("mlp-8-8-8", 0.85)])
+def test_layers_on_the_constraint_keep_the_tight_constant(network, gain):
+    """Norms of 1 are bounded by a little more, for rounding: the constant was that for any outputs then."""
+    task = toys.make_task(network=network)
+    bounds = []
+    for tight in (True, False):
+        model = task.model_factory("lipschitz")(0)
+        with torch.no_grad():
+            for each in model.parameters():
+                torch.nn.init.orthogonal_(each)
+        mechanism = ClipFree(
+            toys.sgd(0.1)(model.parameters()), model, toys.make_plan(task), temperature=1.0, tight=tight
+        )
+        bounds.append([block.bound for block in mechanism.blocks()])
+    for found, most in zip(*bounds, strict=True):
+        assert found <= gain * most
 
 
 # ----- what a stand may answer -----

@@ -18,6 +18,7 @@ ACCOUNTANTS = ("pld", "prv", "rdp")
 # How far a claim may be below what the better of two accountants computes.
 CLAIM_SHARE, CLAIM_SLACK = 1e-3, 2e-3
 UNKNOWN = math.nan
+PRV_FAILED = "accounting: PRV failed, so that the claim is judged by PLD alone"
 
 # Columns that only the last evaluation of a private run has.
 LAST = (
@@ -72,10 +73,11 @@ class PrivacyObjective(Objective):
         model = rebuild(task.model_factory(kind), 0, state, device)
         outputs = check_outputs(outputs_of(model, part.inputs, device).cpu(), len(part))
         accuracy = float((outputs.argmax(1) == part.targets).double().mean())
-        figures, doubts = dict.fromkeys(LAST, UNKNOWN) | {"layers": ""}, []
+        figures, doubts, notes = dict.fromkeys(LAST, UNKNOWN) | {"layers": ""}, [], []
         if examined is not None:
             found, doubts = self._judged(transcript, claimed, **examined)
             figures |= found
+            notes = [PRV_FAILED] if math.isnan(figures["epsilon_prv"]) else []
         return {
             "value": 1 - accuracy,
             "error": 1 - accuracy,
@@ -94,7 +96,8 @@ class PrivacyObjective(Objective):
             "time_s": elapsed_s,
             "step_time_ms": 1e3 * elapsed_s / steps if steps else UNKNOWN,
             "parameters": sum(each.numel() for each in model.parameters() if each.requires_grad),
-            **({"status": REFUTED, "message": "; ".join(doubts)} if doubts else {}),
+            **({"status": REFUTED} if doubts else {}),
+            "message": "; ".join(doubts + notes),
         }
 
     def _judged(self, transcript, claimed, findings, **figures):
@@ -105,7 +108,8 @@ class PrivacyObjective(Objective):
                 worst[each.test] = each
         doubts = [f"{each.test}: {each.message}" for each in worst.values() if not each.passed]
         figures |= {f"epsilon_{name}": epsilon_of(transcript, self._task.delta, name) for name in ACCOUNTANTS}
-        least = min(figures["epsilon_pld"], figures["epsilon_prv"])
+        computed = figures["epsilon_pld"], figures["epsilon_prv"]
+        least = min(each for each in computed if not math.isnan(each))
         if claimed < least * (1 - CLAIM_SHARE) - CLAIM_SLACK:
             doubts.insert(0, f"accounting: claims an epsilon of {claimed:g}, and its transcript has {least:.4g}")
         if figures.get("epsilon_audit", 0.0) > claimed:

@@ -97,7 +97,8 @@ def clip_norms(inputs, norm):
     Raises
     ------
     ValueError
-        If the norm is none, or an entry isn't finite.
+        If the norm is none, or an entry isn't finite. It is meant to: who makes a public data set one of the bench
+        should know. Where examples are secrets, `orthobench.privacy.inputs.clip_examples` tells nothing.
     """
     if not 0 < norm < math.inf:
         raise ValueError(f"input_norm={norm!r}: give a positive, finite norm, or gradients have no bound")

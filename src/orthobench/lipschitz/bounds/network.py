@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
+from ...models.hooks import is_own
 from .jacobian import dtype_and_device, evaluate, evaluating
 from .linear import linear_upper_bound
 from .pooling import POOLINGS, pooling_constant
@@ -143,8 +144,7 @@ def _is(module, kind):
     return (
         isinstance(module, kind)
         and type(module).forward is kind.forward
-        and not module._forward_hooks
-        and not module._forward_pre_hooks
+        and all(map(is_own, (*module._forward_hooks.values(), *module._forward_pre_hooks.values())))
     )
 
 
