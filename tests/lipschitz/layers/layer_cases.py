@@ -101,6 +101,17 @@ def jacobian(function, shape, at=None):
         return torch.cat([function(part) - origin for part in basis.split(256)]).flatten(1).T.double()
 
 
+def scaled(layer, factor):
+    """Multiply all that is trained of a layer by a factor; logarithms become it at most. Leave it in evaluation."""
+    with torch.no_grad():
+        for name, parameter in layer.named_parameters():
+            if parameter.requires_grad:
+                parameter.mul_(factor)
+                if name.startswith("log_"):
+                    parameter.copy_(factor * torch.linspace(-1, 1, parameter.numel()))
+    return layer.eval()
+
+
 def train(layer, shape, steps=20, batch=2, learning_rate=0.5):
     """Train a layer for some steps towards random targets; leave it in evaluation mode."""
     generator = torch.Generator().manual_seed(1)

@@ -1,9 +1,12 @@
 """No linear layer has a singular value above the constant that it states, before and after training."""
 
+import itertools
+
 import pytest
 import torch
-from layer_cases import CONVOLUTIONS, DENSE, VALUES, covering_cases, input_shape, jacobian, make, train
+from layer_cases import CONVOLUTIONS, DENSE, VALUES, covering_cases, input_shape, jacobian, make, scaled, train
 
+from orthobench.lipschitz.bounds import upper_bound
 from orthobench.lipschitz.layers import LAYERS, make_layer
 
 LINEAR = [name for name in CONVOLUTIONS if not LAYERS[name].nonlinear]
@@ -47,6 +50,20 @@ def test_the_cases_hold_every_value_of_every_option_that_a_kind_supports(name):
     assert seen["dilation"] == ({1, 2} if kind.dilated else {1})
     assert seen["transposed"] == ({False, True} if kind.transposed else {False})
     assert seen["padding_mode"] == set(kind.padding_modes)
+
+
+@pytest.mark.parametrize("scale", [1, 10, 100, 1e3, 1e4])
+@pytest.mark.parametrize("name", [name for name, kind in LAYERS.items() if not kind.nonlinear])
+def test_the_bounds_hold_for_the_float32_pass_of_weights_of_any_scale(name, scale):
+    forms = [None] * LAYERS[name].dense + [1, 3, 5] * LAYERS[name].conv
+    for kernel_size, channels in itertools.product(forms, [(3, 5), (5, 3), (4, 4)]):
+        torch.manual_seed(0)
+        layer = scaled(make_layer(name, *channels, kernel_size, bias=False), scale)
+        shape = channels[:1] if kernel_size is None else (channels[0], 6, 6)
+        J = jacobian(layer, shape)
+        measured = float(torch.linalg.svdvals(J)[0] if layer.joint else J.norm(dim=1).max())
+        bounds = upper_bound(layer, shape, per_output=not layer.joint).total, layer.lipschitz_bound
+        assert measured <= min(bounds) * (1 + 5e-6)
 
 
 @pytest.mark.parametrize("name", [name for name in DENSE if not LAYERS[name].nonlinear])

@@ -48,9 +48,9 @@ def make_layer(
     -------
     nn.Module
         With a `lipschitz_bound` (float): the constant that the layer states, for evaluation mode, in exact arithmetic
-        with its weights as they are; and `joint` (bool), false if it is that of each output on its own. Those that
-        aren't torch's own operation have a method ``certified_bound(input_shape)``, a bound computed in float64 from
-        the weights.
+        with its weights as they are, in half precision too (reading it is a ValueError if they aren't finite); and
+        `joint` (bool), false if it is that of each output on its own. Those that aren't torch's own operation have a
+        method ``certified_bound(input_shape)``, a bound computed in float64 from the weights.
 
     Raises
     ------

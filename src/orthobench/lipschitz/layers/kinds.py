@@ -30,7 +30,7 @@ class LayerKind:
         Whether the constant is that of the whole map (of a linear one, the spectral norm); otherwise it is that of each
         output on its own.
     orthogonal : bool
-        Whether it is orthogonal (with circular padding), not only 1-Lipschitz.
+        Whether it is orthogonal (with circular padding, and parameters of full rank), not only 1-Lipschitz.
     strided, grouped, dilated, transposed : bool
         Which options of a convolution it supports.
     strided_dilation : bool

@@ -21,9 +21,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from .bjorck import GelfandNormaliser
+from .pixels import PixelShuffle, PixelUnshuffle
 from .precision import in_full_precision
 from .same import CircularConvTranspose2d, same_options, transposed_options, with_size_check
-from .statement import stated
+from .statement import StatedSequential, stated
 
 BJORCK_STEPS = 12
 EXPONENTIAL_TERMS = 12
@@ -173,11 +174,11 @@ def aol_conv2d(
         transpose = partial(AOLConvTranspose2D, in_channels, out_channels * stride**2)
         layer = _transposed(transpose, padding_mode, kernel_size, 1, dilation, groups, bias)
         _start_aol(layer.convolution if padding_mode == "circular" else layer)
-        return layer if stride == 1 else stated(nn.Sequential(layer, nn.PixelShuffle(stride)))
+        return layer if stride == 1 else StatedSequential(layer, PixelShuffle(stride))
     options = same_options(kernel_size, 1, dilation, groups, padding_mode, bias)
     layer = stated(_prepared(AOLConv2D(in_channels * stride**2, out_channels, **options)))
     _start_aol(layer)
-    return layer if stride == 1 else stated(nn.Sequential(nn.PixelUnshuffle(stride), layer))
+    return layer if stride == 1 else StatedSequential(PixelUnshuffle(stride), layer)
 
 
 def _start_aol(layer):

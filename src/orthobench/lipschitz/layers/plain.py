@@ -1,12 +1,11 @@
 """torch's own layers, free and with torch's spectral normalisation: the constant they state is computed."""
 
-import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
 from .precision import in_full_precision
 from .same import CircularConvTranspose2d, same_options, transposed_options, with_size_check
-from .spectra import norm_for_every_size
+from .statement import norm_of, weight_of
 
 
 class _ComputedBound:
@@ -17,34 +16,19 @@ class _ComputedBound:
     @property
     def lipschitz_bound(self):
         """The constant in evaluation mode; of a convolution, for images of every size, at most 2 % too large."""
-        was_training = self.training
-        self.eval()  # in training, reading the weight would change the state of a spectral normalisation
-        try:
-            with torch.no_grad():
-                return self._norm(self.weight.double())
-        finally:
-            self.train(was_training)
+        return norm_of(self, weight_of(self))
 
 
 class Linear(_ComputedBound, nn.Linear):
     """`torch.nn.Linear` with its Lipschitz constant."""
 
-    def _norm(self, weight):
-        return float(torch.linalg.matrix_norm(weight, 2))
-
 
 class Conv2d(_ComputedBound, nn.Conv2d):
     """`torch.nn.Conv2d` with its Lipschitz constant."""
 
-    def _norm(self, weight):
-        return norm_for_every_size(weight, self.stride[0], self.dilation[0], self.groups)
-
 
 class ConvTranspose2d(_ComputedBound, nn.ConvTranspose2d):
     """`torch.nn.ConvTranspose2d` with its Lipschitz constant."""
-
-    def _norm(self, weight):
-        return norm_for_every_size(weight, self.stride[0], self.dilation[0], self.groups)
 
 
 def plain_conv2d(

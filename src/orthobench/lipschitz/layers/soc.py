@@ -4,10 +4,11 @@ import math
 
 import torch
 from torch import nn
-from torch.nn.functional import conv2d, pad, pixel_unshuffle
+from torch.nn.functional import conv2d, pad
 
 from ...linalg.scaling import at_least_float32
 from .bjorck import gelfand_norm
+from .pixels import pixel_unshuffle
 from .precision import full_precision
 from .remembered import remember
 from .spectra import norm_for_every_size
