@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 import torch
-from layer_cases import CONVOLUTIONS, VALUES, make, supports
+from layer_cases import CONVOLUTIONS, VALUES, make, some_layers, supports
 
-from orthobench.lipschitz.layers import LAYERS, make_layer
+from orthobench.lipschitz.layers import LAYERS, export_plain, make_layer
 
 
 @pytest.mark.parametrize("kind", ["caley", "", None, 3, ["plain"]])
@@ -123,6 +123,21 @@ def test_an_image_that_the_stride_does_not_divide_is_refused(name):
     layer = make_layer(name, 4, 8, 3, stride=2)
     with pytest.raises((ValueError, RuntimeError), match=r"multiple|divisible"):
         layer(torch.zeros(1, 4, 7, 8))
+
+
+@pytest.mark.parametrize(("make", "shape"), [pytest.param(*rest, id=name) for name, *rest in some_layers()])
+def test_a_wrong_number_of_channels_is_refused(make, shape):
+    for layer in (make(), export_plain(make())):
+        for channels in {1, 2, shape[0] - 1, shape[0] + 1, 4 * shape[0]} - {shape[0]}:
+            with pytest.raises((ValueError, RuntimeError), match=r"channels|shape"):
+                layer(torch.zeros(2, channels, *shape[1:]))
+
+
+@pytest.mark.parametrize("name", ["cayley", "lot", "soc", "sandwich"])
+@pytest.mark.parametrize("shape", [(4, 6, 6), (2, 5, 6, 6), (2, 4, 6)])
+def test_an_input_that_is_no_batch_of_images_is_named(name, shape):
+    with pytest.raises(ValueError, match=r"give \(batch, 4, height, width\)"):
+        make_layer(name, 4, 6, 3)(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ...linalg.scaling import at_least_float32
-from .pixels import pixel_unshuffle
+from .pixels import blocks_of
 from .precision import full_precision
 from .remembered import remember
 from .spectra import apply_spectrum, kernel_spectrum, largest_singular_value
@@ -68,7 +68,7 @@ class FourierConv2d(OneLipschitz, nn.Module):
 
     def forward(self, x):
         with full_precision(x.device):
-            x = pixel_unshuffle(x.to(at_least_float32(self.weight.dtype)), self.stride)
+            x = blocks_of(x.to(at_least_float32(self.weight.dtype)), self.in_channels, self.stride)
             size = tuple(x.shape[-2:])
             y = apply_spectrum(remember(self, size, lambda: self.operator(size)), x).to(self.weight.dtype)
             return y if self.bias is None else y + self.bias[:, None, None]

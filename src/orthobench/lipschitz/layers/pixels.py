@@ -20,6 +20,13 @@ def pixel_unshuffle(x, stride):
     return x.reshape(*x.shape[:-3], channels * stride**2, height // stride, width // stride)
 
 
+def blocks_of(x, channels, stride):
+    """Return what `pixel_unshuffle` does of images; raise ValueError unless they are (batch, channels, ...)."""
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise ValueError(f"the input has the shape {tuple(x.shape)}: give (batch, {channels}, height, width)")
+    return pixel_unshuffle(x, stride)
+
+
 class PixelUnshuffle(nn.PixelUnshuffle):
     """`torch.nn.PixelUnshuffle`, also of an empty batch."""
 

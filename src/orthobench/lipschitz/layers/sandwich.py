@@ -8,7 +8,7 @@ from torch.nn.functional import linear
 
 from ...linalg.scaling import at_least_float32
 from .cayley import cayley_transform, with_norm
-from .pixels import pixel_unshuffle
+from .pixels import blocks_of
 from .precision import full_precision, positive
 from .remembered import remember
 from .spectra import apply_spectrum, kernel_spectrum, largest_singular_value
@@ -116,7 +116,7 @@ class SandwichConv2d(_Sandwich):
     def forward(self, x):
         dtype = at_least_float32(self.weight.dtype)
         with full_precision(x.device):
-            x = pixel_unshuffle(x.to(dtype), self.stride)
+            x = blocks_of(x.to(dtype), self.in_channels, self.stride)
             size = tuple(x.shape[-2:])
             factors = remember(self, size, lambda: self.factors(size, dtype))
             A_H, B_H = factors.split([self.out_channels, x.shape[1]], dim=-2)
