@@ -40,6 +40,42 @@ def test_no_singular_value_is_above_the_stated_bound_before_and_after_training(n
         assert torch.linalg.svdvals(after)[-1] >= 0.95
 
 
+WIDENING = [  # kernel, stride, groups, (inputs, outputs), transposed: a nearly square matrix from random weights
+    (4, 2, 1, (4, 32), False),
+    (5, 4, 1, (2, 32), False),
+    (5, 2, 1, (2, 32), False),
+    (2, 2, 2, (8, 32), False),
+    (1, 1, 1, (64, 64), False),
+    (4, 2, 1, (4, 8), True),
+    (2, 2, 2, (16, 4), True),
+    (3, 2, 2, (16, 4), True),
+]
+
+
+def makes_widening(name, case):
+    kernel_size, _, groups, _, transposed = case
+    kind = LAYERS[name]
+    grouped, turned = groups == 1 or kind.grouped, kind.transposed or not transposed
+    return kind.orthogonal and grouped and turned and (kernel_size % 2 or not kind.odd_kernels)
+
+
+@pytest.mark.parametrize(
+    ("name", "case"), [pair for pair in itertools.product(LINEAR, WIDENING) if makes_widening(*pair)], ids=str
+)
+def test_an_orthogonal_layer_is_orthogonal_where_it_widens_with_a_stride(name, case):
+    kernel_size, stride, groups, channels, transposed = case
+    size = 1 if kernel_size == 1 else 4 if transposed else 8
+    shape = (channels[0], size, size)
+    for seed in range(2):
+        torch.manual_seed(seed)
+        layer = make_layer(name, *channels, kernel_size, stride=stride, groups=groups, transposed=transposed).eval()
+        values = torch.linalg.svdvals(jacobian(layer, shape))
+        assert values[-1] >= 0.999
+        assert values[0] <= layer.lipschitz_bound * (1 + 1e-5)
+    if name.startswith("aoc"):
+        assert torch.linalg.svdvals(jacobian(train(layer, shape), shape))[-1] >= 0.99
+
+
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_the_cases_hold_every_value_of_every_option_that_a_kind_supports(name):
     kind, cases = LAYERS[name], covering_cases(LAYERS[name])

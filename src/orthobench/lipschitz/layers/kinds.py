@@ -30,7 +30,9 @@ class LayerKind:
         Whether the constant is that of the whole map (of a linear one, the spectral norm); otherwise it is that of each
         output on its own.
     orthogonal : bool
-        Whether it is orthogonal (with circular padding, and parameters of full rank), not only 1-Lipschitz.
+        Whether it is orthogonal (with circular padding), not only 1-Lipschitz. Where it comes from an iteration of a
+        fixed number of steps (Björck's, Newton's), as far as those get: from a matrix of parameters whose condition
+        number is above some 100, or 10 for LOT, they leave small singular values below 1.
     strided, grouped, dilated, transposed : bool
         Which options of a convolution it supports.
     strided_dilation : bool

@@ -27,6 +27,8 @@ from .same import CircularConvTranspose2d, same_options, transposed_options, wit
 from .statement import StatedSequential, stated
 
 BJORCK_STEPS = 12
+# From the random matrices of AOC, which are ill-conditioned if they are nearly square, 12 aren't enough.
+BJORCK_STEPS_FROM_SQUARE = 25
 EXPONENTIAL_TERMS = 12
 
 
@@ -40,12 +42,21 @@ def _reparametrizers():
     return reparametrizers
 
 
-def ortho_parameters(orthogonaliser):
-    """Return Orthogonium's parameters for an orthogonaliser: "bjorck", "qr" or "exp"."""
+def ortho_parameters(orthogonaliser, steps_from_square=BJORCK_STEPS):
+    """Return Orthogonium's parameters for an orthogonaliser: "bjorck", "qr" or "exp".
+
+    Björck's iteration takes `steps_from_square` steps for a matrix whose sides differ by less than a factor of 2.
+    """
     library = _reparametrizers()
+
+    def bjorck(weight_shape):
+        short, long = sorted(weight_shape[-2:])
+        steps = steps_from_square if 2 * short > long else BJORCK_STEPS
+        return library.BatchedBjorckOrthogonalization(weight_shape, beta=0.5, niters=steps, pass_through=False)
+
     normaliser = library.BatchedIdentity if orthogonaliser == "qr" else GelfandNormaliser
     method = {
-        "bjorck": partial(library.BatchedBjorckOrthogonalization, beta=0.5, niters=BJORCK_STEPS, pass_through=False),
+        "bjorck": bjorck,
         "qr": library.BatchedQROrthogonalization,
         "exp": partial(library.BatchedExponentialOrthogonalization, niters=EXPONENTIAL_TERMS),
     }[orthogonaliser]
@@ -110,7 +121,7 @@ def aoc_conv2d(
         If a group has a single channel to mix, or the groups don't divide the channels between the two factors of a
         strided convolution.
     """
-    parameters = ortho_parameters(orthogonaliser)
+    parameters = ortho_parameters(orthogonaliser, BJORCK_STEPS_FROM_SQUARE)
     from orthogonium.layers import AdaptiveOrthoConv2d, AdaptiveOrthoConvTranspose2d
 
     _check_inner_channels(in_channels, out_channels, kernel_size, stride, groups, transposed)
