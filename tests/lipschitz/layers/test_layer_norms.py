@@ -1,6 +1,7 @@
 """No linear layer has a singular value above the constant that it states, before and after training."""
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -102,6 +103,22 @@ def test_the_bounds_hold_for_the_float32_pass_of_weights_of_any_scale(name, scal
         assert measured <= min(bounds) * (1 + 5e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1e-6, 1e30])
+@pytest.mark.parametrize("kernel_size", [None, 3])
+def test_spectral_normalisation_of_a_weight_of_any_scale_is_that_of_the_weight(scale, kernel_size):
+    shape = (4,) if kernel_size is None else (4, 6, 6)
+    torch.manual_seed(0)
+    layer = make_layer("spectral", 4, 5, kernel_size, bias=False)
+    x = torch.randn(2, *shape)
+    expected = layer(x)
+    weight = layer.parametrizations.weight.original
+    with torch.no_grad():
+        weight.mul_(scale)
+    torch.testing.assert_close(layer.eval()(x), expected, rtol=1e-3, atol=1e-3)
+    layer.train()(x)
+    assert float(torch.linalg.svdvals(jacobian(layer.eval(), shape))[0]) <= layer.lipschitz_bound * (1 + 1e-5)
+
+
 @pytest.mark.parametrize("name", [name for name in DENSE if not LAYERS[name].nonlinear])
 @pytest.mark.parametrize("shape", [(12, 12), (5, 12), (12, 5), (7, 1), (1, 1)])
 def test_no_singular_value_of_a_dense_layer_is_above_the_stated_bound(name, shape):
@@ -172,6 +189,19 @@ def test_a_truncated_exponential_states_what_it_can_be_away_from_orthogonal(kern
     assert layer.lipschitz_bound > 1
     assert values[0] <= layer.lipschitz_bound * (1 + 1e-6)
     assert values[-1] >= 2 - layer.lipschitz_bound - 1e-6
+
+
+def test_the_claim_of_a_deep_network_of_truncated_exponentials_is_the_product_of_theirs():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(*(make_layer("soc", 2, 2, 7, bias=False) for _ in range(41))).eval()
+    with torch.no_grad():  # one kernel, as skew as can be: what each layer adds, the next does too
+        for layer in model:
+            layer.weight.zero_()
+            layer.weight[0, 1] = 1
+    measured = largest(model.double(), (2, 6, 6))
+    assert measured > 1 + 20 * (largest(model[:1], (2, 6, 6)) - 1) > 1
+    assert measured <= math.prod(layer.lipschitz_bound for layer in model) * (1 + 1e-9)
+    assert measured <= upper_bound(model, (2, 6, 6)).total * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("name", ["cayley", "lot", "soc"])

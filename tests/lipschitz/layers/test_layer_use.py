@@ -120,6 +120,28 @@ def test_an_exported_layer_equals_the_trained_one(make, shape):
 
 
 @each_layer
+def test_a_loaded_layer_is_exported_without_a_forward_pass(make, shape):
+    layer, other = trained(make, shape), make()
+    other.load_state_dict(layer.state_dict())
+    x = batch(shape)
+    torch.testing.assert_close(export_plain(other)(x), layer(x), atol=1e-6, rtol=1e-6)
+
+
+@each_layer
+def test_a_loaded_layer_stays_what_it_is_after_a_step(make, shape, request):
+    layer, other = trained(make, shape), make()
+    other.load_state_dict(layer.state_dict())
+    train(other, shape, steps=1)
+    assert not other(batch(shape)).equal(layer(batch(shape)))
+    if not hasattr(other, "apply_weight") and "sandwich" not in request.node.name and other.joint:
+        values = torch.linalg.svdvals(jacobian(other, shape))
+        assert values[0] <= other.lipschitz_bound * (1 + 1e-5)
+        kind = LAYERS[request.node.name.split("[")[1].split("-")[0]]
+        if kind.orthogonal and "zeros" not in request.node.name:
+            assert (values - 1).abs().max() <= 1e-5
+
+
+@each_layer
 def test_the_bound_computed_from_outside_is_not_above_the_stated_one(make, shape):
     layer = trained(make, shape)
     if layer.joint:

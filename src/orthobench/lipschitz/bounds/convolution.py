@@ -4,13 +4,15 @@ Each convolution is taken as a matrix from an image to an output, in float64. A 
 a convolution of its outputs, and has the same norm.
 """
 
+import functools
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
+from ..scale import scale_of
 from .jacobian import ROUNDING
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -144,6 +146,18 @@ def apply_convolution(layer, weight, groups, inputs):
 # --- bounds ----------------------------------------------------------------------------------------------------------
 
 
+def _of_any_scale(bound):
+    """Compute a bound of a kernel that is scaled, so that no square under- or overflows."""
+
+    @functools.wraps(bound)
+    def scaled(convolution, *args, **kwargs):
+        scale = scale_of(convolution.kernel)
+        return bound(replace(convolution, kernel=convolution.kernel / scale), *args, **kwargs) * scale
+
+    return scaled
+
+
+@_of_any_scale
 def fft_bound(convolution, grid=64):
     """Bound the spectral norm by the largest singular value of the transfer matrices.
 
@@ -188,6 +202,7 @@ def fft_bound(convolution, grid=64):
     )
 
 
+@_of_any_scale
 def gelfand_bound(convolution, iterations=6, grid=64):
     """Bound the spectral norm by Gram iteration of the transfer matrices, which needs no decomposition.
 
@@ -227,6 +242,7 @@ def gelfand_bound(convolution, iterations=6, grid=64):
     return min(factor * _sup(view, places, grid, largest) for factor, view, places in _tori(convolution))
 
 
+@_of_any_scale
 def aol_bound(convolution):
     """Bound the spectral norm by the sums of absolute values in W^T W, as Almost-Orthogonal Layers scale their kernels.
 

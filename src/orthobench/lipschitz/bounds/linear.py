@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from ..scale import scale_of
 from .convolution import CONVOLUTIONS, aol_bound, apply_convolution, convolution_of, fft_bound, gelfand_bound
 from .jacobian import ROUNDING, close, dense_jacobian, dtype_and_device, evaluate, evaluating, float64_copy
 
@@ -90,13 +91,16 @@ def matrix_norm(matrix):
     """Return the spectral norm of a float64 matrix (m, n), bounded from above: the error is below 1e-10 of it."""
     if 0 in matrix.shape:
         return 0.0
+    scale = scale_of(matrix)
+    matrix = matrix / scale
     gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
-    return math.sqrt(max(0.0, torch.linalg.eigvalsh(gram)[-1].item())) * (1 + ROUNDING)
+    return math.sqrt(max(0.0, torch.linalg.eigvalsh(gram)[-1].item())) * (1 + ROUNDING) * scale
 
 
 def row_norm(matrix):
     """Return the largest norm of a row, bounded from above."""
-    return matrix.norm(dim=1).max().item() * (1 + ROUNDING)
+    scale = scale_of(matrix)
+    return (matrix / scale).norm(dim=1).max().item() * (1 + ROUNDING) * scale
 
 
 # --- torch's layers --------------------------------------------------------------------------------------------------
@@ -287,5 +291,7 @@ class _Torus:
     def norm(self):
         """Return the largest singular value of a transfer matrix."""
         matrices = self._matrices().flatten(2).permute(2, 0, 1)
+        scale = scale_of(matrices)
+        matrices = matrices / scale
         gram = matrices @ matrices.mH if matrices.shape[1] <= matrices.shape[2] else matrices.mH @ matrices
-        return math.sqrt(max(0.0, torch.linalg.eigvalsh(gram)[:, -1].max().item())) * (1 + ROUNDING)
+        return math.sqrt(max(0.0, torch.linalg.eigvalsh(gram)[:, -1].max().item())) * (1 + ROUNDING) * scale

@@ -4,6 +4,8 @@ import math
 
 import torch
 
+from ..scale import scale_of
+
 # Of a kernel's Fourier transform, computed at a time for its norm: keeps memory bounded for large images.
 CHUNK_ENTRIES = 2**22
 
@@ -121,15 +123,10 @@ def largest_singular_value(matrices):
     chunk = max(1, CHUNK_ENTRIES // max(1, matrices.shape[-2:].numel()))
     largest = 0.0
     for part in matrices.split(chunk):
-        scale = float(part.abs().max()) if part.numel() else 0.0  # no square under- or overflows
-        if not math.isfinite(scale):
-            raise ValueError(
-                "the weights have entries that are not finite: no constant bounds them, go back to parameters that were"
-            )
-        if scale > 0:
-            part = part.to(torch.promote_types(part.dtype, torch.float64)) / scale
-            gram = part @ part.mH if part.shape[-2] <= part.shape[-1] else part.mH @ part
-            largest = max(largest, scale * math.sqrt(max(0.0, float(torch.linalg.eigvalsh(gram)[..., -1].max()))))
+        scale = scale_of(part)
+        part = part.to(torch.promote_types(part.dtype, torch.float64)) / scale
+        gram = part @ part.mH if part.shape[-2] <= part.shape[-1] else part.mH @ part
+        largest = max(largest, scale * math.sqrt(max(0.0, float(torch.linalg.eigvalsh(gram)[..., -1].max()))))
     return largest
 
 
