@@ -265,11 +265,51 @@ def test_a_model_with_a_forward_pass_of_its_own_is_refused():
         upper_bound(Scaled(nn.Linear(3, 3), nn.ReLU()), (3,))
 
 
-def test_a_hook_is_not_overlooked():
-    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
-    model[1].register_forward_hook(lambda _, __, outputs: 3 * outputs)
+class Sine(nn.Module):
+    """x + sin(f(x)), which is no sequence: it states its bound."""
+
+    def __init__(self, branch):
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, inputs):
+        return inputs + self.branch(inputs).sin()
+
+    def certified_bound(self, input_shape):
+        return 1 + upper_bound(self.branch, input_shape).total
+
+
+@pytest.mark.parametrize("part", ["0", "0.0", "0.1", "1", "1.branch"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: module.register_forward_hook(lambda module, inputs, outputs: 3 * outputs.abs()),
+        lambda module: module.register_forward_pre_hook(lambda module, inputs: (3 * inputs[0].abs(),)),
+        lambda module: setattr(module, "forward", lambda x: 3 * x.abs()),
+    ],
+    ids=["hook", "pre-hook", "forward"],
+)
+def test_what_changes_a_part_from_outside_is_not_overlooked(part, change):
+    model = nn.Sequential(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), Sine(nn.Linear(3, 3)))
+    assert upper_bound(model, (3,)).total > 0
+    change(model.get_submodule(part))
     with pytest.raises(ValueError, match="no bound is known"):
         upper_bound(model, (3,))
+
+
+def test_a_module_that_is_no_sequence_states_its_bound_by_a_method(monkeypatch):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), Sine(nn.Sequential(nn.Linear(4, 4), nn.Tanh())), nn.Linear(4, 3)).double()
+    bound = upper_bound(model, (1, 2, 2))
+    J = torch.autograd.functional.jacobian(lambda x: model(x)[0], 0.1 * torch.ones(1, 1, 2, 2, dtype=torch.float64))
+    assert torch.linalg.matrix_norm(J.flatten(1), 2) <= bound.total
+    branch, head = (torch.linalg.matrix_norm(layer.weight, 2).item() for layer in (model[1].branch[0], model[2]))
+    assert bound.total == pytest.approx((1 + branch) * head)
+    assert [name for name, _ in bound.layers] == ["0", "1", "2"]
+    monkeypatch.delattr(Sine, "certified_bound")
+    with pytest.raises(ValueError, match=r"layer '1' \(Sine\).*give the module a method certified_bound"):
+        upper_bound(model, (1, 2, 2))
 
 
 # --- networks --------------------------------------------------------------------------------------------------------

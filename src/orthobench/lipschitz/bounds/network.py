@@ -57,7 +57,9 @@ def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False, trust
     Parameters
     ----------
     model : torch.nn.Module
-        Made of nn.Sequential, `Residual` and layers, see Notes. Its modes are restored.
+        Made of nn.Sequential, `Residual` and layers, see Notes. Its modes are restored. A module of your own, whose
+        forward pass may be anything, is one of these layers by a method ``certified_bound(input_shape)``: it returns a
+        float, a bound for all inputs (b, \\*input_shape) in eval mode, and may be this function's of its parts.
     input_shape : sequence of int
         Without the batch axis. Further shapes are those of a forward pass, layer by layer.
     exact_up_to : int
@@ -81,7 +83,8 @@ def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False, trust
     -----
     Rules, the first that fits a module:
 
-    - it has a method ``certified_bound(input_shape)``: what that returns, unless ``trusted`` leaves it out;
+    - it has a method ``certified_bound(input_shape)``: what that returns, unless ``trusted`` leaves it out, or the
+      module has hooks;
     - nn.Sequential: the product of its modules, in order;
     - `Residual`: 1 + that of its branch; Orthogonium's residual containers by their own formulas;
     - activations: 1 for ReLU, ReLU6, Hardtanh, Tanh, Softsign, LogSigmoid, CELU (alpha > 0), Identity, dropout, MaxMin
@@ -99,6 +102,21 @@ def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False, trust
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
     >>> [name for name, _ in upper_bound(model, (1, 2, 2)).layers]
     ['0', '1', '2', '3']
+
+    A module of one's own, which is no sequence:
+
+    >>> class Sine(torch.nn.Module):
+    ...     def __init__(self, branch):
+    ...         super().__init__()
+    ...         self.branch = branch
+    ...
+    ...     def forward(self, x):
+    ...         return x + self.branch(x).sin()
+    ...
+    ...     def certified_bound(self, input_shape):
+    ...         return 1 + upper_bound(self.branch, input_shape).total
+    >>> round(upper_bound(torch.nn.Sequential(Sine(torch.nn.Identity()), torch.nn.ReLU()), (4,)).total, 6)
+    2.0
     """
     layers = []
     with evaluating(model):
@@ -115,7 +133,7 @@ class _Options:
     def states_its_bound(self, module):
         """Whether a module has a bound of its own that is taken."""
         known = self.trusted is None or type(module).__module__.split(".")[0] in self.trusted
-        return known and hasattr(module, "certified_bound")
+        return known and hasattr(module, "certified_bound") and not _changed_from_outside(module)
 
 
 def _walk(module, shape, name, layers, options):
@@ -140,12 +158,12 @@ def _walk(module, shape, name, layers, options):
 
 def _is(module, kind):
     """Whether a module does what its base class does, and nothing else has a hand in it."""
-    return (
-        isinstance(module, kind)
-        and type(module).forward is kind.forward
-        and not module._forward_hooks
-        and not module._forward_pre_hooks
-    )
+    return isinstance(module, kind) and type(module).forward is kind.forward and not _changed_from_outside(module)
+
+
+def _changed_from_outside(module):
+    """Whether hooks, or a forward of the instance's own, may change what its class does."""
+    return bool(module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module))
 
 
 def _bound(module, shape, name, options):
