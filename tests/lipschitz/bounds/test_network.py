@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from orthobench.lipschitz.bounds import NetworkBound, Residual, linear_upper_bound, upper_bound
+from orthobench.lipschitz.bounds import NetworkBound, Residual, linear_upper_bound, lower_bound, upper_bound
 from orthobench.lipschitz.bounds.pooling import POOLINGS, pooling_constant
 
 
@@ -263,6 +263,67 @@ def test_a_model_with_a_forward_pass_of_its_own_is_refused():
 
     with pytest.raises(ValueError, match="Scaled"):
         upper_bound(Scaled(nn.Linear(3, 3), nn.ReLU()), (3,))
+
+
+def of_torchlip(name, forward, base=nn.Module):
+    """Make a class that is called like one of deel-torchlip's, which tests do without, and computes what that does."""
+    return type(name, (base,), {"forward": forward, "__module__": "deel.torchlip.modules.activation"})
+
+
+def group_sort(module, x):
+    size = module.group_size or x.shape[1]
+    return x.unflatten(1, (-1, size)).sort(2).values.flatten(1, 2) * module._coefficient_lip
+
+
+def householder(module, x):
+    x, y = x.chunk(2, 1)
+    theta = module.theta.view(1, -1, *[1] * (x.ndim - 2))
+    behind = x * (theta / 2).sin() > y * (theta / 2).cos()
+    a = torch.where(behind, x * theta.cos() + y * theta.sin(), x)
+    return torch.cat([a, torch.where(behind, x * theta.sin() - y * theta.cos(), y)], 1)
+
+
+GroupSort = of_torchlip("GroupSort", group_sort)
+FullSort = type("FullSort", (GroupSort,), {"__module__": "deel.torchlip.modules.activation"})
+HouseHolder = of_torchlip("HouseHolder", householder)
+HouseHolder.theta = torch.linspace(0.3, 4, 4, dtype=torch.float64)
+TorchlipMaxMin = of_torchlip(
+    "MaxMin", lambda module, x: torch.cat([x.relu(), (-x).relu()], 1) * module._coefficient_lip
+)
+LPReLU = of_torchlip(
+    "LPReLU",
+    lambda module, x: nn.functional.prelu(x, module.weight.clamp(-module._coefficient_lip, module._coefficient_lip)),
+    nn.PReLU,
+)
+L2NormPool = of_torchlip(
+    "ScaledL2NormPool2d", lambda module, x: nn.LPPool2d.forward(module, x) * module._coefficient_lip, nn.LPPool2d
+)
+AdaptiveL2NormPool = of_torchlip(
+    "ScaledAdaptativeL2NormPool2d", lambda module, x: x.norm(dim=(2, 3), keepdim=True) * module._coefficient_lip
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "settings", "shape", "expected"),
+    [
+        (GroupSort, (), {"group_size": 4, "_coefficient_lip": 1.0}, (8,), 1),
+        (GroupSort, (), {"group_size": 2, "_coefficient_lip": 3.0}, (4, 3, 3), 3),
+        (FullSort, (), {"group_size": None, "_coefficient_lip": 0.5}, (8,), 0.5),
+        (HouseHolder, (), {"_coefficient_lip": 1.0}, (8, 2, 2), 1),
+        (TorchlipMaxMin, (), {"_coefficient_lip": 2.0}, (6,), 2),
+        (LPReLU, (1, 5.0), {"_coefficient_lip": 3.0}, (6,), 3),
+        (LPReLU, (1, 5.0), {"_coefficient_lip": 0.5}, (6,), 1),
+        (L2NormPool, (2, 2), {"_coefficient_lip": 2.0}, (2, 4, 4), 2),
+        (L2NormPool, (2, 3, 2), {"_coefficient_lip": 1.0}, (2, 5, 5), 2),
+        (AdaptiveL2NormPool, (), {"_coefficient_lip": 2.0}, (2, 3, 3), 2),
+    ],
+)
+def test_torchlips_activations_and_poolings(kind, arguments, settings, shape, expected):
+    layer = kind(*arguments)
+    vars(layer).update(settings)
+    assert upper_bound(layer, shape).total == pytest.approx(expected)
+    found = lower_bound(layer.double(), normal(20, *shape))
+    assert 0.85 * expected <= found <= expected * (1 + 1e-9)
 
 
 class Sine(nn.Module):

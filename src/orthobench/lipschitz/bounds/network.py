@@ -89,9 +89,10 @@ def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False, trust
     - `Residual`: 1 + that of its branch; Orthogonium's residual containers by their own formulas;
     - activations: 1 for ReLU, ReLU6, Hardtanh, Tanh, Softsign, LogSigmoid, CELU (alpha > 0), Identity, dropout, MaxMin
       (of an even number of channels) and Orthogonium's Abs and SoftHuber; 1/sqrt(2) for its HouseHolder, which is
-      scaled by that; 1/4 for Sigmoid; the largest slope for LeakyReLU, PReLU and ELU;
+      scaled by that; 1/4 for Sigmoid; the largest slope for LeakyReLU, PReLU and ELU; of deel-torchlip (1.0.5) the
+      factor that GroupSort, FullSort and MaxMin are given, 1 for HouseHolder, and at least 1 for LPReLU;
     - batch normalisation: the largest scale; BatchCentering: 1;
-    - pooling: `pooling_constant`;
+    - pooling: `pooling_constant`, times the factor that deel-torchlip's poolings by L2 norms are given;
     - a module that moves, repeats or drops entries and puts zeros between them, as Flatten, PixelUnshuffle, ZeroPad2d
       or a slice do: the square root of the largest number of times that it repeats one. It counts as such if it moves
       16 random inputs alike;
@@ -268,6 +269,10 @@ def _batch_norm(module, shape):
     return scales.max().item()
 
 
+def _coefficient(module, shape):
+    return abs(module._coefficient_lip)
+
+
 _ACTIVATIONS = {
     **dict.fromkeys((nn.Identity, nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Tanh, nn.Softsign, nn.LogSigmoid), 1.0),
     **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout), 1.0),
@@ -284,6 +289,12 @@ _ACTIVATIONS = {
     "orthogonium.HouseHolder": math.sqrt(0.5),
     "orthogonium.MaxMin": _max_min,
     "orthogonium.SoftHuber": 1.0,
+    "deel.GroupSort": _coefficient,
+    "deel.HouseHolder": 1.0,
+    "deel.LPReLU": lambda module, shape: max(1.0, abs(module._coefficient_lip)),
+    "deel.MaxMin": _coefficient,
+    "deel.ScaledAdaptativeL2NormPool2d": _coefficient,
+    "deel.ScaledL2NormPool2d": lambda module, shape: pooling_constant(module, shape) * _coefficient(module, shape),
 }
 
 
