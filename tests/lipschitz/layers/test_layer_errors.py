@@ -72,9 +72,18 @@ def test_an_unknown_padding_is_refused():
         make_layer("plain", 4, 4, 3, padding_mode="reflect")
 
 
-def test_stride_and_dilation_together_are_refused_where_no_such_layer_is_orthogonal():
-    with pytest.raises(ValueError, match="stride is 2 and dilation 2: kind 'aoc_qr' supports one above 1"):
-        make_layer("aoc_qr", 4, 4, 3, stride=2, dilation=2)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("aoc_qr", {"out_channels": 8}),
+        ("aoc_qr", {"kernel_size": 2}),
+        ("aoc_qr", {"transposed": True}),
+        ("bjorck", {}),
+    ],
+)
+def test_stride_and_dilation_together_are_refused_where_no_such_layer_is_orthogonal(name, options):
+    with pytest.raises(ValueError, match="stride is 2 and dilation 2: such a kernel"):
+        make_layer(name, 4, **{"out_channels": 4, "kernel_size": 3, "stride": 2, "dilation": 2, **options})
 
 
 @pytest.mark.parametrize("option", [{"stride": 2}, {"dilation": 2}, {"groups": 2}, {"transposed": True}])

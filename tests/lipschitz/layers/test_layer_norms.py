@@ -41,6 +41,25 @@ def test_no_singular_value_is_above_the_stated_bound_before_and_after_training(n
         assert torch.linalg.svdvals(after)[-1] >= 0.95
 
 
+@pytest.mark.parametrize(("stride", "dilation"), [(2, 3), (3, 2), (2, 2)])
+@pytest.mark.parametrize("name", [name for name in LINEAR if LAYERS[name].strided])
+def test_stride_and_dilation_together_keep_the_bound(name, stride, dilation):
+    for channels, transposed in itertools.product([(8, 4), (2, 12), (12, 2)], (False, True)):
+        torch.manual_seed(0)
+        options = {"stride": stride, "dilation": dilation, "transposed": transposed}
+        try:
+            layer = make_layer(name, *channels, 3, **options).eval()
+        except ValueError:
+            assert LAYERS[name].transposed < transposed or (stride == 2 == dilation and name[:3] in ("aoc", "bjo"))
+            continue
+        shape = (channels[0], 3, 3) if transposed else (channels[0], 12, 12)
+        values = torch.linalg.svdvals(jacobian(layer, shape))
+        assert values[0] <= layer.lipschitz_bound * (1 + 1e-5)
+        assert values[0] <= upper_bound(layer, shape).total * (1 + 1e-5)
+        if LAYERS[name].orthogonal:
+            assert values[-1] >= 0.95
+
+
 WIDENING = [  # kernel, stride, groups, (inputs, outputs), transposed: a nearly square matrix from random weights
     (4, 2, 1, (4, 32), False),
     (5, 4, 1, (2, 32), False),

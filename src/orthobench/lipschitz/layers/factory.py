@@ -148,10 +148,6 @@ def _check_convolution(kind, kernel_size, stride, dilation, groups, padding_mode
             f"stride is {stride}, above kernel_size, {kernel_size}: pixels would be left out, give a stride "
             f"<= {kernel_size}"
         )
-    if stride > 1 and dilation > 1 and not kind.strided_dilation:
-        raise ValueError(
-            f"stride is {stride} and dilation {dilation}: kind {kind.name!r} supports one above 1, give 1 for the other"
-        )
     if kind.odd_kernels and kernel_size % 2 == 0:
         raise ValueError(f"kernel_size is {kernel_size}: kind {kind.name!r} supports odd ones, give {kernel_size + 1}")
 

@@ -34,9 +34,9 @@ class LayerKind:
         fixed number of steps (Björck's, Newton's), as far as those get: from a matrix of parameters whose condition
         number is above some 100, or 10 for LOT, they leave small singular values below 1.
     strided, grouped, dilated, transposed : bool
-        Which options of a convolution it supports.
-    strided_dilation : bool
-        Whether it supports stride and dilation at once.
+        Which options of a convolution it supports. Of stride and dilation at once, "bjorck" and AOC support those
+        without a common divisor, and AOC others where it has less outputs than inputs, and a kernel larger than the
+        stride.
     odd_kernels : bool
         Whether its kernels must be of odd size.
     padding_modes : tuple of str
@@ -54,7 +54,6 @@ class LayerKind:
     grouped: bool = False
     dilated: bool = False
     transposed: bool = False
-    strided_dilation: bool = False
     odd_kernels: bool = False
     padding_modes: tuple[str, ...] = ()
 
@@ -101,7 +100,6 @@ _KINDS = (
         grouped=True,
         dilated=True,
         transposed=True,
-        strided_dilation=True,
         padding_modes=BOTH,
     ),
     LayerKind(
@@ -113,7 +111,6 @@ _KINDS = (
         grouped=True,
         dilated=True,
         transposed=True,
-        strided_dilation=True,
         padding_modes=BOTH,
     ),
     LayerKind(
@@ -161,7 +158,6 @@ _KINDS = (
         strided=True,
         grouped=True,
         dilated=True,
-        strided_dilation=True,
         padding_modes=("circular",),
     ),
     LayerKind(
@@ -196,7 +192,6 @@ _KINDS = (
         strided=True,
         grouped=True,
         dilated=True,
-        strided_dilation=True,
         padding_modes=("circular",),
     ),
     LayerKind(

@@ -14,6 +14,7 @@ defaults, and why:
 - A transposed convolution with circular padding is one of Orthogonium's without padding, in `CircularConvTranspose2d`.
 """
 
+import math
 from functools import partial
 
 import torch
@@ -95,6 +96,8 @@ def rko_conv2d(
     parameters = ortho_parameters("bjorck")
     from orthogonium.layers.conv.AOC.rko_conv import RKOConv2d
 
+    _check_dilation(stride, dilation)
+
     options = same_options(kernel_size, stride, dilation, groups, padding_mode, bias)
     layer = RKOConv2d(in_channels, out_channels, **options, ortho_params=parameters)
     return stated(with_size_check(_prepared(layer)))
@@ -125,12 +128,24 @@ def aoc_conv2d(
     from orthogonium.layers import AdaptiveOrthoConv2d, AdaptiveOrthoConvTranspose2d
 
     _check_inner_channels(in_channels, out_channels, kernel_size, stride, groups, transposed)
+    # Any rows of a narrowing convolution that is orthogonal without the stride are orthogonal.
+    if transposed or kernel_size == stride or out_channels >= in_channels:
+        _check_dilation(stride, dilation)
     if not transposed:
         options = same_options(kernel_size, stride, dilation, groups, padding_mode, bias)
         layer = AdaptiveOrthoConv2d(in_channels, out_channels, **options, ortho_params=parameters)
         return stated(with_size_check(_prepared(layer)))
     transpose = partial(AdaptiveOrthoConvTranspose2d, in_channels, out_channels, ortho_params=parameters)
     return _transposed(transpose, padding_mode, kernel_size, stride, dilation, groups, bias)
+
+
+def _check_dilation(stride, dilation):
+    """Raise ValueError unless the taps of a kernel as large as the stride look at all pixels of a block."""
+    if math.gcd(stride, dilation) > 1:
+        raise ValueError(
+            f"stride is {stride} and dilation {dilation}: such a kernel sees some pixels more often than others, give "
+            "numbers without a common divisor"
+        )
 
 
 def _check_inner_channels(in_channels, out_channels, kernel_size, stride, groups, transposed):
