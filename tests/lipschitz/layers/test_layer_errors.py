@@ -68,7 +68,7 @@ def test_a_padding_that_a_kind_does_not_support_is_refused(name):
 
 
 def test_an_unknown_padding_is_refused():
-    with pytest.raises(ValueError, match="'reflect': give 'circular' or 'zeros'"):
+    with pytest.raises(ValueError, match="'reflect': give 'circular', 'zeros' or 'valid'; others repeat pixels"):
         make_layer("plain", 4, 4, 3, padding_mode="reflect")
 
 

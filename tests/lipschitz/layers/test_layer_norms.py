@@ -8,7 +8,7 @@ import torch
 from layer_cases import CONVOLUTIONS, DENSE, VALUES, covering_cases, input_shape, jacobian, make, scaled, train
 
 from orthobench.lipschitz.bounds import upper_bound
-from orthobench.lipschitz.layers import LAYERS, make_layer
+from orthobench.lipschitz.layers import LAYERS, export_plain, make_layer
 
 LINEAR = [name for name in CONVOLUTIONS if not LAYERS[name].nonlinear]
 CASES = [(name, case) for name in LINEAR for case in covering_cases(LAYERS[name])]
@@ -60,6 +60,31 @@ def test_stride_and_dilation_together_keep_the_bound(name, stride, dilation):
             assert values[-1] >= 0.95
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"stride": 2}, {"dilation": 2}, {"groups": 2}, {"transposed": True}, {"stride": 2, "transposed": True}],
+)
+@pytest.mark.parametrize("name", [name for name in LINEAR if "valid" in LAYERS[name].padding_modes])
+def test_a_convolution_without_padding_is_the_inner_part_of_one_with_zeros(name, options):
+    kind = LAYERS[name]
+    if options.get("transposed", False) > kind.transposed or options.get("groups", 1) > 1 + kind.grouped:
+        return
+    torch.manual_seed(0)
+    layer = train(make_layer(name, 8, 4, 3, padding_mode="valid", **options), (8, 8, 8), steps=3)
+    shape = (8, 4, 4) if options.get("transposed") else (8, 8, 8)
+    J = jacobian(layer, shape)
+    assert torch.linalg.svdvals(J)[0] <= layer.lipschitz_bound * (1 + 1e-5)
+    assert torch.linalg.svdvals(J)[0] <= upper_bound(layer, shape).total * (1 + 1e-5)
+    torch.testing.assert_close(export_plain(layer)(torch.ones(1, *shape)), layer(torch.ones(1, *shape)))
+    if options.get("stride", 1) == 1:
+        padded = make_layer(name, 8, 4, 3, padding_mode="zeros", **options)
+        padded.load_state_dict(layer.state_dict())
+        margin = options.get("dilation", 1)
+        x = torch.randn(1, *shape)
+        inner, outer = (layer(x), padded.eval()(x)) if not options.get("transposed") else (padded.eval()(x), layer(x))
+        torch.testing.assert_close(outer[..., margin:-margin, margin:-margin], inner)
+
+
 WIDENING = [  # kernel, stride, groups, (inputs, outputs), transposed: a nearly square matrix from random weights
     (4, 2, 1, (4, 32), False),
     (5, 4, 1, (2, 32), False),
@@ -105,7 +130,7 @@ def test_the_cases_hold_every_value_of_every_option_that_a_kind_supports(name):
     assert seen["groups"] == ({1, 2, 4} if kind.grouped else {1})
     assert seen["dilation"] == ({1, 2} if kind.dilated else {1})
     assert seen["transposed"] == ({False, True} if kind.transposed else {False})
-    assert seen["padding_mode"] == set(kind.padding_modes)
+    assert seen["padding_mode"] == set(kind.padding_modes) - {"valid"}
 
 
 @pytest.mark.parametrize("scale", [1, 10, 100, 1e3, 1e4])

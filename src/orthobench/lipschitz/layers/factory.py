@@ -37,8 +37,11 @@ def make_layer(
         block of pixels becomes that many channels, and the convolution has no stride.
     dilation, groups : int
         As in `torch.nn.Conv2d`.
-    padding_mode : {"circular", "zeros"}
-        How the image goes on beyond its border. Only with "circular" are the orthogonal kinds orthogonal there.
+    padding_mode : {"circular", "zeros", "valid"}
+        How the image goes on beyond its border; "valid" is without padding (``padding=0``), so that the result is
+        smaller by dilation * (kernel_size - 1), or larger if it is transposed. Only with "circular" are the orthogonal
+        kinds orthogonal there. torch's "reflect" and "replicate" repeat pixels, by which a norm may double: no kind
+        has them.
     transposed : bool
         Make the transpose of a convolution from `out_channels` to `in_channels`.
     bias : bool
@@ -67,8 +70,11 @@ def make_layer(
     stride, dilation, groups = (
         _integer(name, value) for name, value in (("stride", stride), ("dilation", dilation), ("groups", groups))
     )
-    if padding_mode not in ("circular", "zeros"):
-        raise ValueError(f"padding_mode is {padding_mode!r}: give 'circular' or 'zeros'")
+    if padding_mode not in ("circular", "zeros", "valid"):
+        raise ValueError(
+            f"padding_mode is {padding_mode!r}: give 'circular', 'zeros' or 'valid'; others repeat pixels, which the "
+            "bounds don't hold for"
+        )
     if kind.residual and in_channels != out_channels:
         raise ValueError(
             f"in_channels is {in_channels} and out_channels {out_channels}: kind {kind.name!r} keeps "

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from . import bcop, cayley, cpl, library, lot, plain, sandwich, sll, soc
 
 BOTH = ("circular", "zeros")
+ALL = (*BOTH, "valid")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _aoc(orthogonaliser, title):
         grouped=True,
         dilated=True,
         transposed=True,
-        padding_modes=BOTH,
+        padding_modes=ALL,
     )
 
 
@@ -100,7 +101,7 @@ _KINDS = (
         grouped=True,
         dilated=True,
         transposed=True,
-        padding_modes=BOTH,
+        padding_modes=ALL,
     ),
     LayerKind(
         "spectral",
@@ -111,7 +112,7 @@ _KINDS = (
         grouped=True,
         dilated=True,
         transposed=True,
-        padding_modes=BOTH,
+        padding_modes=ALL,
     ),
     LayerKind(
         "bjorck",
@@ -122,7 +123,7 @@ _KINDS = (
         strided=True,
         grouped=True,
         dilated=True,
-        padding_modes=BOTH,
+        padding_modes=ALL,
     ),
     _aoc("bjorck", "Björck's iteration"),
     _aoc("qr", "QR"),
@@ -136,7 +137,7 @@ _KINDS = (
         orthogonal=True,
         strided=True,
         dilated=True,
-        padding_modes=BOTH,
+        padding_modes=ALL,
     ),
     LayerKind(
         "soc",
@@ -204,7 +205,7 @@ _KINDS = (
         grouped=True,
         dilated=True,
         transposed=True,
-        padding_modes=BOTH,
+        padding_modes=ALL,
     ),
     LayerKind(
         "sandwich",

@@ -167,11 +167,12 @@ def _check_inner_channels(in_channels, out_channels, kernel_size, stride, groups
 
 
 def _transposed(transpose, padding_mode, kernel_size, stride, dilation, groups, bias):
-    """Make a transposed convolution by a function of torch's options, with either padding."""
+    """Make a transposed convolution by a function of torch's options, with any padding."""
     if padding_mode == "zeros":
         return stated(_prepared(transpose(**transposed_options(kernel_size, stride, dilation, groups, bias))))
     layer = transpose(kernel_size=kernel_size, stride=stride, dilation=dilation, groups=groups, bias=bias)
-    return CircularConvTranspose2d(stated(_prepared(layer)))
+    layer = stated(_prepared(layer))
+    return layer if padding_mode == "valid" else CircularConvTranspose2d(layer)
 
 
 def aol_conv2d(

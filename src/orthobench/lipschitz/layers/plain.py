@@ -68,7 +68,8 @@ def plain_conv2d(
         options = transposed_options(kernel_size, stride, dilation, groups, bias)
         return normalise(ConvTranspose2d(in_channels, out_channels, **options))
     layer = ConvTranspose2d(in_channels, out_channels, kernel_size, stride, dilation=dilation, groups=groups, bias=bias)
-    return CircularConvTranspose2d(normalise(layer))
+    layer = normalise(layer)
+    return layer if padding_mode == "valid" else CircularConvTranspose2d(layer)
 
 
 class _OfAnyScale(FullPrecision):
