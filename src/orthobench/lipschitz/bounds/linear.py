@@ -37,8 +37,8 @@ def linear_upper_bound(layer, input_shape, exact_up_to=4096, *, per_output=False
     Raises
     ------
     ValueError
-        If the module isn't affine, has weights that aren't finite, doesn't take inputs of that shape, pads by "reflect"
-        or "replicate", or is neither small nor of a known structure.
+        If the module isn't affine, has weights that aren't finite, doesn't take inputs of that shape, or is neither
+        small nor of a known structure.
 
     Notes
     -----
@@ -174,7 +174,9 @@ class _Convolution:
     def joint(self, exact_up_to):
         convolution = self.convolution
         dims = list(zip(convolution.size, convolution.outputs, convolution.stride, convolution.spans, strict=True))
-        exact = all(n == m * s and m <= 64 and (convolution.circular or span < s) for n, m, s, span in dims)
+        exact = convolution.padding_norm == 1 and all(
+            n == m * s and m <= 64 and (convolution.circular or span < s) for n, m, s, span in dims
+        )
         if not exact and self._is_small(exact_up_to):
             return max(matrix_norm(jacobian) for jacobian in self._jacobians())
         rows, columns = convolution.kernel.shape[0] // convolution.groups, convolution.kernel.shape[1]
