@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from orthobench.conformal.verification import BoundedNetwork, stages_of
-from orthobench.lipschitz.layers import make_layer
+from orthobench.lipschitz.bounds import Residual
+from orthobench.lipschitz.layers import export_plain, make_layer
 from orthobench.models import lipschitz_convnet, lipschitz_mlp
 
 SHAPE = (1, 4, 4)
@@ -186,6 +187,49 @@ def test_layers_without_known_bounds_are_named():
     hooked.register_forward_hook(lambda module, inputs, outputs: 2 * outputs)
     with pytest.raises(ValueError, match="without hooks"):
         stages_of(hooked, (4,))
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+@pytest.mark.parametrize("method", METHODS)
+def test_dilations_strides_and_means_of_any_sign_are_bounded_soundly(method, norm):
+    torch.manual_seed(0)
+    pool = nn.AvgPool2d(2, divisor_override=-1)
+    strided = export_plain(make_layer("bcop", 3, 4, 2, stride=2))
+    model = nn.Sequential(
+        nn.Conv2d(1, 3, 3, padding=2, dilation=2), nn.ReLU(), strided, nn.ReLU(), pool, nn.Flatten(), nn.Linear(4, 3)
+    ).double().requires_grad_(False).eval()  # fmt: skip
+    x, rows = images(), torch.cat([torch.eye(3), -torch.eye(3)])
+    bounds = BoundedNetwork(model, SHAPE, 0.3, norm, method).lower_bounds(x, rows)
+    logits = model(points_of(x, 0.3, norm, count=10_000 // len(x)).flatten(0, 1)).view(-1, len(x), 3)
+    assert (torch.cat([logits, -logits], dim=2) >= bounds - 1e-9).all()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Residual(nn.Conv2d(1, 1, 3, padding=1)),
+        nn.MaxPool2d(2),
+        nn.Sequential(nn.MaxPool2d(2), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.ConvTranspose2d(1, 1, 2, stride=2),
+    ],
+    ids=["residual", "maximum", "two", "transposed"],
+)
+def test_networks_of_other_layers_are_refused_rather_than_bounded_wrongly(layer):
+    with pytest.raises(ValueError, match="no bounds are known of layer"):
+        stages_of(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.ReLU(), layer, nn.Flatten()), SHAPE)
+
+
+@pytest.mark.parametrize("part", [0, 1, 2], ids=["affine", "activation", "container"])
+def test_no_part_with_a_hook_or_a_forward_of_its_own_is_overlooked(part):
+    for change in (
+        lambda module: module.register_forward_hook(lambda module, inputs, outputs: 2 * outputs),
+        lambda module: module.register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],)),
+        lambda module: setattr(module, "forward", lambda x: 2 * x),
+    ):
+        model = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 2))
+        change([model[0][0], model[0][1], model[0]][part])
+        with pytest.raises(ValueError, match="no bounds are known"):
+            stages_of(model, (4,))
 
 
 def test_bad_options_are_an_error():

@@ -175,6 +175,26 @@ def test_the_seed_decides_the_points():
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_an_input_is_attacked_alike_alone_and_in_a_batch(classes):
+    model = network(classes=classes)
+    with torch.no_grad():
+        model[0].weight[0].zero_()
+        model[0].bias.fill_(-1.0)  # flat around zero, where the first inputs are: random directions lead on
+    inputs = torch.cat([1e-3 * normal(4, 8), normal(60, 8, seed=1)])
+    labels = model(inputs).argmax(1)
+    points = pgd_l2(model, inputs, labels, 3.0, steps=10, restarts=4)
+    nearest, distances = nearest_adversarial(model, inputs, labels, steps=20, restarts=3)
+    assert not points[:4].equal(inputs[:4])
+    for index in (0, 3, 4, 40, 63):
+        one = slice(index, index + 1)
+        alone = pgd_l2(model, inputs[one], labels[one], 3.0, steps=10, restarts=4)
+        torch.testing.assert_close(alone, points[one])
+        alone, distance = nearest_adversarial(model, inputs[one], labels[one], steps=20, restarts=3)
+        torch.testing.assert_close(distance, distances[one])
+        torch.testing.assert_close(alone, nearest[one])
+
+
 def test_gradients_that_are_switched_off_outside_are_no_obstacle():
     model, inputs = classifier(), normal(5, 8)
     labels = model(inputs).argmax(1)

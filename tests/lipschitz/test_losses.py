@@ -18,6 +18,7 @@ from orthobench.lipschitz.losses import (
     MulticlassHinge,
     RunningSoftHKR,
     SoftHKR,
+    TorchlipHKR,
     make_loss,
 )
 
@@ -34,6 +35,7 @@ OPTIONS = {
     "lse_hkr": {"alpha": 0.4, "margin": 1.2, "penalty": 1.8},
     "balanced_kr": {},
     "balanced_hkr": {"alpha": 0.6, "margin": 1.7},
+    "torchlip_hkr": {"alpha": 0.6, "margin": 1.7},
     "running_soft_hkr": {"alpha": 0.7, "margin": 0.9, "temperature": 1.5},
 }
 
@@ -291,6 +293,20 @@ def test_the_balanced_form_is_the_mean_over_classes_of_differences_of_means():
     ]
     torch.testing.assert_close(BalancedKR()(outputs, targets), sum(terms) / 4 * 3 / 4)
     assert BalancedKR()(outputs, torch.zeros_like(targets)) == 0  # one class alone: nothing to tell it from
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 0.98, 1.0])
+def test_the_library_torchlips_form_is_its_formula_and_the_balanced_form_of_another_alpha(alpha):
+    outputs, targets = batch(30, 4)
+    loss = TorchlipHKR(alpha, margin=0.7)(outputs, targets)
+    balanced = BalancedHKR(alpha * 3 / (4 - alpha), margin=0.7)(outputs, targets)
+    torch.testing.assert_close(loss, balanced * ((1 - alpha) * 4 / 3 + alpha))
+    targets[targets == 2] = 1  # a class without examples: the mean over none is 0
+    onehot = functional.one_hot(targets, 4).double()
+    share = onehot.mean(0)
+    kr = (onehot * outputs / share.clamp(min=1 / 30) - (1 - onehot) * outputs / (1 - share)).mean()
+    hinge = ((0.35 - (2 * onehot - 1) * outputs).relu() * (1 + 2 * onehot)).mean()
+    torch.testing.assert_close(TorchlipHKR(alpha, margin=0.7)(outputs, targets), alpha * hinge - (1 - alpha) * kr)
 
 
 def test_the_temperature_of_the_running_form_follows_the_outputs_in_training_alone():

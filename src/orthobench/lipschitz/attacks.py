@@ -38,7 +38,7 @@ def pgd_l2(model, inputs, labels, radius, steps=50, restarts=3, seed=0, low=None
         At least 1. The first starts at the input and climbs the loss; the others start at random points of the ball,
         and climb f_k - f_y for the second-best class, the third, and so on in turn.
     seed : int
-        Of the random points.
+        Of the random points, which are the same for all inputs: an input is attacked alike in every batch.
     low, high : float or Tensor, optional
         The box: what an entry may be, e.g. 0 and 1; tensors must broadcast to the inputs.
 
@@ -154,11 +154,12 @@ class _Attack:
         (gradient,) = torch.autograd.grad(self._loss(logits, rank).sum(), points)
         gradient = _unit(torch.nan_to_num(gradient))
         flat = _per_example(gradient.flatten(1).norm(dim=1) == 0, gradient)
-        return self._loss(logits.detach()), torch.where(flat, self._directions(), gradient) if flat.any() else gradient
+        return self._loss(logits.detach()), torch.where(flat, self._direction(), gradient)
 
-    def _directions(self):
-        directions = torch.randn(self.clean.shape, generator=self.generator, dtype=torch.float64)
-        return _unit(directions.to(self.clean.device)).to(self.clean.dtype)
+    def _direction(self):
+        """Return a random unit direction (1, ...), one for all: what an example gets doesn't depend on the others."""
+        direction = torch.randn(1, *self.clean.shape[1:], generator=self.generator, dtype=torch.float64)
+        return _unit(direction.to(self.clean.device)).to(self.clean.dtype)
 
     def _keep(self, points, loss):
         better = loss > self.loss
@@ -167,9 +168,9 @@ class _Attack:
     # --- within a ball
 
     def random_points(self, radii):
-        """Return points of the balls: uniform directions at uniform distances, then projected."""
-        lengths = torch.rand(len(self.clean), generator=self.generator, dtype=torch.float64).to(radii) * radii
-        offsets = _per_example(lengths, self.clean) * self._directions().double()
+        """Return points of the balls: a uniform direction at a uniform share of each radius, then projected."""
+        lengths = torch.rand(1, generator=self.generator, dtype=torch.float64).to(radii) * radii
+        offsets = _per_example(lengths, self.clean) * self._direction().double()
         return self.project(self.clean.double() + offsets, radii)
 
     def climb(self, points, radii, steps, rank):

@@ -305,7 +305,10 @@ class BalancedKR(BatchLoss):
 
 
 class BalancedHKR(BatchLoss):
-    """(1 - alpha) `BalancedKR` + alpha `MulticlassHinge`; parameters as those of `HKR`."""
+    """(1 - alpha) `BalancedKR` + alpha `MulticlassHinge`; parameters as those of `HKR`.
+
+    An alpha of it is not that of the library deel-torchlip, whose KR is C / (C - 1) times as large: see `TorchlipHKR`.
+    """
 
     def __init__(self, alpha=0.98, margin=0.5):
         super().__init__()
@@ -317,6 +320,34 @@ class BalancedHKR(BatchLoss):
         outputs = _check_batch(outputs, targets)
         hinge = _one_hinge_a_class(outputs, targets, self.margin).mean()
         return (1 - self.alpha) * _balanced_kr(outputs, targets) + self.alpha * hinge
+
+
+class TorchlipHKR(BatchLoss):
+    """`HKRMulticlassLoss` of the library deel-torchlip (1.0.5): (1 - alpha) KR + alpha `MulticlassHinge`.
+
+    KR is the mean over the classes k of (mean of o_k over the other examples - mean of o_k over its own), where the
+    mean over no example is 0. If each class has examples, it is `BalancedHKR` of another alpha,
+    alpha (C - 1) / (C - alpha), up to a factor.
+
+    Parameters
+    ----------
+    alpha : float
+        In [0, 1].
+    margin : float
+        Its ``min_margin``, at least 0.
+    """
+
+    def __init__(self, alpha=0.98, margin=1.0):
+        super().__init__()
+        self.alpha = check_number("alpha", alpha, 0, 1)
+        self.margin = check_number("margin", margin, 0)
+
+    def forward(self, outputs, targets):
+        """Return the loss of the batch, as `SeparableLoss.forward`."""
+        outputs = _check_batch(outputs, targets)
+        inside, outside, _ = _class_means(outputs, targets)
+        hinge = _one_hinge_a_class(outputs, targets, self.margin).mean()
+        return (1 - self.alpha) * (outside - inside).mean() + self.alpha * hinge
 
 
 class RunningSoftHKR(BatchLoss):
@@ -358,6 +389,7 @@ LOSSES = {
     "lse_hkr": LseHKR,
     "balanced_kr": BalancedKR,
     "balanced_hkr": BalancedHKR,
+    "torchlip_hkr": TorchlipHKR,
     "running_soft_hkr": RunningSoftHKR,
 }
 
@@ -448,12 +480,18 @@ def _kr(outputs, targets):
     return outputs.mean(1) - _own(outputs, targets)
 
 
-def _balanced_kr(outputs, targets):
-    batch, classes = outputs.shape
+def _class_means(outputs, targets):
+    """Return for each class k the means of o_k over its examples and over the others, 0 over none, and their number."""
     members = _onehot(outputs, targets)
     counts = members.sum(0)
     inside = (members * outputs).sum(0) / counts.clamp(min=1)
-    outside = ((1 - members) * outputs).sum(0) / (batch - counts).clamp(min=1)
+    outside = ((1 - members) * outputs).sum(0) / (len(outputs) - counts).clamp(min=1)
+    return inside, outside, counts
+
+
+def _balanced_kr(outputs, targets):
+    batch, classes = outputs.shape
+    inside, outside, counts = _class_means(outputs, targets)
     terms = torch.where((counts > 0) & (counts < batch), outside - inside, 0)
     return (classes - 1) / classes * terms.mean()
 

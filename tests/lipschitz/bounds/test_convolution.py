@@ -213,12 +213,28 @@ def test_a_transposed_convolution_has_the_norm_of_its_adjoint():
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate"])
-def test_other_paddings_are_refused_by_name(mode):
-    layer = convolution(3, padding=1, padding_mode=mode)
-    with pytest.raises(ValueError, match=rf"padding_mode must be 'zeros' or 'circular', got '{mode}'"):
+@pytest.mark.parametrize(
+    "options", [{}, {"stride": 2}, {"dilation": 2, "padding": 2}, {"groups": 2}, {"padding": (0, 2)}], ids=str
+)
+def test_paddings_that_repeat_pixels_are_bounded(mode, options):
+    check(convolution(3, **{"padding": 1, "padding_mode": mode, **options}), 5, 6)
+    check(convolution(4, **{"padding": "same" if "stride" not in options else 2, "padding_mode": mode}), 5, 6)
+
+
+def test_a_shift_that_reads_repeated_pixels_has_the_root_of_how_often_it_does():
+    layer = nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect", bias=False)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.weight[0, 0, 0, 1] = 1  # each row takes the place of the next; the second that of the first, too
+    assert linear_upper_bound(layer, (1, 6, 6)) == pytest.approx(math.sqrt(2))
+    assert linear_upper_bound(layer, (1, 100, 100), exact_up_to=0) >= math.sqrt(2)
+
+
+def test_a_padding_mode_that_is_none_of_torchs_is_refused_by_name():
+    layer = convolution(3, padding=1)
+    layer.padding_mode = "mirror"
+    with pytest.raises(ValueError, match="padding_mode must be one of torch's, got 'mirror'"):
         convolution_of(layer, (5, 5))
-    with pytest.raises(ValueError, match=mode):
-        linear_upper_bound(layer, (2, 5, 5))
 
 
 def test_errors_name_what_is_wrong():

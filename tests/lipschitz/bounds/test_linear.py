@@ -7,7 +7,14 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, spectral_norm
 
-from orthobench.lipschitz.bounds import dense_jacobian, linear_upper_bound
+from orthobench.lipschitz.bounds import (
+    aol_bound,
+    convolution_of,
+    dense_jacobian,
+    fft_bound,
+    gelfand_bound,
+    linear_upper_bound,
+)
 from orthobench.lipschitz.bounds import linear as module
 
 
@@ -181,3 +188,32 @@ def test_errors_name_what_is_wrong():
     layer.weight.data[0, 0] = torch.inf
     with pytest.raises(ValueError, match="Linear has entries that are not finite"):
         linear_upper_bound(layer, (4,))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [
+        *((torch.float32, 2.0**power) for power in (-120, -100, -17, 100)),  # which no weight is rounded by
+        *((torch.float64, 2.0**power) for power in (-1000, -520, 520, 1000)),
+    ],
+)
+def test_no_bound_is_below_the_norm_of_weights_of_any_scale(dtype, scale):
+    layers = [
+        (nn.Linear(1, 1, dtype=dtype), (1,)),
+        (nn.Linear(4, 5, dtype=dtype), (4,)),
+        (nn.Conv2d(2, 3, 3, padding=1, dtype=dtype), (2, 5, 5)),
+        (nn.Conv2d(2, 3, 3, padding=1, padding_mode="circular", dtype=dtype), (2, 5, 5)),
+        (nn.ConvTranspose2d(2, 3, 3, stride=2, dtype=dtype), (2, 3, 3)),
+    ]
+    for layer, shape in layers:
+        layer.bias = None
+        with torch.no_grad():
+            layer.weight.copy_(normal(*layer.weight.shape).clamp(-1, 1))
+        norm, row = exact(layer, shape), exact(layer, shape, order=None)
+        with torch.no_grad():
+            layer.weight.mul_(scale)
+        assert norm <= linear_upper_bound(layer, shape) / scale <= norm * (1 + 1e-6)
+        assert row <= linear_upper_bound(layer, shape, per_output=True) / scale <= row * (1 + 1e-6)
+        if len(shape) > 1:
+            convolution = convolution_of(layer, shape[1:])
+            assert all(norm <= bound(convolution) / scale for bound in (fft_bound, gelfand_bound, aol_bound))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from orthobench.lipschitz.bounds import NetworkBound, Residual, linear_upper_bound, upper_bound
+from orthobench.lipschitz.bounds import NetworkBound, Residual, linear_upper_bound, lower_bound, upper_bound
 from orthobench.lipschitz.bounds.pooling import POOLINGS, pooling_constant
 
 
@@ -265,11 +265,112 @@ def test_a_model_with_a_forward_pass_of_its_own_is_refused():
         upper_bound(Scaled(nn.Linear(3, 3), nn.ReLU()), (3,))
 
 
-def test_a_hook_is_not_overlooked():
-    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
-    model[1].register_forward_hook(lambda _, __, outputs: 3 * outputs)
+def of_torchlip(name, forward, base=nn.Module):
+    """Make a class that is called like one of deel-torchlip's, which tests do without, and computes what that does."""
+    return type(name, (base,), {"forward": forward, "__module__": "deel.torchlip.modules.activation"})
+
+
+def group_sort(module, x):
+    size = module.group_size or x.shape[1]
+    return x.unflatten(1, (-1, size)).sort(2).values.flatten(1, 2) * module._coefficient_lip
+
+
+def householder(module, x):
+    x, y = x.chunk(2, 1)
+    theta = module.theta.view(1, -1, *[1] * (x.ndim - 2))
+    behind = x * (theta / 2).sin() > y * (theta / 2).cos()
+    a = torch.where(behind, x * theta.cos() + y * theta.sin(), x)
+    return torch.cat([a, torch.where(behind, x * theta.sin() - y * theta.cos(), y)], 1)
+
+
+GroupSort = of_torchlip("GroupSort", group_sort)
+FullSort = type("FullSort", (GroupSort,), {"__module__": "deel.torchlip.modules.activation"})
+HouseHolder = of_torchlip("HouseHolder", householder)
+HouseHolder.theta = torch.linspace(0.3, 4, 4, dtype=torch.float64)
+TorchlipMaxMin = of_torchlip(
+    "MaxMin", lambda module, x: torch.cat([x.relu(), (-x).relu()], 1) * module._coefficient_lip
+)
+LPReLU = of_torchlip(
+    "LPReLU",
+    lambda module, x: nn.functional.prelu(x, module.weight.clamp(-module._coefficient_lip, module._coefficient_lip)),
+    nn.PReLU,
+)
+L2NormPool = of_torchlip(
+    "ScaledL2NormPool2d", lambda module, x: nn.LPPool2d.forward(module, x) * module._coefficient_lip, nn.LPPool2d
+)
+AdaptiveL2NormPool = of_torchlip(
+    "ScaledAdaptativeL2NormPool2d", lambda module, x: x.norm(dim=(2, 3), keepdim=True) * module._coefficient_lip
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "settings", "shape", "expected"),
+    [
+        (GroupSort, (), {"group_size": 4, "_coefficient_lip": 1.0}, (8,), 1),
+        (GroupSort, (), {"group_size": 2, "_coefficient_lip": 3.0}, (4, 3, 3), 3),
+        (FullSort, (), {"group_size": None, "_coefficient_lip": 0.5}, (8,), 0.5),
+        (HouseHolder, (), {"_coefficient_lip": 1.0}, (8, 2, 2), 1),
+        (TorchlipMaxMin, (), {"_coefficient_lip": 2.0}, (6,), 2),
+        (LPReLU, (1, 5.0), {"_coefficient_lip": 3.0}, (6,), 3),
+        (LPReLU, (1, 5.0), {"_coefficient_lip": 0.5}, (6,), 1),
+        (L2NormPool, (2, 2), {"_coefficient_lip": 2.0}, (2, 4, 4), 2),
+        (L2NormPool, (2, 3, 2), {"_coefficient_lip": 1.0}, (2, 5, 5), 2),
+        (AdaptiveL2NormPool, (), {"_coefficient_lip": 2.0}, (2, 3, 3), 2),
+    ],
+)
+def test_torchlips_activations_and_poolings(kind, arguments, settings, shape, expected):
+    layer = kind(*arguments)
+    vars(layer).update(settings)
+    assert upper_bound(layer, shape).total == pytest.approx(expected)
+    found = lower_bound(layer.double(), normal(20, *shape))
+    assert 0.85 * expected <= found <= expected * (1 + 1e-9)
+
+
+class Sine(nn.Module):
+    """x + sin(f(x)), which is no sequence: it states its bound."""
+
+    def __init__(self, branch):
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, inputs):
+        return inputs + self.branch(inputs).sin()
+
+    def certified_bound(self, input_shape):
+        return 1 + upper_bound(self.branch, input_shape).total
+
+
+@pytest.mark.parametrize("part", ["0", "0.0", "0.1", "1", "1.branch"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda module: module.register_forward_hook(lambda module, inputs, outputs: 3 * outputs.abs()),
+        lambda module: module.register_forward_pre_hook(lambda module, inputs: (3 * inputs[0].abs(),)),
+        lambda module: setattr(module, "forward", lambda x: 3 * x.abs()),
+    ],
+    ids=["hook", "pre-hook", "forward"],
+)
+def test_what_changes_a_part_from_outside_is_not_overlooked(part, change):
+    model = nn.Sequential(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), Sine(nn.Linear(3, 3)))
+    assert upper_bound(model, (3,)).total > 0
+    change(model.get_submodule(part))
     with pytest.raises(ValueError, match="no bound is known"):
         upper_bound(model, (3,))
+
+
+def test_a_module_that_is_no_sequence_states_its_bound_by_a_method(monkeypatch):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), Sine(nn.Sequential(nn.Linear(4, 4), nn.Tanh())), nn.Linear(4, 3)).double()
+    bound = upper_bound(model, (1, 2, 2))
+    J = torch.autograd.functional.jacobian(lambda x: model(x)[0], 0.1 * torch.ones(1, 1, 2, 2, dtype=torch.float64))
+    assert torch.linalg.matrix_norm(J.flatten(1), 2) <= bound.total
+    branch, head = (torch.linalg.matrix_norm(layer.weight, 2).item() for layer in (model[1].branch[0], model[2]))
+    assert bound.total == pytest.approx((1 + branch) * head)
+    assert [name for name, _ in bound.layers] == ["0", "1", "2"]
+    monkeypatch.delattr(Sine, "certified_bound")
+    with pytest.raises(ValueError, match=r"layer '1' \(Sine\).*give the module a method certified_bound"):
+        upper_bound(model, (1, 2, 2))
 
 
 # --- networks --------------------------------------------------------------------------------------------------------

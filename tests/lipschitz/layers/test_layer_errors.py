@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 import torch
-from layer_cases import CONVOLUTIONS, VALUES, make, supports
+from layer_cases import CONVOLUTIONS, VALUES, make, some_layers, supports
 
-from orthobench.lipschitz.layers import LAYERS, make_layer
+from orthobench.lipschitz.layers import LAYERS, export_plain, make_layer
 
 
 @pytest.mark.parametrize("kind", ["caley", "", None, 3, ["plain"]])
@@ -68,13 +68,22 @@ def test_a_padding_that_a_kind_does_not_support_is_refused(name):
 
 
 def test_an_unknown_padding_is_refused():
-    with pytest.raises(ValueError, match="'reflect': give 'circular' or 'zeros'"):
+    with pytest.raises(ValueError, match="'reflect': give 'circular', 'zeros' or 'valid'; others repeat pixels"):
         make_layer("plain", 4, 4, 3, padding_mode="reflect")
 
 
-def test_stride_and_dilation_together_are_refused_where_no_such_layer_is_orthogonal():
-    with pytest.raises(ValueError, match="stride is 2 and dilation 2: kind 'aoc_qr' supports one above 1"):
-        make_layer("aoc_qr", 4, 4, 3, stride=2, dilation=2)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("aoc_qr", {"out_channels": 8}),
+        ("aoc_qr", {"kernel_size": 2}),
+        ("aoc_qr", {"transposed": True}),
+        ("bjorck", {}),
+    ],
+)
+def test_stride_and_dilation_together_are_refused_where_no_such_layer_is_orthogonal(name, options):
+    with pytest.raises(ValueError, match="stride is 2 and dilation 2: such a kernel"):
+        make_layer(name, 4, **{"out_channels": 4, "kernel_size": 3, "stride": 2, "dilation": 2, **options})
 
 
 @pytest.mark.parametrize("option", [{"stride": 2}, {"dilation": 2}, {"groups": 2}, {"transposed": True}])
@@ -123,6 +132,21 @@ def test_an_image_that_the_stride_does_not_divide_is_refused(name):
     layer = make_layer(name, 4, 8, 3, stride=2)
     with pytest.raises((ValueError, RuntimeError), match=r"multiple|divisible"):
         layer(torch.zeros(1, 4, 7, 8))
+
+
+@pytest.mark.parametrize(("make", "shape"), [pytest.param(*rest, id=name) for name, *rest in some_layers()])
+def test_a_wrong_number_of_channels_is_refused(make, shape):
+    for layer in (make(), export_plain(make())):
+        for channels in {1, 2, shape[0] - 1, shape[0] + 1, 4 * shape[0]} - {shape[0]}:
+            with pytest.raises((ValueError, RuntimeError), match=r"channels|shape"):
+                layer(torch.zeros(2, channels, *shape[1:]))
+
+
+@pytest.mark.parametrize("name", ["cayley", "lot", "soc", "sandwich"])
+@pytest.mark.parametrize("shape", [(4, 6, 6), (2, 5, 6, 6), (2, 4, 6)])
+def test_an_input_that_is_no_batch_of_images_is_named(name, shape):
+    with pytest.raises(ValueError, match=r"give \(batch, 4, height, width\)"):
+        make_layer(name, 4, 6, 3)(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)

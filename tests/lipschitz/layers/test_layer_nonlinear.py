@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from layer_cases import covering_cases, input_shape, jacobian, make, train
+from layer_cases import covering_cases, input_shape, jacobian, make, scaled, train
 from torch.nn.functional import pixel_unshuffle
 
 from orthobench.lipschitz.layers import LAYERS, make_layer
@@ -45,8 +45,8 @@ def sandwich_factors(layer, shape):
     """A^T and B as dense matrices."""
     with torch.no_grad():
         if len(shape) == 1:
-            A_T, B_T = layer.factors(torch.float64).split([layer.out_features, layer.in_features])
-            return A_T, B_T.T
+            A_T, B_T = layer.factors(torch.float32).split([layer.out_features, layer.in_features])
+            return A_T.double(), B_T.T.double()
         size = tuple(n // layer.stride for n in shape[1:])
         factors = layer.factors(size, torch.float32)
         A_H, B_H = factors.split([layer.out_channels, shape[0] * layer.stride**2], dim=-2)
@@ -87,6 +87,22 @@ def test_dense_jacobians_stay_below_the_certified_bound(name, shape):
     for _ in range(2):
         check(layer, shape[:1])
         train(layer, shape[:1])
+
+
+@pytest.mark.parametrize("scale", [1, 10, 100, 1e3, 1e4])
+@pytest.mark.parametrize("name", [*RESIDUAL, "sandwich"])
+def test_the_bounds_hold_for_the_float32_pass_of_weights_of_any_scale(name, scale):
+    for kernel_size in (None, 1, 3, 5):
+        shape = (4,) if kernel_size is None else (4, 6, 6)
+        torch.manual_seed(0)
+        layer = scaled(make_layer(name, 4, 4, kernel_size), scale)
+        bound = min(layer.certified_bound(shape), layer.lipschitz_bound) * (1 + 5e-6)
+        assert largest_over_patterns(layer, shape) <= bound
+        if name == "sandwich":
+            A_T, B = sandwich_factors(layer, shape)
+            assert torch.linalg.matrix_norm(torch.cat([A_T.T, B], dim=1), 2) ** 2 <= bound
+        J = jacobian(layer, shape, at=torch.randn(shape, generator=torch.Generator().manual_seed(2)))
+        assert torch.linalg.matrix_norm(J, 2) <= bound
 
 
 @pytest.mark.parametrize("padding_mode", ["circular", "zeros"])

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 import subprocess
 import sys
 
@@ -119,6 +120,28 @@ def test_an_exported_layer_equals_the_trained_one(make, shape):
 
 
 @each_layer
+def test_a_loaded_layer_is_exported_without_a_forward_pass(make, shape):
+    layer, other = trained(make, shape), make()
+    other.load_state_dict(layer.state_dict())
+    x = batch(shape)
+    torch.testing.assert_close(export_plain(other)(x), layer(x), atol=1e-6, rtol=1e-6)
+
+
+@each_layer
+def test_a_loaded_layer_stays_what_it_is_after_a_step(make, shape, request):
+    layer, other = trained(make, shape), make()
+    other.load_state_dict(layer.state_dict())
+    train(other, shape, steps=1)
+    assert not other(batch(shape)).equal(layer(batch(shape)))
+    if not hasattr(other, "apply_weight") and "sandwich" not in request.node.name and other.joint:
+        values = torch.linalg.svdvals(jacobian(other, shape))
+        assert values[0] <= other.lipschitz_bound * (1 + 1e-5)
+        kind = LAYERS[request.node.name.split("[")[1].split("-")[0]]
+        if kind.orthogonal and "zeros" not in request.node.name:
+            assert (values - 1).abs().max() <= 1e-5
+
+
+@each_layer
 def test_the_bound_computed_from_outside_is_not_above_the_stated_one(make, shape):
     layer = trained(make, shape)
     if layer.joint:
@@ -196,16 +219,64 @@ def test_training_under_autocast_goes_on(make, shape):
     assert all(each is not None and each.isfinite().all() for each in gradients)
 
 
-@pytest.mark.parametrize("name", ["cayley", "lot", "sandwich", "soc", "aoc_bjorck", "bcop", "sll"])
-def test_a_layer_of_bfloat16_weights_is_near_the_one_of_float32(name):
+@each_layer
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_layer_in_half_precision_is_near_the_one_of_float32_and_states_its_own_bound(make, shape, dtype):
     torch.manual_seed(0)
-    layer = make_layer(name, 4, 4, 3).eval()
-    x = batch((4, 6, 6))
-    with torch.no_grad():
-        expected = layer(x)
-        result = layer.bfloat16()(x.bfloat16())
-    assert result.dtype == torch.bfloat16
+    layer, x = make().eval(), batch(shape)
+    expected = layer(x).detach()
+    layer(x.requires_grad_()).square().sum().backward()
+    gradient, stated = x.grad, layer.lipschitz_bound
+    layer = layer.to(dtype)
+    x = x.detach().to(dtype).requires_grad_()
+    result = layer(x)
+    assert result.dtype == dtype
     assert (result.float() - expected).norm() <= 0.05 * expected.norm()
+    result.float().square().sum().backward()
+    assert (x.grad.float() - gradient).norm() <= 0.1 * gradient.norm()
+    bound = upper_bound(layer, shape, per_output=not layer.joint).total
+    assert bound <= layer.lipschitz_bound * (1 + 1e-6)
+    assert layer.lipschitz_bound <= 1.05 * stated
+    layer.train()(x).sum().backward()  # training goes on
+
+
+@each_layer
+def test_an_empty_batch_gives_an_empty_result(make, shape):
+    layer = make()
+    result = layer(torch.zeros(0, *shape))
+    assert result.shape == (0, *layer(torch.zeros(2, *shape)).shape[1:])
+    result.sum().backward()
+    assert all(each.grad is None or not each.grad.any() for each in layer.parameters())
+
+
+@each_layer
+def test_weights_that_are_not_finite_have_no_bound(make, shape):
+    layer = make().eval()
+    with torch.no_grad():
+        max(layer.parameters(), key=torch.Tensor.numel).view(-1)[0] = math.nan
+    with pytest.raises(ValueError, match="not finite"):
+        layer.lipschitz_bound  # noqa: B018
+    with pytest.raises(ValueError, match="not finite"):
+        upper_bound(layer, shape)
+
+
+@each_layer
+def test_weights_of_zero_have_a_bound_that_holds_or_none(make, shape):
+    layer = make().eval()
+    with torch.no_grad():
+        for each in layer.parameters():
+            if each.requires_grad:
+                each.zero_()
+    x = batch(shape, count=2)
+    first, second = layer(x).detach().double()
+    if first.isfinite().all():
+        bound = min(layer.lipschitz_bound, upper_bound(layer, shape, per_output=not layer.joint).total)
+        assert (first - second).norm() <= bound * (x[0] - x[1]).double().norm() * (1 + 1e-6)
+    else:  # the layer divides by its norm
+        with pytest.raises(ValueError, match="not finite, or is zero"):
+            layer.lipschitz_bound  # noqa: B018
+        with pytest.raises(ValueError, match="not finite"):
+            upper_bound(layer, shape)
 
 
 @each_layer

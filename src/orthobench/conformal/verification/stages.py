@@ -8,12 +8,16 @@ from torch import nn
 from torch.nn.functional import linear
 
 from ...lipschitz.bounds.jacobian import dtype_and_device
+from ...lipschitz.layers.pixels import PixelShuffle, PixelUnshuffle
+from ...lipschitz.layers.same import refuse_ragged_sizes
+from ...lipschitz.layers.statement import StatedSequential
 from ...models.lipschitz_networks import FirstChannels, ZeroFeatures, ZeroPadding
 
 # Each output is an input, or a mean of inputs: on radii they act as they are. (Padding puts zeros: radii of 0.)
 _AVERAGES = (
     nn.Flatten, nn.Unflatten, nn.Identity, nn.PixelUnshuffle, nn.PixelShuffle, nn.ZeroPad2d, nn.AvgPool2d,
-    nn.AdaptiveAvgPool2d, nn.Dropout, nn.Dropout2d, FirstChannels, ZeroFeatures, ZeroPadding,
+    nn.AdaptiveAvgPool2d, nn.Dropout, nn.Dropout2d, PixelUnshuffle, PixelShuffle, FirstChannels, ZeroFeatures,
+    ZeroPadding,
 )  # fmt: skip
 _WEIGHTED = (nn.Linear, nn.Conv2d)
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -99,7 +103,7 @@ def stages_of(model, input_shape):
     model = copy.deepcopy(model).requires_grad_(False).eval()
     groups = [[]]
     for name, module in _leaves(model, ""):
-        if type(module) is nn.ReLU:
+        if type(module) is nn.ReLU and not _depends_on_more(module):
             groups.append([])
         elif type(module) in (*_AVERAGES, *_WEIGHTED, *_NORMS) and not _depends_on_more(module):
             groups[-1].append(module)
@@ -118,16 +122,17 @@ def stages_of(model, input_shape):
 
 
 def _depends_on_more(module):
-    """Whether outputs may depend on more than the input and the weights: on the batch, or on hooks."""
+    """Whether outputs may depend on more than the input and the weights: on the batch, hooks, or another forward."""
     return bool(
         (isinstance(module, _NORMS) and module.running_var is None)
         or module._forward_hooks
-        or module._forward_pre_hooks
+        or any(hook is not refuse_ragged_sizes for hook in module._forward_pre_hooks.values())
+        or "forward" in vars(module)
     )
 
 
 def _leaves(module, name):
-    if type(module) is nn.Sequential:
+    if type(module) in (nn.Sequential, StatedSequential) and not _depends_on_more(module):
         # Not named_children, which leaves out the second use of a module.
         for key, child in module._modules.items():
             yield from _leaves(child, f"{name}.{key}" if name else key)
@@ -145,4 +150,4 @@ def _absolute(module, radii):
         scales = 1 / (module.running_var + module.eps).sqrt()
         scales = scales if module.weight is None else scales * module.weight.abs()
         return radii * scales.view(1, -1, *(1 for _ in radii.shape[2:]))
-    return module(radii)
+    return module(radii).abs()  # a divisor of a mean may be negative

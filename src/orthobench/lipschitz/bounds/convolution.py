@@ -4,18 +4,21 @@ Each convolution is taken as a matrix from an image to an output, in float64. A 
 a convolution of its outputs, and has the same norm.
 """
 
+import functools
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
+from ..scale import scale_of
 from .jacobian import ROUNDING
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 CONVOLUTIONS = _CONVOLUTIONS + _TRANSPOSED
+_REPEATING = ("reflect", "replicate")
 # Complex numbers of the symbols at a time: 64 MB.
 _PIECE = 2**22
 
@@ -37,6 +40,9 @@ class Convolution:
     groups : int
     circular : bool
         Whether places outside of the image are those at its other end, or zero.
+    padding_norm : float
+        Where pixels are repeated around the image ("reflect", "replicate"), which then is the one with them: the norm
+        of that, the root of how often one occurs.
     """
 
     kernel: torch.Tensor
@@ -47,6 +53,7 @@ class Convolution:
     padding: tuple
     groups: int
     circular: bool
+    padding_norm: float = 1.0
 
     @property
     def spans(self):
@@ -60,7 +67,7 @@ def convolution_of(layer, size):
     Parameters
     ----------
     layer : torch.nn.Conv1d to Conv3d, or torch.nn.ConvTranspose1d to ConvTranspose3d
-        With ``padding_mode`` "zeros" or "circular". Parametrised weights are evaluated once, in the mode of the layer.
+        Parametrised weights are evaluated once, in the mode of the layer.
     size : sequence of int
         Of the images that the layer takes, without batch and channels.
 
@@ -73,17 +80,17 @@ def convolution_of(layer, size):
     TypeError
         If the layer is something else.
     ValueError
-        If the padding is "reflect" or "replicate", the image too small for the kernel, or a weight not finite.
+        If the padding mode is none of torch's, the image too small for the kernel, or a weight not finite.
     """
     if not isinstance(layer, CONVOLUTIONS):
         raise TypeError(
             f"layer must be of nn.Conv1d to nn.Conv3d or their transposes, got {type(layer).__name__}; "
             "use linear_upper_bound for other affine modules."
         )
-    if layer.padding_mode not in ("zeros", "circular"):
+    if layer.padding_mode not in ("zeros", "circular", *_REPEATING):
         raise ValueError(
-            f"padding_mode must be 'zeros' or 'circular', got {layer.padding_mode!r}: no bound is known here for it; "
-            "use one of them, or give the module a method certified_bound(input_shape)."
+            f"padding_mode must be one of torch's, got {layer.padding_mode!r}: no bound is known here for it; use one "
+            "of them, or give the module a method certified_bound(input_shape)."
         )
     if len(size) != len(layer.kernel_size):
         raise ValueError(
@@ -112,8 +119,20 @@ def convolution_of(layer, size):
             f"{layer.kernel_size} of {type(layer).__name__} with padding {layer.padding!r} and dilation "
             f"{layer.dilation}; pad it more."
         )
+    padding_norm = 1.0
+    if layer.padding_mode in _REPEATING:
+        padding_norm = _sqrt_product(map(_most_repeated, size, before, after, [layer.padding_mode] * len(size)))
+        size = tuple(n + b + a for n, b, a in zip(size, before, after, strict=True))
+        before = after = (0,) * len(size)
     circular = layer.padding_mode == "circular" and any(before + after)
-    return Convolution(kernel, tuple(size), outputs, layer.stride, layer.dilation, before, layer.groups, circular)
+    options = layer.stride, layer.dilation, before, layer.groups, circular, padding_norm
+    return Convolution(kernel, tuple(size), outputs, *options)
+
+
+def _most_repeated(n, before, after, mode):
+    """Return how often a place occurs at most in one dimension that is padded."""
+    places = nn.functional.pad(torch.arange(n, dtype=torch.float64)[None, None], (before, after), mode=mode)
+    return places.flatten().long().bincount().max().item()
 
 
 def _paddings(layer, spans):
@@ -144,6 +163,22 @@ def apply_convolution(layer, weight, groups, inputs):
 # --- bounds ----------------------------------------------------------------------------------------------------------
 
 
+def _of_any_scale(bound):
+    """Compute a bound of a kernel that is scaled, so that no square under- or overflows; add that of the padding."""
+
+    @functools.wraps(bound)
+    def scaled(convolution, *args, **kwargs):
+        scale = scale_of(convolution.kernel)
+        return (
+            bound(replace(convolution, kernel=convolution.kernel / scale), *args, **kwargs)
+            * scale
+            * convolution.padding_norm
+        )
+
+    return scaled
+
+
+@_of_any_scale
 def fft_bound(convolution, grid=64):
     """Bound the spectral norm by the largest singular value of the transfer matrices.
 
@@ -188,6 +223,7 @@ def fft_bound(convolution, grid=64):
     )
 
 
+@_of_any_scale
 def gelfand_bound(convolution, iterations=6, grid=64):
     """Bound the spectral norm by Gram iteration of the transfer matrices, which needs no decomposition.
 
@@ -227,6 +263,7 @@ def gelfand_bound(convolution, iterations=6, grid=64):
     return min(factor * _sup(view, places, grid, largest) for factor, view, places in _tori(convolution))
 
 
+@_of_any_scale
 def aol_bound(convolution):
     """Bound the spectral norm by the sums of absolute values in W^T W, as Almost-Orthogonal Layers scale their kernels.
 

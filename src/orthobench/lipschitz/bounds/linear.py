@@ -5,6 +5,7 @@ import math
 import torch
 from torch import nn
 
+from ..scale import scale_of
 from .convolution import CONVOLUTIONS, aol_bound, apply_convolution, convolution_of, fft_bound, gelfand_bound
 from .jacobian import ROUNDING, close, dense_jacobian, dtype_and_device, evaluate, evaluating, float64_copy
 
@@ -36,8 +37,8 @@ def linear_upper_bound(layer, input_shape, exact_up_to=4096, *, per_output=False
     Raises
     ------
     ValueError
-        If the module isn't affine, has weights that aren't finite, doesn't take inputs of that shape, pads by "reflect"
-        or "replicate", or is neither small nor of a known structure.
+        If the module isn't affine, has weights that aren't finite, doesn't take inputs of that shape, or is neither
+        small nor of a known structure.
 
     Notes
     -----
@@ -90,13 +91,16 @@ def matrix_norm(matrix):
     """Return the spectral norm of a float64 matrix (m, n), bounded from above: the error is below 1e-10 of it."""
     if 0 in matrix.shape:
         return 0.0
+    scale = scale_of(matrix)
+    matrix = matrix / scale
     gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
-    return math.sqrt(max(0.0, torch.linalg.eigvalsh(gram)[-1].item())) * (1 + ROUNDING)
+    return math.sqrt(max(0.0, torch.linalg.eigvalsh(gram)[-1].item())) * (1 + ROUNDING) * scale
 
 
 def row_norm(matrix):
     """Return the largest norm of a row, bounded from above."""
-    return matrix.norm(dim=1).max().item() * (1 + ROUNDING)
+    scale = scale_of(matrix)
+    return (matrix / scale).norm(dim=1).max().item() * (1 + ROUNDING) * scale
 
 
 # --- torch's layers --------------------------------------------------------------------------------------------------
@@ -170,7 +174,9 @@ class _Convolution:
     def joint(self, exact_up_to):
         convolution = self.convolution
         dims = list(zip(convolution.size, convolution.outputs, convolution.stride, convolution.spans, strict=True))
-        exact = all(n == m * s and m <= 64 and (convolution.circular or span < s) for n, m, s, span in dims)
+        exact = convolution.padding_norm == 1 and all(
+            n == m * s and m <= 64 and (convolution.circular or span < s) for n, m, s, span in dims
+        )
         if not exact and self._is_small(exact_up_to):
             return max(matrix_norm(jacobian) for jacobian in self._jacobians())
         rows, columns = convolution.kernel.shape[0] // convolution.groups, convolution.kernel.shape[1]
@@ -287,5 +293,7 @@ class _Torus:
     def norm(self):
         """Return the largest singular value of a transfer matrix."""
         matrices = self._matrices().flatten(2).permute(2, 0, 1)
+        scale = scale_of(matrices)
+        matrices = matrices / scale
         gram = matrices @ matrices.mH if matrices.shape[1] <= matrices.shape[2] else matrices.mH @ matrices
-        return math.sqrt(max(0.0, torch.linalg.eigvalsh(gram)[:, -1].max().item())) * (1 + ROUNDING)
+        return math.sqrt(max(0.0, torch.linalg.eigvalsh(gram)[:, -1].max().item())) * (1 + ROUNDING) * scale

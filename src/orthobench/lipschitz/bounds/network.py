@@ -58,7 +58,9 @@ def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False, trust
     Parameters
     ----------
     model : torch.nn.Module
-        Made of nn.Sequential, `Residual` and layers, see Notes. Its modes are restored.
+        Made of nn.Sequential, `Residual` and layers, see Notes. Its modes are restored. A module of your own, whose
+        forward pass may be anything, is one of these layers by a method ``certified_bound(input_shape)``: it returns a
+        float, a bound for all inputs (b, \\*input_shape) in eval mode, and may be this function's of its parts.
     input_shape : sequence of int
         Without the batch axis. Further shapes are those of a forward pass, layer by layer.
     exact_up_to : int
@@ -82,14 +84,16 @@ def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False, trust
     -----
     Rules, the first that fits a module:
 
-    - it has a method ``certified_bound(input_shape)``: what that returns, unless ``trusted`` leaves it out;
+    - it has a method ``certified_bound(input_shape)``: what that returns, unless ``trusted`` leaves it out, or the
+      module has hooks;
     - nn.Sequential: the product of its modules, in order;
     - `Residual`: 1 + that of its branch; Orthogonium's residual containers by their own formulas;
     - activations: 1 for ReLU, ReLU6, Hardtanh, Tanh, Softsign, LogSigmoid, CELU (alpha > 0), Identity, dropout, MaxMin
       (of an even number of channels) and Orthogonium's Abs and SoftHuber; 1/sqrt(2) for its HouseHolder, which is
-      scaled by that; 1/4 for Sigmoid; the largest slope for LeakyReLU, PReLU and ELU;
+      scaled by that; 1/4 for Sigmoid; the largest slope for LeakyReLU, PReLU and ELU; of deel-torchlip (1.0.5) the
+      factor that GroupSort, FullSort and MaxMin are given, 1 for HouseHolder, and at least 1 for LPReLU;
     - batch normalisation: the largest scale; BatchCentering: 1;
-    - pooling: `pooling_constant`;
+    - pooling: `pooling_constant`, times the factor that deel-torchlip's poolings by L2 norms are given;
     - a module that moves, repeats or drops entries and puts zeros between them, as Flatten, PixelUnshuffle, ZeroPad2d
       or a slice do: the square root of the largest number of times that it repeats one. It counts as such if it moves
       16 random inputs alike;
@@ -100,6 +104,21 @@ def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False, trust
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
     >>> [name for name, _ in upper_bound(model, (1, 2, 2)).layers]
     ['0', '1', '2', '3']
+
+    A module of one's own, which is no sequence:
+
+    >>> class Sine(torch.nn.Module):
+    ...     def __init__(self, branch):
+    ...         super().__init__()
+    ...         self.branch = branch
+    ...
+    ...     def forward(self, x):
+    ...         return x + self.branch(x).sin()
+    ...
+    ...     def certified_bound(self, input_shape):
+    ...         return 1 + upper_bound(self.branch, input_shape).total
+    >>> round(upper_bound(torch.nn.Sequential(Sine(torch.nn.Identity()), torch.nn.ReLU()), (4,)).total, 6)
+    2.0
     """
     layers = []
     with evaluating(model):
@@ -116,7 +135,7 @@ class _Options:
     def states_its_bound(self, module):
         """Whether a module has a bound of its own that is taken."""
         known = self.trusted is None or type(module).__module__.split(".")[0] in self.trusted
-        return known and hasattr(module, "certified_bound")
+        return known and hasattr(module, "certified_bound") and not _changed_from_outside(module)
 
 
 def _walk(module, shape, name, layers, options):
@@ -141,11 +160,13 @@ def _walk(module, shape, name, layers, options):
 
 def _is(module, kind):
     """Whether a module does what its base class does, and nothing else has a hand in it."""
-    return (
-        isinstance(module, kind)
-        and type(module).forward is kind.forward
-        and all(map(is_own, (*module._forward_hooks.values(), *module._forward_pre_hooks.values())))
-    )
+    return isinstance(module, kind) and type(module).forward is kind.forward and not _changed_from_outside(module)
+
+
+def _changed_from_outside(module):
+    """Whether hooks of others, or a forward of the instance's own, may change what its class does."""
+    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    return "forward" in vars(module) or not all(map(is_own, hooks))
 
 
 def _bound(module, shape, name, options):
@@ -250,6 +271,10 @@ def _batch_norm(module, shape):
     return scales.max().item()
 
 
+def _coefficient(module, shape):
+    return abs(module._coefficient_lip)
+
+
 _ACTIVATIONS = {
     **dict.fromkeys((nn.Identity, nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Tanh, nn.Softsign, nn.LogSigmoid), 1.0),
     **dict.fromkeys((nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout), 1.0),
@@ -266,6 +291,12 @@ _ACTIVATIONS = {
     "orthogonium.HouseHolder": math.sqrt(0.5),
     "orthogonium.MaxMin": _max_min,
     "orthogonium.SoftHuber": 1.0,
+    "deel.GroupSort": _coefficient,
+    "deel.HouseHolder": 1.0,
+    "deel.LPReLU": lambda module, shape: max(1.0, abs(module._coefficient_lip)),
+    "deel.MaxMin": _coefficient,
+    "deel.ScaledAdaptativeL2NormPool2d": _coefficient,
+    "deel.ScaledL2NormPool2d": lambda module, shape: pooling_constant(module, shape) * _coefficient(module, shape),
 }
 
 

@@ -6,9 +6,10 @@ from torch.nn.functional import conv2d
 from torch.nn.utils import parametrize
 
 from .bjorck import bjorck_iteration, gelfand_norm
+from .pixels import PixelUnshuffle
 from .precision import in_full_precision
 from .same import same_options
-from .statement import stated
+from .statement import StatedSequential, stated
 
 
 class BCOPKernel(nn.Module):
@@ -76,4 +77,4 @@ def bcop_conv2d(in_channels, out_channels, kernel_size, *, stride=1, dilation=1,
         nn.init.orthogonal_(matrix)
     parametrize.register_parametrization(layer, "weight", BCOPKernel(inputs, out_channels), unsafe=True)
     stated(in_full_precision(layer))
-    return layer if stride == 1 else stated(nn.Sequential(nn.PixelUnshuffle(stride), layer))
+    return layer if stride == 1 else StatedSequential(PixelUnshuffle(stride), layer)

@@ -20,10 +20,11 @@ def gelfand_norm(matrices, squarings=2):
     Returns
     -------
     Tensor (..., 1, 1)
-        Differentiable; the least positive number instead of 0 for a zero matrix.
+        Differentiable; 1 for a zero matrix.
     """
     tiny = torch.finfo(matrices.dtype).tiny
-    scale = matrices.detach().abs().amax(dim=(-2, -1), keepdim=True).clamp_min(tiny)  # no square under- or overflows
+    largest = matrices.detach().abs().amax(dim=(-2, -1), keepdim=True)
+    scale = largest.clamp_min(tiny)  # no square under- or overflows
     matrices = matrices / scale
     tall = matrices.shape[-2] > matrices.shape[-1]
     gram = matrices.mH @ matrices if tall else matrices @ matrices.mH
@@ -35,7 +36,7 @@ def gelfand_norm(matrices, squarings=2):
         gram = gram / norm
         squared = squared * norm**power
         power /= 2
-    return (scale * squared.clamp_min(tiny).sqrt()).clamp_min(tiny)
+    return torch.where(largest == 0, 1, (scale * squared.clamp_min(tiny).sqrt()).clamp_min(tiny))
 
 
 def bjorck_iteration(matrices, steps=12):

@@ -8,6 +8,9 @@ from .fourier import FourierConv2d
 from .precision import in_full_precision
 from .statement import stated
 
+# Of A, the largest Frobenius norm up to which float32 keeps Q orthogonal to some 1e-6: its rounding errors grow with A.
+LARGEST_IN_FLOAT32 = 16
+
 
 def cayley_transform(matrices):
     r"""Turn any matrix into a semi-orthogonal one, smoothly.
@@ -17,7 +20,7 @@ def cayley_transform(matrices):
         A = U - U^H + V^H V;    Q = [(I - A) (I + A)^-1; -2 V (I + A)^-1],    Q^H Q = I
 
     I + A is always invertible, with an inverse of norm <= 1. The result for a wide matrix is the transpose of that for
-    its transpose.
+    its transpose. Where an A is so large that Q wouldn't be orthogonal in float32, it is computed in float64.
 
     Parameters
     ----------
@@ -37,8 +40,13 @@ def cayley_transform(matrices):
     if m < n:
         return cayley_transform(matrices.mH).mH
     U, V = matrices[..., :n, :], matrices[..., n:, :]
+    A = U - U.mH + V.mH @ V
+    double = torch.promote_types(matrices.dtype, torch.float64)
+    parts = torch.view_as_real(A.detach()) if A.is_complex() else A.detach()[..., None]  # a fast norm
+    if A.dtype != double and torch.linalg.vector_norm(parts, dim=(-3, -2, -1)).amax() > LARGEST_IN_FLOAT32:
+        return cayley_transform(matrices.to(double)).to(matrices.dtype)
     identity = torch.eye(n, dtype=matrices.dtype, device=matrices.device)
-    inverse = torch.linalg.inv(identity + U - U.mH + V.mH @ V)
+    inverse = torch.linalg.inv(identity + A)
     return torch.cat([2 * inverse - identity, -2 * V @ inverse], dim=-2)  # (I - A) (I + A)^-1 = 2 (I + A)^-1 - I
 
 
@@ -67,8 +75,8 @@ class CayleyConv2d(FourierConv2d):
 
 
 def with_norm(weight, norm):
-    """Return a weight with another Frobenius norm."""
-    return weight * (norm / weight.norm())
+    """Return a weight with another Frobenius norm; zero stays zero, with finite gradients."""
+    return weight * (norm / weight.norm().clamp_min(1e-18))
 
 
 class CayleyWeight(nn.Module):

@@ -36,7 +36,7 @@ def export_plain(model):
     -------
     nn.Module
         In evaluation mode, of the same device and dtype; with equal outputs, and no state of the parametrisations. The
-        layers still have their `lipschitz_bound`, as a number.
+        layers still have their `lipschitz_bound`, as a number: export again for another dtype.
     """
     return _replace(copy.deepcopy(model).eval(), {})
 

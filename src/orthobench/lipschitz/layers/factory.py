@@ -37,8 +37,11 @@ def make_layer(
         block of pixels becomes that many channels, and the convolution has no stride.
     dilation, groups : int
         As in `torch.nn.Conv2d`.
-    padding_mode : {"circular", "zeros"}
-        How the image goes on beyond its border. Only with "circular" are the orthogonal kinds orthogonal there.
+    padding_mode : {"circular", "zeros", "valid"}
+        How the image goes on beyond its border; "valid" is without padding (``padding=0``), so that the result is
+        smaller by dilation * (kernel_size - 1), or larger if it is transposed. Only with "circular" are the orthogonal
+        kinds orthogonal there. torch's "reflect" and "replicate" repeat pixels, by which a norm may double: no kind
+        has them.
     transposed : bool
         Make the transpose of a convolution from `out_channels` to `in_channels`.
     bias : bool
@@ -48,9 +51,9 @@ def make_layer(
     -------
     nn.Module
         With a `lipschitz_bound` (float): the constant that the layer states, for evaluation mode, in exact arithmetic
-        with its weights as they are; and `joint` (bool), false if it is that of each output on its own. Those that
-        aren't torch's own operation have a method ``certified_bound(input_shape)``, a bound computed in float64 from
-        the weights.
+        with its weights as they are, in half precision too (reading it is a ValueError if they aren't finite); and
+        `joint` (bool), false if it is that of each output on its own. Those that aren't torch's own operation have a
+        method ``certified_bound(input_shape)``, a bound computed in float64 from the weights.
 
     Raises
     ------
@@ -67,8 +70,11 @@ def make_layer(
     stride, dilation, groups = (
         _integer(name, value) for name, value in (("stride", stride), ("dilation", dilation), ("groups", groups))
     )
-    if padding_mode not in ("circular", "zeros"):
-        raise ValueError(f"padding_mode is {padding_mode!r}: give 'circular' or 'zeros'")
+    if padding_mode not in ("circular", "zeros", "valid"):
+        raise ValueError(
+            f"padding_mode is {padding_mode!r}: give 'circular', 'zeros' or 'valid'; others repeat pixels, which the "
+            "bounds don't hold for"
+        )
     if kind.residual and in_channels != out_channels:
         raise ValueError(
             f"in_channels is {in_channels} and out_channels {out_channels}: kind {kind.name!r} keeps "
@@ -147,10 +153,6 @@ def _check_convolution(kind, kernel_size, stride, dilation, groups, padding_mode
         raise ValueError(
             f"stride is {stride}, above kernel_size, {kernel_size}: pixels would be left out, give a stride "
             f"<= {kernel_size}"
-        )
-    if stride > 1 and dilation > 1 and not kind.strided_dilation:
-        raise ValueError(
-            f"stride is {stride} and dilation {dilation}: kind {kind.name!r} supports one above 1, give 1 for the other"
         )
     if kind.odd_kernels and kernel_size % 2 == 0:
         raise ValueError(f"kernel_size is {kernel_size}: kind {kind.name!r} supports odd ones, give {kernel_size + 1}")

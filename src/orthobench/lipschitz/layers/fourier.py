@@ -4,15 +4,16 @@ import math
 
 import torch
 from torch import nn
-from torch.nn.functional import pixel_unshuffle
 
 from ...linalg.scaling import at_least_float32
+from .pixels import blocks_of
 from .precision import full_precision
 from .remembered import remember
 from .spectra import apply_spectrum, kernel_spectrum, largest_singular_value
+from .statement import OneLipschitz
 
 
-class FourierConv2d(nn.Module):
+class FourierConv2d(OneLipschitz, nn.Module):
     """A circular convolution whose matrix at each frequency is made (semi-)orthogonal by `orthogonal`.
 
     The image is transformed by an FFT, multiplied, and transformed back. The result is an orthogonal convolution on
@@ -25,9 +26,6 @@ class FourierConv2d(nn.Module):
     stride, dilation, groups : int
     bias : bool
     """
-
-    lipschitz_bound = 1.0
-    joint = True
 
     def __init__(self, in_channels, out_channels, kernel_size, *, stride=1, dilation=1, groups=1, bias=True):
         super().__init__()
@@ -53,33 +51,31 @@ class FourierConv2d(nn.Module):
         """Make the matrices of a spectrum (..., out / groups, in / groups) orthogonal."""
         raise NotImplementedError
 
-    def operator(self, size, dtype=None):
+    def operator(self, size):
         """Return the orthogonal matrix at each frequency.
 
         Parameters
         ----------
         size : (int, int)
             Of the image behind the stride.
-        dtype : torch.dtype, optional
-            float32 or float64; by default that of the parameters, but at least float32.
-
         Returns
         -------
         Tensor (height, width // 2 + 1, groups, out / groups, in / groups)
+            Complex, of the precision of the parameters, but at least float32.
         """
-        dtype = dtype or at_least_float32(self.weight.dtype)
+        dtype = at_least_float32(self.weight.dtype)
         return self.orthogonal(kernel_spectrum(self.kernel(dtype), size, self.dilation, self.groups))
 
     def forward(self, x):
         with full_precision(x.device):
-            x = pixel_unshuffle(x.to(at_least_float32(self.weight.dtype)), self.stride)
+            x = blocks_of(x.to(at_least_float32(self.weight.dtype)), self.in_channels, self.stride)
             size = tuple(x.shape[-2:])
             y = apply_spectrum(remember(self, size, lambda: self.operator(size)), x).to(self.weight.dtype)
             return y if self.bias is None else y + self.bias[:, None, None]
 
     @torch.no_grad()
     def certified_bound(self, input_shape):
-        """Compute the Lipschitz constant, in float64.
+        """Compute the Lipschitz constant, in float64, of the operator that the forward pass uses.
 
         Parameters
         ----------
@@ -91,7 +87,7 @@ class FourierConv2d(nn.Module):
         float
         """
         size = [n // self.stride for n in input_shape[-2:]]
-        return largest_singular_value(self.operator(size, torch.float64).flatten(0, 2))
+        return largest_singular_value(self.operator(size).flatten(0, 2))
 
     def extra_repr(self):
         return (

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from . import bcop, cayley, cpl, library, lot, plain, sandwich, sll, soc
 
 BOTH = ("circular", "zeros")
+ALL = (*BOTH, "valid")
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,13 @@ class LayerKind:
         Whether the constant is that of the whole map (of a linear one, the spectral norm); otherwise it is that of each
         output on its own.
     orthogonal : bool
-        Whether it is orthogonal (with circular padding), not only 1-Lipschitz.
+        Whether it is orthogonal (with circular padding), not only 1-Lipschitz. Where it comes from an iteration of a
+        fixed number of steps (Björck's, Newton's), as far as those get: from a matrix of parameters whose condition
+        number is above some 100, or 10 for LOT, they leave small singular values below 1.
     strided, grouped, dilated, transposed : bool
-        Which options of a convolution it supports.
-    strided_dilation : bool
-        Whether it supports stride and dilation at once.
+        Which options of a convolution it supports. Of stride and dilation at once, "bjorck" and AOC support those
+        without a common divisor, and AOC others where it has less outputs than inputs, and a kernel larger than the
+        stride.
     odd_kernels : bool
         Whether its kernels must be of odd size.
     padding_modes : tuple of str
@@ -52,7 +55,6 @@ class LayerKind:
     grouped: bool = False
     dilated: bool = False
     transposed: bool = False
-    strided_dilation: bool = False
     odd_kernels: bool = False
     padding_modes: tuple[str, ...] = ()
 
@@ -85,7 +87,7 @@ def _aoc(orthogonaliser, title):
         grouped=True,
         dilated=True,
         transposed=True,
-        padding_modes=BOTH,
+        padding_modes=ALL,
     )
 
 
@@ -99,8 +101,7 @@ _KINDS = (
         grouped=True,
         dilated=True,
         transposed=True,
-        strided_dilation=True,
-        padding_modes=BOTH,
+        padding_modes=ALL,
     ),
     LayerKind(
         "spectral",
@@ -111,8 +112,7 @@ _KINDS = (
         grouped=True,
         dilated=True,
         transposed=True,
-        strided_dilation=True,
-        padding_modes=BOTH,
+        padding_modes=ALL,
     ),
     LayerKind(
         "bjorck",
@@ -123,7 +123,7 @@ _KINDS = (
         strided=True,
         grouped=True,
         dilated=True,
-        padding_modes=BOTH,
+        padding_modes=ALL,
     ),
     _aoc("bjorck", "Björck's iteration"),
     _aoc("qr", "QR"),
@@ -137,7 +137,7 @@ _KINDS = (
         orthogonal=True,
         strided=True,
         dilated=True,
-        padding_modes=BOTH,
+        padding_modes=ALL,
     ),
     LayerKind(
         "soc",
@@ -159,7 +159,6 @@ _KINDS = (
         strided=True,
         grouped=True,
         dilated=True,
-        strided_dilation=True,
         padding_modes=("circular",),
     ),
     LayerKind(
@@ -194,7 +193,6 @@ _KINDS = (
         strided=True,
         grouped=True,
         dilated=True,
-        strided_dilation=True,
         padding_modes=("circular",),
     ),
     LayerKind(
@@ -207,7 +205,7 @@ _KINDS = (
         grouped=True,
         dilated=True,
         transposed=True,
-        padding_modes=BOTH,
+        padding_modes=ALL,
     ),
     LayerKind(
         "sandwich",

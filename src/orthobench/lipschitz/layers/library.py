@@ -14,6 +14,7 @@ defaults, and why:
 - A transposed convolution with circular padding is one of Orthogonium's without padding, in `CircularConvTranspose2d`.
 """
 
+import math
 from functools import partial
 
 import torch
@@ -21,11 +22,14 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from .bjorck import GelfandNormaliser
+from .pixels import PixelShuffle, PixelUnshuffle
 from .precision import in_full_precision
 from .same import CircularConvTranspose2d, same_options, transposed_options, with_size_check
-from .statement import stated
+from .statement import StatedSequential, stated
 
 BJORCK_STEPS = 12
+# From the random matrices of AOC, which are ill-conditioned if they are nearly square, 12 aren't enough.
+BJORCK_STEPS_FROM_SQUARE = 25
 EXPONENTIAL_TERMS = 12
 
 
@@ -39,12 +43,21 @@ def _reparametrizers():
     return reparametrizers
 
 
-def ortho_parameters(orthogonaliser):
-    """Return Orthogonium's parameters for an orthogonaliser: "bjorck", "qr" or "exp"."""
+def ortho_parameters(orthogonaliser, steps_from_square=BJORCK_STEPS):
+    """Return Orthogonium's parameters for an orthogonaliser: "bjorck", "qr" or "exp".
+
+    Björck's iteration takes `steps_from_square` steps for a matrix whose sides differ by less than a factor of 2.
+    """
     library = _reparametrizers()
+
+    def bjorck(weight_shape):
+        short, long = sorted(weight_shape[-2:])
+        steps = steps_from_square if 2 * short > long else BJORCK_STEPS
+        return library.BatchedBjorckOrthogonalization(weight_shape, beta=0.5, niters=steps, pass_through=False)
+
     normaliser = library.BatchedIdentity if orthogonaliser == "qr" else GelfandNormaliser
     method = {
-        "bjorck": partial(library.BatchedBjorckOrthogonalization, beta=0.5, niters=BJORCK_STEPS, pass_through=False),
+        "bjorck": bjorck,
         "qr": library.BatchedQROrthogonalization,
         "exp": partial(library.BatchedExponentialOrthogonalization, niters=EXPONENTIAL_TERMS),
     }[orthogonaliser]
@@ -83,6 +96,8 @@ def rko_conv2d(
     parameters = ortho_parameters("bjorck")
     from orthogonium.layers.conv.AOC.rko_conv import RKOConv2d
 
+    _check_dilation(stride, dilation)
+
     options = same_options(kernel_size, stride, dilation, groups, padding_mode, bias)
     layer = RKOConv2d(in_channels, out_channels, **options, ortho_params=parameters)
     return stated(with_size_check(_prepared(layer)))
@@ -109,16 +124,28 @@ def aoc_conv2d(
         If a group has a single channel to mix, or the groups don't divide the channels between the two factors of a
         strided convolution.
     """
-    parameters = ortho_parameters(orthogonaliser)
+    parameters = ortho_parameters(orthogonaliser, BJORCK_STEPS_FROM_SQUARE)
     from orthogonium.layers import AdaptiveOrthoConv2d, AdaptiveOrthoConvTranspose2d
 
     _check_inner_channels(in_channels, out_channels, kernel_size, stride, groups, transposed)
+    # Any rows of a narrowing convolution that is orthogonal without the stride are orthogonal.
+    if transposed or kernel_size == stride or out_channels >= in_channels:
+        _check_dilation(stride, dilation)
     if not transposed:
         options = same_options(kernel_size, stride, dilation, groups, padding_mode, bias)
         layer = AdaptiveOrthoConv2d(in_channels, out_channels, **options, ortho_params=parameters)
         return stated(with_size_check(_prepared(layer)))
     transpose = partial(AdaptiveOrthoConvTranspose2d, in_channels, out_channels, ortho_params=parameters)
     return _transposed(transpose, padding_mode, kernel_size, stride, dilation, groups, bias)
+
+
+def _check_dilation(stride, dilation):
+    """Raise ValueError unless the taps of a kernel as large as the stride look at all pixels of a block."""
+    if math.gcd(stride, dilation) > 1:
+        raise ValueError(
+            f"stride is {stride} and dilation {dilation}: such a kernel sees some pixels more often than others, give "
+            "numbers without a common divisor"
+        )
 
 
 def _check_inner_channels(in_channels, out_channels, kernel_size, stride, groups, transposed):
@@ -140,11 +167,12 @@ def _check_inner_channels(in_channels, out_channels, kernel_size, stride, groups
 
 
 def _transposed(transpose, padding_mode, kernel_size, stride, dilation, groups, bias):
-    """Make a transposed convolution by a function of torch's options, with either padding."""
+    """Make a transposed convolution by a function of torch's options, with any padding."""
     if padding_mode == "zeros":
         return stated(_prepared(transpose(**transposed_options(kernel_size, stride, dilation, groups, bias))))
     layer = transpose(kernel_size=kernel_size, stride=stride, dilation=dilation, groups=groups, bias=bias)
-    return CircularConvTranspose2d(stated(_prepared(layer)))
+    layer = stated(_prepared(layer))
+    return layer if padding_mode == "valid" else CircularConvTranspose2d(layer)
 
 
 def aol_conv2d(
@@ -173,11 +201,11 @@ def aol_conv2d(
         transpose = partial(AOLConvTranspose2D, in_channels, out_channels * stride**2)
         layer = _transposed(transpose, padding_mode, kernel_size, 1, dilation, groups, bias)
         _start_aol(layer.convolution if padding_mode == "circular" else layer)
-        return layer if stride == 1 else stated(nn.Sequential(layer, nn.PixelShuffle(stride)))
+        return layer if stride == 1 else StatedSequential(layer, PixelShuffle(stride))
     options = same_options(kernel_size, 1, dilation, groups, padding_mode, bias)
     layer = stated(_prepared(AOLConv2D(in_channels * stride**2, out_channels, **options)))
     _start_aol(layer)
-    return layer if stride == 1 else stated(nn.Sequential(nn.PixelUnshuffle(stride), layer))
+    return layer if stride == 1 else StatedSequential(PixelUnshuffle(stride), layer)
 
 
 def _start_aol(layer):

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from ...linalg.differentiable import orthonormal_factor
+from .statement import stated
 
 
 class OrthonormalFactor(nn.Module):
@@ -35,8 +36,8 @@ class NewtonSchulzLinear(nn.Linear):
     Attributes
     ----------
     lipschitz_bound : float
-        1: the largest singular value of W is at most 1 + 1e-6 in float32 and float64. W rounded to float16 or bfloat16
-        (``layer.half()``) has it up to their rounding.
+        1: the largest singular value of W is at most 1 + 1e-6 in float32 and float64. Of W rounded to float16 or
+        bfloat16 (``layer.half()``) it is that of W as it is.
     joint : bool
         True: the bound is one on the spectral norm.
 
@@ -59,9 +60,6 @@ class NewtonSchulzLinear(nn.Linear):
     Turbo-Muon: accelerating orthogonality-based optimization with pre-conditioning, arXiv:2512.04632.
     """
 
-    lipschitz_bound = 1.0
-    joint = True
-
     def __init__(self, in_features, out_features, bias=True):
         for name, value in (("in_features", in_features), ("out_features", out_features)):
             if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
@@ -71,3 +69,4 @@ class NewtonSchulzLinear(nn.Linear):
         super().__init__(in_features, out_features, bias=bias)
         nn.init.orthogonal_(self.weight)
         parametrize.register_parametrization(self, "weight", OrthonormalFactor())
+        stated(self)

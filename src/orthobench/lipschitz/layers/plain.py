@@ -4,9 +4,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from .precision import in_full_precision
+from ...linalg.scaling import at_least_float32
+from .precision import FullPrecision
 from .same import CircularConvTranspose2d, same_options, transposed_options, with_size_check
-from .spectra import norm_for_every_size
+from .statement import norm_of, weight_of
 
 
 class _ComputedBound:
@@ -17,34 +18,19 @@ class _ComputedBound:
     @property
     def lipschitz_bound(self):
         """The constant in evaluation mode; of a convolution, for images of every size, at most 2 % too large."""
-        was_training = self.training
-        self.eval()  # in training, reading the weight would change the state of a spectral normalisation
-        try:
-            with torch.no_grad():
-                return self._norm(self.weight.double())
-        finally:
-            self.train(was_training)
+        return norm_of(self, weight_of(self))
 
 
 class Linear(_ComputedBound, nn.Linear):
     """`torch.nn.Linear` with its Lipschitz constant."""
 
-    def _norm(self, weight):
-        return float(torch.linalg.matrix_norm(weight, 2))
-
 
 class Conv2d(_ComputedBound, nn.Conv2d):
     """`torch.nn.Conv2d` with its Lipschitz constant."""
 
-    def _norm(self, weight):
-        return norm_for_every_size(weight, self.stride[0], self.dilation[0], self.groups)
-
 
 class ConvTranspose2d(_ComputedBound, nn.ConvTranspose2d):
     """`torch.nn.ConvTranspose2d` with its Lipschitz constant."""
-
-    def _norm(self, weight):
-        return norm_for_every_size(weight, self.stride[0], self.dilation[0], self.groups)
 
 
 def plain_conv2d(
@@ -82,7 +68,17 @@ def plain_conv2d(
         options = transposed_options(kernel_size, stride, dilation, groups, bias)
         return normalise(ConvTranspose2d(in_channels, out_channels, **options))
     layer = ConvTranspose2d(in_channels, out_channels, kernel_size, stride, dilation=dilation, groups=groups, bias=bias)
-    return CircularConvTranspose2d(normalise(layer))
+    layer = normalise(layer)
+    return layer if padding_mode == "valid" else CircularConvTranspose2d(layer)
+
+
+class _OfAnyScale(FullPrecision):
+    """torch's spectral normalisation of a weight divided by a power of two, which changes nothing but its range."""
+
+    def forward(self, original):
+        largest = original.detach().abs().max().to(at_least_float32(original.dtype))
+        power = largest / (2 * torch.frexp(largest).mantissa)
+        return super().forward(original / torch.where(largest > 0, power, 1))
 
 
 def spectral_norm(layer):
@@ -96,7 +92,9 @@ def spectral_norm(layer):
     Miyato, Kataoka, Koyama & Yoshida (2018), Spectral normalization for generative adversarial networks,
     arXiv:1802.05957.
     """
-    return in_full_precision(parametrizations.spectral_norm(layer))
+    chain = parametrizations.spectral_norm(layer).parametrizations.weight
+    chain[0] = _OfAnyScale(chain[0])
+    return layer
 
 
 def spectral_linear(in_channels, out_channels, bias=True):

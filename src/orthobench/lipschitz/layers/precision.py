@@ -11,8 +11,16 @@ def full_precision(device):
     return torch.autocast(device.type, enabled=False)
 
 
+def positive(logarithms):
+    """Return e^l for free parameters l, clipped to [-40, 40]: so the square is within float32."""
+    return logarithms.clamp(-40, 40).exp()
+
+
 class FullPrecision(nn.Module):
-    """A parametrisation that is computed in float32 or better, then rounded to the type of what it is given."""
+    """A parametrisation that is computed in float32 or better, then rounded to the type of what it is given.
+
+    Its buffers, the state of an iteration, stay in float32 where the layer is cast to half precision.
+    """
 
     def __init__(self, parametrisation):
         super().__init__()
@@ -21,6 +29,14 @@ class FullPrecision(nn.Module):
     def forward(self, original):
         with full_precision(original.device):
             return self.parametrisation(original.to(at_least_float32(original.dtype))).to(original.dtype)
+
+    def _apply(self, fn, recurse=True):
+        def applied(tensor):
+            result = fn(tensor)
+            in_half = result.is_floating_point() and torch.finfo(result.dtype).bits < 32
+            return result if isinstance(tensor, nn.Parameter) or not in_half else tensor.to(result.device)
+
+        return super()._apply(applied, recurse)
 
 
 def in_full_precision(layer):

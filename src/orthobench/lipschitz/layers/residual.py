@@ -9,18 +9,16 @@ from torch.nn.functional import conv2d, linear, pad
 from ...linalg.scaling import at_least_float32
 from .precision import full_precision
 from .remembered import remember
-from .spectra import circular_norm, same_padding
+from .spectra import circular_norm, largest_singular_value, same_padding
+from .statement import OneLipschitz
 
 
-class _Residual(nn.Module):
+class _Residual(OneLipschitz, nn.Module):
     r"""y = x - 2 W^T T^-1 relu(W x + b) with T positive and diagonal.
 
     Its Jacobian is I - 2 V^T D V, V = T^(-1/2) W, with 0 <= D <= 1: its norm is at most max(1, 2 ||V||^2 - 1), which is
     1 if ||V|| <= 1. The subclasses choose T so that it is.
     """
-
-    lipschitz_bound = 1.0
-    joint = True
 
     def __init__(self, shape, bias):
         super().__init__()
@@ -64,7 +62,7 @@ class _Residual(nn.Module):
         z = self.apply_weight(x, self.weight)
         if self.bias is not None:
             z = z + self.bias.view(per_channel)
-        z = 2 * scales.to(z.dtype).view(per_channel) * z.relu()
+        z = (2 * scales.view(per_channel) * z.relu()).to(z.dtype)  # scales may be beyond half precision
         return x - self.apply_transpose(z, self.weight)
 
 
@@ -99,7 +97,7 @@ class ResidualLinear(_Residual):
         """Bound the Lipschitz constant from above, in float64: max(1, 2 ||V||^2 - 1), whatever the input's shape."""
         weight = self.weight.double()
         V = self.inverse_scales(weight, ()).sqrt()[:, None] * weight
-        return max(1.0, 2 * float(torch.linalg.matrix_norm(V, 2)) ** 2 - 1)
+        return max(1.0, 2 * largest_singular_value(V[None]) ** 2 - 1)
 
     def extra_repr(self):
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"

@@ -1,4 +1,4 @@
-"""torch's own convolutions of the input's size (divided by the stride), and what they need around them."""
+"""torch's own convolutions of the input's size (divided by the stride) or without padding, and what they need."""
 
 import torch
 from torch import nn
@@ -8,14 +8,18 @@ from .spectra import circular_norm, same_padding
 
 
 def same_options(kernel_size, stride=1, dilation=1, groups=1, padding_mode="circular", bias=True):
-    """Return the options with which a `torch.nn.Conv2d` returns images of the input's size divided by its stride."""
+    """Return the options with which a `torch.nn.Conv2d` returns images of the input's size divided by its stride.
+
+    With the padding mode "valid", smaller ones, without the border.
+    """
+    padding = "same" if stride == 1 else dilation * (kernel_size - 1) // 2
     return {
         "kernel_size": kernel_size,
         "stride": stride,
-        "padding": "same" if stride == 1 else dilation * (kernel_size - 1) // 2,
+        "padding": 0 if padding_mode == "valid" else padding,
         "dilation": dilation,
         "groups": groups,
-        "padding_mode": padding_mode,
+        "padding_mode": "zeros" if padding_mode == "valid" else padding_mode,
         "bias": bias,
     }
 

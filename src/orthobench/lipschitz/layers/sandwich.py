@@ -4,27 +4,26 @@ import math
 
 import torch
 from torch import nn
-from torch.nn.functional import linear, pixel_unshuffle
+from torch.nn.functional import linear
 
 from ...linalg.scaling import at_least_float32
 from .cayley import cayley_transform, with_norm
-from .precision import full_precision
+from .pixels import blocks_of
+from .precision import full_precision, positive
 from .remembered import remember
 from .spectra import apply_spectrum, kernel_spectrum, largest_singular_value
+from .statement import OneLipschitz
 
 SQRT_2 = math.sqrt(2)
 
 
-class _Sandwich(nn.Module):
+class _Sandwich(OneLipschitz, nn.Module):
     r"""The parameters of y = sqrt(2) A^H Psi relu(sqrt(2) Psi^-1 B x + b), [A, B] with orthonormal rows.
 
     A (out, out) and B (out, in) are the parts of Cayley's transform of a matrix (out + in, out), and Psi a positive
     diagonal matrix. With 0 <= D <= 1 the Jacobian 2 A^H D B has norm <= ||[A, B]||^2 = 1: for unit u, v,
     2 (A u)^H D (B v) <= |A u + B v|^2 / 2 <= ||[A, B]||^2.
     """
-
-    lipschitz_bound = 1.0
-    joint = True
 
     def __init__(self, shape, in_features, out_features, bias):
         super().__init__()
@@ -75,13 +74,13 @@ class SandwichLinear(_Sandwich):
         with full_precision(x.device):
             factors = remember(self, "factors", lambda: self.factors(dtype))
             A_T, B_T = factors.split([self.out_features, self.in_features])
-            z = self.activate(linear(x.to(dtype), B_T.T), self.log_psi.exp())
+            z = self.activate(linear(x.to(dtype), B_T.T), positive(self.log_psi.to(dtype)))
             return linear(z, A_T).to(self.weight.dtype)
 
     @torch.no_grad()
     def certified_bound(self, input_shape=None):
         """Bound the Lipschitz constant from above, in float64: ||[A, B]||^2, and no less than 1."""
-        return max(1.0, largest_singular_value(self.factors(torch.float64)[None]) ** 2)
+        return max(1.0, largest_singular_value(self.factors(at_least_float32(self.weight.dtype))[None]) ** 2)
 
     def extra_repr(self):
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
@@ -117,11 +116,11 @@ class SandwichConv2d(_Sandwich):
     def forward(self, x):
         dtype = at_least_float32(self.weight.dtype)
         with full_precision(x.device):
-            x = pixel_unshuffle(x.to(dtype), self.stride)
+            x = blocks_of(x.to(dtype), self.in_channels, self.stride)
             size = tuple(x.shape[-2:])
             factors = remember(self, size, lambda: self.factors(size, dtype))
             A_H, B_H = factors.split([self.out_channels, x.shape[1]], dim=-2)
-            z = self.activate(apply_spectrum(B_H.mH, x), self.log_psi.exp()[:, None, None])
+            z = self.activate(apply_spectrum(B_H.mH, x), positive(self.log_psi.to(dtype))[:, None, None])
             return apply_spectrum(A_H, z).to(self.weight.dtype)
 
     @torch.no_grad()
@@ -134,7 +133,8 @@ class SandwichConv2d(_Sandwich):
             Channels, height and width of the input.
         """
         size = [n // self.stride for n in input_shape[-2:]]
-        return max(1.0, largest_singular_value(self.factors(size, torch.float64).flatten(0, 2)) ** 2)
+        factors = self.factors(size, at_least_float32(self.weight.dtype))
+        return max(1.0, largest_singular_value(factors.flatten(0, 2)) ** 2)
 
     def extra_repr(self):
         return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d
 
+from .precision import positive
 from .residual import ResidualConv2d, ResidualLinear
 
 
@@ -24,7 +25,7 @@ class SLLLinear(ResidualLinear):
 
     def inverse_scales(self, weight, size):
         """Return the diagonal of T^-1."""
-        q = self.log_q.to(weight.dtype).exp()
+        q = positive(self.log_q.to(weight.dtype))
         return _safe_inverse((weight @ weight.T).abs() @ q / q)
 
 
@@ -45,7 +46,7 @@ class SLLConv2d(ResidualConv2d):
 
     def inverse_scales(self, weight, size):
         """Return the diagonal of T^-1."""
-        q = self.log_q.to(weight.dtype).exp()
+        q = positive(self.log_q.to(weight.dtype))
         # The kernels of one place in every group are one image, which is correlated with all kernels.
         images = weight.unflatten(0, (self.groups, -1)).transpose(0, 1).flatten(1, 2)
         products = conv2d(images, weight, padding=self.kernel_size - 1, groups=self.groups)

@@ -4,10 +4,11 @@ import math
 
 import torch
 from torch import nn
-from torch.nn.functional import conv2d, pad, pixel_unshuffle
+from torch.nn.functional import conv2d, pad
 
 from ...linalg.scaling import at_least_float32
 from .bjorck import gelfand_norm
+from .pixels import blocks_of
 from .precision import full_precision
 from .remembered import remember
 from .spectra import norm_for_every_size
@@ -66,7 +67,7 @@ class SOCConv2d(nn.Module):
         dtype = at_least_float32(self.weight.dtype)
         with full_precision(x.device):
             kernel = remember(self, "kernel", lambda: self.skew_kernel(dtype))
-            term = pixel_unshuffle(x.to(dtype), self.stride)
+            term = blocks_of(x.to(dtype), self.in_channels, self.stride)
             term = pad(term, (0, 0, 0, 0, 0, self.width - term.shape[1]))
             y = term
             for n in range(1, 1 + (TRAINING_TERMS if self.training else EVALUATION_TERMS)):

@@ -4,6 +4,8 @@ import math
 
 import torch
 
+from ..scale import scale_of
+
 # Of a kernel's Fourier transform, computed at a time for its norm: keeps memory bounded for large images.
 CHUNK_ENTRIES = 2**22
 
@@ -64,6 +66,8 @@ def apply_spectrum(spectrum, x):
     -------
     Tensor (batch, out, height, width)
     """
+    if not len(x):  # of which there is no FFT
+        return apply_spectrum(spectrum, x.new_zeros(1, *x.shape[1:]))[:0] + 0 * x.sum()
     size = x.shape[-2:]
     frequencies = torch.fft.rfft2(x).unflatten(1, (spectrum.shape[2], -1)).permute(3, 4, 1, 2, 0)
     result = (spectrum @ frequencies).permute(4, 2, 3, 0, 1).flatten(1, 2)
@@ -108,15 +112,22 @@ def largest_singular_value(matrices):
     Parameters
     ----------
     matrices : Tensor (batch, m, n)
-        Real or complex; computed in its dtype. The square of the largest singular value is an eigenvalue of the Gram
-        matrix to a relative error of the dtype's order, which does not hold for small singular values.
+        Real or complex; computed in float64. The square of the largest singular value is an eigenvalue of the Gram
+        matrix to a relative error of the order of float64's, which does not hold for small singular values.
+
+    Raises
+    ------
+    ValueError
+        If an entry isn't finite.
     """
     chunk = max(1, CHUNK_ENTRIES // max(1, matrices.shape[-2:].numel()))
     largest = 0.0
     for part in matrices.split(chunk):
+        scale = scale_of(part)
+        part = part.to(torch.promote_types(part.dtype, torch.float64)) / scale
         gram = part @ part.mH if part.shape[-2] <= part.shape[-1] else part.mH @ part
-        largest = max(largest, float(torch.linalg.eigvalsh(gram)[..., -1].max()))
-    return math.sqrt(max(largest, 0.0))
+        largest = max(largest, scale * math.sqrt(max(0.0, float(torch.linalg.eigvalsh(gram)[..., -1].max()))))
+    return largest
 
 
 @torch.no_grad()
