@@ -2,10 +2,55 @@
 
 import math
 
+import torch
+
+from ..linalg.scaling import at_least_float32
 from .criteria import PowerDirections, best_exponent
 from .powers import two_directions
 from .schatten_options import PRODUCT_EXPONENTS
 from .surrogate import best_weights, coefficients
+
+
+def _float64(_):
+    return torch.float64
+
+
+# The types of what the state holds, by that of the parameter: averages aren't rounded to bfloat16.
+STATISTICS = {
+    "second_moment": at_least_float32,
+    "input_moment": at_least_float32,
+    "alignment": _float64,
+    "curvatures": _float64,
+    "inner": _float64,
+    "weights": _float64,
+}
+
+
+def add_statistics(state, p, group):
+    """Add what the options ask for to the state of a parameter, as zeros, which stand for nothing so far."""
+    criterion = group["exponent"] if isinstance(group["exponent"], str) else None
+    rows, columns = p.shape[0], p.shape[1:].numel()
+    shapes = {}
+    if group["preconditioner"] is not None or group["bias_correction"]:
+        state.setdefault("updates", 0)
+    if group["preconditioner"] is not None:
+        shapes["second_moment"] = (rows, columns)
+    if criterion is not None:
+        state.setdefault("exponent", float(group["initial_exponent"]))
+        shapes["input_moment"] = (columns, columns)
+    if criterion in ("momentum", "tightness"):
+        shapes["alignment"] = (min(rows, columns),)
+    if group["smooth_curvatures"]:
+        shapes["curvatures"] = (min(rows, columns),)
+    if criterion == "two_directions":
+        shapes["inner"] = (2,)
+        if not isinstance(state.get("weights"), torch.Tensor):  # they were a list in earlier states
+            share = group["initial_exponent"]
+            weights = state.get("weights", (share, 1 - abs(share)))
+            state["weights"] = torch.tensor(weights, dtype=torch.float64, device=p.device)
+    for name, shape in shapes.items():
+        if name not in state:
+            state[name] = torch.zeros(shape, dtype=STATISTICS[name](p.dtype), device=p.device)
 
 
 def choose(state, G, U, C, group):
@@ -17,7 +62,8 @@ def choose(state, G, U, C, group):
     Parameters
     ----------
     state : dict
-        Of the parameter: "exponent", "weights" of the mix, and averages over the choices: "alignment", "inner".
+        Of the parameter, with what `add_statistics` adds: "exponent", "weights" of the mix, and averages over the
+        choices, zero before the first one: "alignment", "curvatures", "inner".
     G, U : Tensor (m, n)
         Gradient, and the average of gradients whose directions are compared.
     C : Tensor (n, n)
@@ -39,6 +85,8 @@ def _choose_exponent(state, G, U, C, group):
         alignment = powers.sigma
     else:
         alignment = _smooth(state, "alignment", powers.alignment(G), group["smoothing"])
+    if group["smooth_curvatures"]:
+        powers.curvatures = _smooth(state, "curvatures", powers.curvatures, group["smoothing"])
     among = PRODUCT_EXPONENTS if group["method"] == "products" else None
     best = best_exponent(group["exponent"], powers, alignment, *group["exponent_range"], among=among)
     if 0 < float(best.decrease) < math.inf:
@@ -51,13 +99,14 @@ def _choose_weights(state, G, U, C, group):
     weights = best_weights(_smooth(state, "inner", inner, group["smoothing"]), curvatures)
     ahead = sum(w * (U.double() * D.double()).sum() for w, D in zip(weights, directions, strict=True))
     if 0 < float(ahead) < math.inf:
-        state["weights"] = weights.tolist()
-        state["exponent"] = state["weights"][0] / sum(map(abs, state["weights"]))
+        state["weights"] = weights
+        share, other = weights.tolist()
+        state["exponent"] = share / (abs(share) + abs(other))
 
 
 def _smooth(state, name, sample, smoothing):
     """Take a sample into an average of the state, and return that."""
-    if name in state:
+    if state[name].any():
         state[name].lerp_(sample, 1 - smoothing)
     else:
         state[name] = sample

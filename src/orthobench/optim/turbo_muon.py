@@ -1,12 +1,12 @@
 """Muon with any orthogonaliser, for matrices and convolution kernels, many of them at a time."""
 
-from functools import partial
+import math
 
 import torch
 
-from ..linalg import orthogonalise
-from .momentum import MomentumOptimizer
-from .sharding import share_work
+from .momentum import MomentumOptimizer, check_range
+from .powers import orthogonalise_all
+from .torch_names import take_torchs_names
 
 
 class TurboMuon(MomentumOptimizer):
@@ -81,8 +81,6 @@ class TurboMuon(MomentumOptimizer):
     >>> optimizers = [TurboMuon(routes.matrix, lr=0.02), torch.optim.AdamW(routes.other, lr=3e-4)]
     """
 
-    process_group = None  # of a copy too, which is not part of the group
-
     def __init__(
         self,
         params,
@@ -95,8 +93,18 @@ class TurboMuon(MomentumOptimizer):
         steps=None,
         dtype=torch.bfloat16,
         process_group=None,
+        maximize=False,
+        split=None,
+        transposed=False,
+        master_weights=False,
+        ns_coefficients=None,
+        ns_steps=None,
+        adjust_lr_fn=None,
+        eps=None,
     ):
         self.process_group = process_group
+        if eps is not None:
+            check_range("eps", eps, math.inf, "it has no effect here")
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -106,11 +114,18 @@ class TurboMuon(MomentumOptimizer):
             "orthogonaliser": orthogonaliser,
             "steps": steps,
             "dtype": dtype,
+            "maximize": maximize,
+            "split": split,
+            "transposed": transposed,
+            "master_weights": master_weights,
+            "ns_coefficients": ns_coefficients,
+            "ns_steps": ns_steps,
         }
+        if adjust_lr_fn is not None:
+            defaults["adjust_lr_fn"] = adjust_lr_fn
+        take_torchs_names(defaults, has_eps=False)
         super().__init__(params, defaults)
 
-    def directions(self, params, gradients, updates, group):
-        """Return the updates as matrices, orthogonalised."""
-        matrices = [update.flatten(1).to(group["dtype"] or update.dtype) for update in updates]
-        method = partial(orthogonalise, orthogonaliser=group["orthogonaliser"], steps=group["steps"])
-        return share_work(method, matrices, self.process_group)
+    def directions(self, params, gradients, matrices, group):
+        """Return the matrices, orthogonalised."""
+        return orthogonalise_all(matrices, group, self.process_group)
