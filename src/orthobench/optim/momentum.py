@@ -139,6 +139,8 @@ class MomentumOptimizer(torch.optim.Optimizer):
 
     def _update(self, params, gradients, momenta, remainders, group):
         """Do one step on lists of tensors of one device and type."""
+        if params[0].is_meta:  # no values: the state is all that a step makes
+            return
         lr, mu, weight_decay = group["lr"], group["momentum"], group["weight_decay"]
         if isinstance(lr, torch.Tensor):
             lr = lr.squeeze()

@@ -253,6 +253,7 @@ class SchattenMuon(MomentumOptimizer):
         """Return the averages to make directions of: the momenta, or Nesterov's; of bias-corrected momenta if asked."""
         if group["bias_correction"]:
             momenta = self._corrected(momenta, params, group)
+            gradients = [gradient.to(M.dtype) for gradient, M in zip(gradients, momenta, strict=True)]
         return super().look_ahead(params, gradients, momenta, group)
 
     def directions(self, params, gradients, matrices, group):
