@@ -164,7 +164,7 @@ class MomentumOptimizer(torch.optim.Optimizer):
         if remainders[0] is not None:
             for p, weight, remainder in zip(params, weights, remainders, strict=True):
                 p.copy_(weight)
-                torch.sub(weight, p, out=remainder)
+                remainder.copy_(weight - p)
 
     def _steps(self, weights, directions, group):
         """Yield what to change, by what, of its shape, and a factor for it."""
@@ -178,7 +178,7 @@ class MomentumOptimizer(torch.optim.Optimizer):
                     step = direction.to(weight.dtype, memory_format=torch.contiguous_format).view(piece.shape)
                     yield piece, step, adjust(*direction.shape)
                 continue
-            total = weight.new_empty(weight.shape, device=weight.device)
+            total = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
             for piece in divide(total, group):
                 direction = next(directions)
                 piece.copy_((adjust(*direction.shape) * direction).view(piece.shape))
