@@ -66,6 +66,14 @@ class SchattenMuon(MomentumOptimizer):
         See `TurboMuon`; for e = 0 and for "two_directions".
     process_group
         See `TurboMuon`; other powers are shared too. What a criterion chooses is the choice of the first process.
+    maximize, split, transposed, master_weights
+        See `TurboMuon`; a criterion takes parameters of one matrix only.
+    bias_correction : bool
+        Whether the momentum is divided by 1 - mu^t in the t-th step, before it is mixed with the gradient for
+        `nesterov`. It is not with "muon", in which all but the first steps hardly differ.
+    smooth_curvatures : bool
+        For "tightness": whether the q_i^T C q_i are averaged by `smoothing` too, by their place i. For
+        ``ActivationMoments(..., smoothing=0)``, which then gives the C of a single step.
     method : {"eigh", "svd", "products"}
         How other powers are computed, in float32 at least: see `schatten_power`, and Notes for the cost. With
         "products" e is one of 0, 1/8, 1/4, 1/2, 1, and a criterion chooses among these.
