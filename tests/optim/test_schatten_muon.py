@@ -20,6 +20,8 @@ from orthobench.optim import (
 )
 from orthobench.optim import powers as powers_module
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*narrower than float32", "ignore:.*a vector's")
+
 SHAPES = [(6, 4), (4, 6), (5, 5), (6, 4), (4, 3, 5), (12, 2, 2, 2), (1, 6), (6, 1)]
 CRITERIA = ("bound", "momentum", "tightness", "two_directions")
 PLAIN = {"norm": "none", "adjust_lr": "none"}

@@ -259,7 +259,9 @@ def step_sharded(rank, world, folder):
             assert state["momentum_buffer"].placements == (Shard(0),)
             if name == "turbo_muon":
                 parameters[0].grad = None if rank else parameters[0].grad
-                with pytest.raises(ValueError, match=r"don't step alike: parameter 0 of group 0 \(1, 6\) torch.float64"):
+                with pytest.raises(
+                    ValueError, match=r"don't step alike: parameter 0 of group 0 \(1, 6\) torch.float64"
+                ):
                     optimizer.step()
     torch.save(results, f"{folder}/{world}_{rank}.pt")
     if world > 1:

@@ -170,7 +170,9 @@ def test_a_distributed_checkpoint_keeps_everything(name, flatten):
     train(model, optimizer, 5)
     optimizer.zero_grad()
     file = io.BytesIO()
-    torch.save({"model": model.state_dict(), "optimizer": get_optimizer_state_dict(model, optimizer, options=options)}, file)
+    torch.save(
+        {"model": model.state_dict(), "optimizer": get_optimizer_state_dict(model, optimizer, options=options)}, file
+    )
     saved = torch.load(io.BytesIO(file.getvalue()), weights_only=True)
     expected = train(model, optimizer, 5, start=5)
 
@@ -311,7 +313,11 @@ def test_on_the_meta_device_a_step_makes_the_state(name):
             optimizer.step()
     for p, q in zip(models[0].matrices[:2], models[1].matrices[:2], strict=True):
         found = [
-            {name: (each.shape, each.dtype) for name, each in optimizer.state[w].items() if isinstance(each, torch.Tensor)}
+            {
+                name: (each.shape, each.dtype)
+                for name, each in optimizer.state[w].items()
+                if isinstance(each, torch.Tensor)
+            }
             for optimizer, w in zip(optimizers, (p, q), strict=True)
         ]
         assert found[0] == found[1]

@@ -17,6 +17,8 @@ from orthobench.linalg import ORTHOGONALISERS, RECIPES, newton_schulz, orthogona
 from orthobench.models import digits_convnet
 from orthobench.optim import SchattenMuon, TurboMuon, route_parameters
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*narrower than float32", "ignore:.*a vector's")
+
 # Linear layers, convolutions in one, two and three dimensions; several of one shape, tall, wide and square.
 SHAPES = [(6, 4), (4, 6), (5, 5), (6, 4), (4, 3, 5), (12, 2, 2, 2), (6, 4, 1, 1), (2, 3, 2, 2, 2), (1, 6), (6, 1)]
 FACTORS = {
@@ -862,7 +864,9 @@ def test_master_weights_change_nothing_for_float32():
 def test_what_may_stand_still_or_suits_another_optimizer_is_warned_of(kind):
     with pytest.warns(UserWarning, match=r"parameter 1 of group 0, 'b', is narrower than float32 \(1 of .*master_weig"):
         kind([("a", make_parameters()[0]), ("b", make_parameters(dtype=torch.bfloat16)[0])])
-    with pytest.warns(UserWarning, match=r"parameter 0 of group 0 has shape \(64, 1, 1\), a vector's.*LayerScale.*AdamW"):
+    with pytest.warns(
+        UserWarning, match=r"parameter 0 of group 0 has shape \(64, 1, 1\), a vector's.*LayerScale.*AdamW"
+    ):
         kind([torch.nn.Parameter(torch.ones(64, 1, 1))])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

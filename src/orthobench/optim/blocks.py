@@ -1,8 +1,6 @@
-"""The matrices that a parameter holds: itself, the parts of a fused one, or a stack; and those of a sharded one, whole."""
+"""The matrices that a parameter holds: itself, the parts of a fused one, or a stack; and sharded ones, whole."""
 
 from numbers import Integral
-
-import torch
 
 STACKED = "stacked"
 
@@ -52,7 +50,9 @@ def check_division(shape, split, transposed, which):
         raise ValueError(f"{which} has shape {shape}; transposed=True takes matrices, of 2 dimensions.")
     if split == STACKED:
         if len(shape) < 3:
-            raise ValueError(f"{which} has shape {shape}; split={STACKED!r} takes 3 or more dimensions, the first for the stack.")
+            raise ValueError(
+                f"{which} has shape {shape}; split={STACKED!r} takes 3 or more dimensions, the first for the stack."
+            )
         return
     rows = shape[1] if transposed else shape[0]
     if isinstance(split, Integral) and rows % split:

@@ -82,7 +82,9 @@ class PowerDirections:
         Tensor (..., count)
             0 where <G, D> <= 0: D is no direction of descent. Infinity where the surrogate is linear along D.
         """
-        return _decrease(self._inner(alignment, exponents), (self._powers(2 * exponents) * self.curvatures.unsqueeze(-2)).sum(-1))
+        return _decrease(
+            self._inner(alignment, exponents), (self._powers(2 * exponents) * self.curvatures.unsqueeze(-2)).sum(-1)
+        )
 
     def guaranteed_decrease(self, alignment, exponents):
         """Return what the best step along U S^e V^T decreases at least, by Hoelder's inequality ("bound", "momentum").

@@ -106,7 +106,9 @@ class MomentumOptimizer(torch.optim.Optimizer):
         for group, (params, gradients, momenta, remainders) in ready:
             if params:
                 # Gradients may have a type of their own (torch.Tensor.grad_dtype).
-                gradients = [g if g.dtype == M.dtype else g.to(M.dtype) for g, M in zip(gradients, momenta, strict=True)]
+                gradients = [
+                    g if g.dtype == M.dtype else g.to(M.dtype) for g, M in zip(gradients, momenta, strict=True)
+                ]
                 if group["maximize"]:
                     gradients = torch._foreach_neg(gradients)
                 alike = self._group_tensors_by_device_and_dtype([params, gradients, momenta, remainders])
@@ -322,8 +324,8 @@ class MomentumOptimizer(torch.optim.Optimizer):
                 )
             if p.ndim > 2 and 0 < p.numel() == max(p.shape) and group["split"] != STACKED:
                 warnings.warn(
-                    f"{which} has shape {tuple(p.shape)}, a vector's: gains of that shape, as of LayerScale, are better "
-                    "routed to AdamW (see orthobench.optim.route_parameters).",
+                    f"{which} has shape {tuple(p.shape)}, a vector's: gains of that shape, as of LayerScale, are "
+                    "better routed to AdamW (see orthobench.optim.route_parameters).",
                     stacklevel=6,
                 )
             allowed = DTYPES if group["dtype"] is None else (*DTYPES, torch.float16)

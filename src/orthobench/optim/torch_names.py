@@ -30,7 +30,9 @@ def take_torchs_names(options, has_eps):
     if coefficients is None and steps is None:
         return
     if options.get("steps") is not None:
-        raise ValueError(f"steps and ns_steps are two names of one option, got {options['steps']} and {steps}; give one.")
+        raise ValueError(
+            f"steps and ns_steps are two names of one option, got {options['steps']} and {steps}; give one."
+        )
     options["orthogonaliser"], options["steps"] = _as_recipe(TRIPLE if coefficients is None else coefficients), steps
 
 

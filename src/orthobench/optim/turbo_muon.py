@@ -59,10 +59,10 @@ class TurboMuon(MomentumOptimizer):
         For parameters in bfloat16 or float16: whether steps are taken in float32. The momentum is kept in it, and so is
         what rounding took from each entry, which is put back before the next step. float32 parameters don't change.
     ns_coefficients, ns_steps, adjust_lr_fn, eps
-        The names of torch.optim.Muon. `ns_coefficients` is one triple (a, b, c) for `ns_steps` steps, a list of triples,
-        one a step, or an `orthobench.linalg.Recipe`. If it or `ns_steps` is given, the update is orthogonalised by that
-        iteration instead of `orthogonaliser`, the other one being torch's default. `adjust_lr_fn` is `adjust_lr`. `eps`
-        has no effect: no orthogonaliser here needs one.
+        The names of torch.optim.Muon. `ns_coefficients` is one triple (a, b, c) for `ns_steps` steps, a list of
+        triples, one a step, or an `orthobench.linalg.Recipe`. If it or `ns_steps` is given, the update is
+        orthogonalised by that iteration instead of `orthogonaliser`, the other one being torch's default.
+        `adjust_lr_fn` is `adjust_lr`. `eps` has no effect: no orthogonaliser here needs one.
 
     Raises
     ------
