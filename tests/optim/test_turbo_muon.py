@@ -736,6 +736,7 @@ MULTIPLE = [
     ({"split": (6, 2, 2)}, (10, 4), lambda W: [W[:6], W[6:8], W[8:]]),
     ({"split": [2, 4]}, (6, 2, 3), lambda W: [W[:2].flatten(1), W[2:].flatten(1)]),
     ({"transposed": True}, (6, 4), lambda W: [W.mT]),
+    ({"transposed": True, "split": "stacked"}, (3, 6, 4), lambda W: list(W.mT)),
     ({"transposed": True, "split": 3}, (5, 12), lambda W: [W[:, :4].mT, W[:, 4:8].mT, W[:, 8:].mT]),
 ]
 

@@ -46,8 +46,10 @@ def check_split(split):
 def check_division(shape, split, transposed, which):
     """Raise ValueError unless a parameter of that shape, called `which`, can be divided so."""
     shape = tuple(shape)
-    if transposed and len(shape) != 2:
-        raise ValueError(f"{which} has shape {shape}; transposed=True takes matrices, of 2 dimensions.")
+    if transposed and len(shape) != (3 if split == STACKED else 2):
+        raise ValueError(
+            f"{which} has shape {shape}; transposed=True takes matrices, of 2 dimensions, or stacks of them."
+        )
     if split == STACKED:
         if len(shape) < 3:
             raise ValueError(

@@ -1,5 +1,7 @@
 """The optimizers between SGD and Muon: steps along U S^e V^T, with an exponent that is given, scheduled or chosen."""
 
+from types import MappingProxyType
+
 import torch
 import torch.distributed
 
@@ -91,6 +93,14 @@ class SchattenMuon(MomentumOptimizer):
     Attributes
     ----------
     activations : ActivationMoments or None
+    PUBLISHED : mapping
+        The options with which this is the algorithm of "From SGD to Muon", for
+        ``activations=ActivationMoments(model, parameters, smoothing=0)``; options may be overridden, as `lr`. Against
+        the defaults: the momentum is bias-corrected before Nesterov's step; a step has the Frobenius norm
+        sqrt(min(m, n)) for every e, tall matrices included; exponents are chosen by "tightness", from averages of the
+        alignment and of the curvatures, up to 1 / 1.02. Two things are ours: powers are those of `method`, where their
+        code has a Taylor series, and the directions that are compared are those of the step, where their code corrects
+        the bias of the momentum before it takes the gradient in.
 
     Raises
     ------
@@ -143,9 +153,32 @@ class SchattenMuon(MomentumOptimizer):
     >>> matrices = route_parameters(model).matrix
     >>> activations = ActivationMoments(model, matrices)
     >>> optimizer = SchattenMuon(matrices, exponent="tightness", activations=activations)
+
+    As published:
+
+    >>> activations = ActivationMoments(model, matrices, smoothing=0)
+    >>> optimizer = SchattenMuon(matrices, activations=activations, **SchattenMuon.PUBLISHED | {"lr": 0.05})
     """
 
     adjustments = ADJUSTMENTS | {"none": lambda m, n: 1.0}
+    # "From SGD to Muon" as its code has it; its p = 1 / e is from 1.02 to 50, and as good as 50 runs as Muon.
+    PUBLISHED = MappingProxyType(
+        {
+            "lr": 0.02,
+            "momentum": 0.95,
+            "nesterov": True,
+            "bias_correction": True,
+            "exponent": "tightness",
+            "exponent_range": (0.0, 1 / 1.02),
+            "initial_exponent": 0.0,
+            "refresh_every": 100,
+            "smoothing": 0.95,
+            "smooth_curvatures": True,
+            "norm": "frobenius",
+            "adjust_lr": "none",
+            "orthogonaliser": "polar_express",
+        }
+    )
     later_options = MomentumOptimizer.later_options | {"bias_correction": False, "smooth_curvatures": False}
 
     def __init__(
