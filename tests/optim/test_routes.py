@@ -149,6 +149,12 @@ def test_the_projection_of_an_attention_is_never_the_head():
     assert matrices(model) == ["attention.in_proj_weight", "attention.out_proj.weight"]
 
 
+def test_gains_of_three_dimensions_are_no_matrix():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 2))
+    model.register_parameter("layer_scale", nn.Parameter(torch.ones(4, 1, 1)))
+    assert matrices(model) == ["1.weight"]
+
+
 def test_torchs_transformer():
     model = nn.Transformer(8, 2, 1, 1, 16, batch_first=True)
     # It has no head: its last layer is taken for one, until the user says otherwise.
@@ -162,7 +168,8 @@ def test_torchs_transformer():
     [
         *(kind(2, 4, 3) for kind in (nn.Conv1d, nn.Conv2d, nn.Conv3d)),
         *(kind(2, 4, 3) for kind in (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)),
-        nn.Conv2d(4, 4, 3, groups=4),
+        nn.Conv2d(4, 4, 3, groups=2),
+        nn.Conv2d(1, 4, 3),
     ],
     ids=str,
 )
@@ -170,6 +177,18 @@ def test_every_convolution_but_the_first_is_a_matrix(layer):
     model = nn.Sequential(nn.Conv2d(3, 2, 3), layer, nn.Linear(4, 2))
     assert matrices(model) == ["1.weight"]
     assert matrices(nn.Sequential(layer, nn.Conv2d(4, 4, 3))) == ["1.weight"]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Conv1d(8, 8, 4, groups=8), nn.Conv2d(8, 16, 3, groups=8), nn.ConvTranspose2d(8, 8, 3, groups=8)],
+    ids=str,
+)
+def test_depthwise_kernels_are_no_matrix_unless_it_is_said(layer):
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), layer, nn.Linear(4, 2))
+    assert reasons(model)["1.weight"] == "depthwise convolution"
+    assert matrices(model) == []
+    assert matrices(model, overrides={"1.weight": "matrix"}) == ["1.weight"]
 
 
 def test_the_single_layer_of_a_model_is_neither_head_nor_first():
@@ -334,3 +353,125 @@ def test_the_matrices_are_what_turbo_muon_takes(model):
     routes = route_parameters(model)
     assert TurboMuon(routes.matrix).param_groups[0]["params"] == routes.matrix
     torch.optim.AdamW(routes.other)
+
+
+# --- parameters of several matrices ----------------------------------------------------------------------------------
+
+
+def splits(model, **options):
+    return {route.name: route.split for route in route_parameters(model, **options) if route.split is not None}
+
+
+def test_attention_is_known_to_hold_query_key_and_value():
+    attention = nn.MultiheadAttention(8, 2)
+    assert splits(attention) == {"in_proj_weight": 3}
+    assert splits(attention, heads=True) == {"in_proj_weight": 6}
+    apart = nn.MultiheadAttention(8, 2, kdim=6, vdim=4)
+    assert splits(apart) == {}
+    assert splits(apart, heads=True) == dict.fromkeys(("q_proj_weight", "k_proj_weight", "v_proj_weight"), 2)
+    assert splits(attention, split={"in_proj_weight": None}) == {}
+
+
+def test_each_head_of_an_attention_is_orthogonalised_for_itself():
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(8, 2).double()
+    weight = attention.in_proj_weight
+    before = weight.detach().clone()
+    routes = route_parameters(attention, heads=True)
+    optimizer = TurboMuon(routes.groups, lr=1, momentum=0, orthogonaliser="svd", dtype=None)
+    attention(*(torch.randn(5, 8, dtype=torch.float64) for _ in range(3)))[0].square().sum().backward()
+    optimizer.step()
+    for step, gradient in zip((before - weight.detach()).split(4), weight.grad.split(4), strict=True):
+        U, _, Vh = torch.linalg.svd(gradient, full_matrices=False)
+        torch.testing.assert_close(step, U @ Vh)
+
+
+def test_splits_are_declared_by_patterns():
+    model = VisionTransformer()
+    declared = {"*.linear1.weight": (4, 4, 8), "*.linear2.weight": [2, 6], "encoder.layers.1.linear1.weight": 4}
+    found = splits(model, split=declared)
+    assert found["encoder.layers.0.linear1.weight"] == (4, 4, 8)
+    assert found["encoder.layers.1.linear1.weight"] == 4
+    assert found["encoder.layers.1.linear2.weight"] == (2, 6)
+    routes = route_parameters(model, split=declared)
+    assert {group["split"] for group in routes.groups} == {None, 3, 4, (4, 4, 8), (2, 6)}
+    named = dict(model.named_parameters())
+    assert {name for group in routes.groups for name, p in group["params"] if p is named[name]} == set(matrices(model))
+    assert "attention, split=3\n" in str(routes)
+    optimizer = TurboMuon(routes.groups, lr=1)
+    assert len(optimizer.param_groups) == len(routes.groups)
+    assert all(group["lr"] == 0.5 for group in TurboMuon(routes.groups, lr=0.5).param_groups)  # none is shared
+
+
+def test_stacked_experts_are_declared_too():
+    class Experts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up = nn.Parameter(torch.randn(3, 4, 6))
+            self.router = nn.Linear(4, 3)
+
+    routes = route_parameters(Experts(), overrides={"up": "matrix"}, split={"up": "stacked"})
+    assert [(group["split"], len(group["params"])) for group in routes.groups] == [("stacked", 1), (None, 1)]
+    TurboMuon(routes.groups)
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"*.in_proj_weight": (8, 8, 9)}, r"'encoder.layers.0.self_attn.in_proj_weight' has 24 rows, .*sums to 25"),
+        ({"*.in_proj_weight": 5}, "has 24 rows, which split=5 doesn't divide"),
+        ({"*.in_proj_weight": "heads"}, "split must be None, 'stacked', a number of equal parts or .*got 'heads'"),
+        ({"patches.weight": 2}, r"split\['patches.weight'\] matches .*which goes to 'other' \(first convolution\)"),
+        ({"*.qkv.weight": 3}, r"split \['\*.qkv.weight'\] match no parameter"),
+    ],
+)
+def test_a_split_that_does_not_fit_is_named(split, message):
+    with pytest.raises(ValueError, match=message):
+        route_parameters(VisionTransformer(), split=split)
+
+
+def conv1d_of_transformers(inputs, outputs):
+    """What that package defines, as far as routing sees it: the weight is inputs by outputs."""
+
+    class Conv1D(nn.Module):
+        def __init__(self, nf, nx):
+            super().__init__()
+            self.nf, self.nx = nf, nx
+            self.weight = nn.Parameter(torch.randn(nx, nf))
+            self.bias = nn.Parameter(torch.zeros(nf))
+
+        def forward(self, x):
+            return x @ self.weight + self.bias
+
+    Conv1D.__module__ = "transformers.pytorch_utils"
+    return Conv1D(outputs, inputs)
+
+
+def test_the_linear_layers_of_gpt2_in_transformers_are_matrices_that_are_transposed():
+    torch.manual_seed(0)
+    block = nn.ModuleDict({"c_attn": conv1d_of_transformers(4, 12), "c_proj": conv1d_of_transformers(4, 4)})
+    model = nn.ModuleDict({"wte": nn.Embedding(9, 4), "block": block, "lm_head": nn.Linear(4, 9, bias=False)})
+    model.double()
+    routes = route_parameters(model, split={"*.c_attn.weight": 3})
+    assert [(route.name, route.split, route.transposed) for route in routes if route.method == "matrix"] == [
+        ("block.c_attn.weight", 3, True),
+        ("block.c_proj.weight", None, True),
+    ]
+    weight = block["c_attn"].weight
+    before = weight.detach().clone()
+    for p in routes.matrix:
+        p.grad = torch.randn_like(p)
+    TurboMuon(routes.groups, lr=1, momentum=0, orthogonaliser="svd", dtype=None).step()
+    for step, gradient in zip((before - weight.detach()).split(4, 1), weight.grad.split(4, 1), strict=True):
+        U, _, Vh = torch.linalg.svd(gradient, full_matrices=False)
+        torch.testing.assert_close(step, U @ Vh)
+    assert matrices(conv1d_of_transformers(4, 8)) == ["weight"]
+
+
+def test_a_conv1d_of_anyone_else_is_not_taken_for_it():
+    class Conv1D(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(3, 4))
+
+    assert matrices(nn.Sequential(Conv1D(), nn.Linear(4, 4), nn.Linear(4, 2))) == ["1.weight"]

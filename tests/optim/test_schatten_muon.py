@@ -20,6 +20,8 @@ from orthobench.optim import (
 )
 from orthobench.optim import powers as powers_module
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*narrower than float32", "ignore:.*a vector's")
+
 SHAPES = [(6, 4), (4, 6), (5, 5), (6, 4), (4, 3, 5), (12, 2, 2, 2), (1, 6), (6, 1)]
 CRITERIA = ("bound", "momentum", "tightness", "two_directions")
 PLAIN = {"norm": "none", "adjust_lr": "none"}
@@ -674,6 +676,64 @@ def test_the_direction_with_the_chosen_exponent_predicts_at_least_as_much_as_sgd
         assert chosen >= max(ends) * (1 - 1e-9)
 
 
+# --- as published ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(6, 9), (9, 6)])
+@pytest.mark.parametrize("method", ["eigh", "svd"])
+def test_the_published_setting_is_the_published_algorithm(shape, method):
+    """Their update in float64, with an SVD: of U = mu M / (1 - mu^t) + (1 - mu) G, of norm sqrt(min(m, n)) for all e.
+
+    The exponent is the best 1 / p, p from 1.02 on, for averages of the alignment and of the curvatures; e = 0 before.
+    """
+    m, d = shape
+    problem = Regression(m, d)
+    W = problem.layer.weight
+    activations = ActivationMoments(problem.layer, [W], smoothing=0)
+    options = {"lr": 0.05, "refresh_every": 3, "weight_decay": 0.1, "method": method}
+    optimizer = SchattenMuon([W], activations=activations, **SchattenMuon.PUBLISHED | options | EXACT)
+    M, e, alignment, curvatures, chosen = torch.zeros_like(W), 0.0, None, None, set()
+    for step in range(1, 13):
+        A = problem.inputs(step).T
+        G = ((W @ A - problem.target @ A) @ A.T / problem.rows).detach()
+        M = 0.95 * M + 0.05 * G
+        U = 0.95 * M / (1 - 0.95**step) + 0.05 * G
+        P, sigma, Qh = torch.linalg.svd(U, full_matrices=False)
+        if step % 3 == 0:
+            samples = (P.T @ G @ Qh.T).diagonal(), (Qh @ A).square().sum(1) / problem.rows
+            if alignment is None:
+                alignment, curvatures = samples
+            else:
+                alignment = 0.95 * alignment + 0.05 * samples[0]
+                curvatures = 0.95 * curvatures + 0.05 * samples[1]
+            grid = torch.linspace(0, 1 / 1.02, 20001, dtype=torch.float64)[:, None]
+            values = (sigma**grid * alignment).sum(1) ** 2 / (sigma ** (2 * grid) * curvatures).sum(1)
+            e = float(grid[values.argmax()])
+        D = (P * sigma**e) @ Qh
+        expected = W.detach() * (1 - 0.05 * 0.1) - 0.05 * math.sqrt(min(shape)) * D / D.norm()
+        problem.train(optimizer, 1, start=step)
+        assert optimizer.exponents()[0] == pytest.approx(e, abs=1e-4)
+        torch.testing.assert_close(W.detach(), expected, rtol=1e-4, atol=2e-6)
+        chosen.add(round(e, 3))
+    assert len(chosen) > 2
+
+
+@pytest.mark.parametrize("options", [{}, {"preconditioner": "padam"}, {"nesterov": False}])
+def test_bias_correction_is_before_nesterovs_step(options):
+    (p,) = make_parameters([(4, 6)])
+    start, W = p.detach().clone(), p.detach().clone()
+    train([p], SchattenMuon([p], 0.1, 0.9, exponent=0.5, bias_correction=True, **PLAIN, **options), 5)
+    M, v = torch.zeros_like(start), torch.zeros_like(start)
+    for step in range(1, 6):
+        G = gaussian((4, 6), 1000 * step)
+        M, v = 0.9 * M + 0.1 * G, 0.999 * v + 0.001 * G**2
+        U = M / (1 - 0.9**step)
+        U = 0.9 * U + 0.1 * G if options.get("nesterov", True) else U
+        D = (v / (1 - 0.999**step) + 1e-16) ** (-1 / 6) if "preconditioner" in options else torch.ones_like(v)
+        W -= 0.1 * D * power(D * U, 0.5)
+    torch.testing.assert_close(p.detach(), W, rtol=1e-8, atol=1e-8)
+
+
 # --- state -----------------------------------------------------------------------------------------------------------
 
 STATES = [
@@ -1024,6 +1084,8 @@ def test_schedulers_and_closures_work():
             ValueError,
             r"exponent must be one of \(0\.0, 0\.125, 0\.25, 0\.5, 1",
         ),
+        ({"bias_correction": 1}, TypeError, "bias_correction must be True or False, got 1"),
+        ({"smooth_curvatures": True}, ValueError, r"smooth_curvatures must be False with exponent=0\.0; it is for"),
         ({"orthogonaliser": "jordan"}, ValueError, "orthogonaliser must be one of"),
         ({"dtype": "bfloat16"}, ValueError, "dtype must be one of"),
     ],
@@ -1072,6 +1134,8 @@ def test_a_bad_option_is_named_with_what_is_allowed(options, error, message):
             "kappa must be None with exponent='two_directions', which has no exponent",
         ),
         ({"exponent": "two_directions", "initial_exponent": 2}, ValueError, "got 2"),
+        ({"split": 2}, ValueError, r"'tightness' takes parameters of one matrix \(m, n\), with split=None and transp"),
+        ({"exponent": "two_directions", "transposed": True}, ValueError, "'two_directions' takes parameters of one"),
     ],
 )
 def test_what_does_not_go_with_a_criterion_is_said(options, error, message):

@@ -8,6 +8,8 @@ import pytest
 import torch
 import torch.distributed
 import torch.multiprocessing
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from orthobench.optim import ActivationMoments, SchattenMuon, TurboMuon
 from orthobench.optim import powers as powers_module
@@ -177,3 +179,100 @@ def test_a_group_of_one_process_changes_nothing(tmp_path):
             assert torch.equal(one, other)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def step_unlike(rank, world, folder):
+    """What one process has and the other hasn't, each an error in both."""
+    group = join(rank, world, folder)
+    messages = {}
+    cases = {
+        "gradient": (SHAPES, (SHAPES[:4], SHAPES)[rank]),
+        "shape": ((SHAPES, [(8, 8), (8, 16), (16, 8)])[rank], SHAPES),
+        "count": ((SHAPES, SHAPES[:3])[rank], SHAPES),
+        "none": (SHAPES, (SHAPES, [])[rank]),
+    }
+    for kind in (TurboMuon, SchattenMuon):
+        for name, (shapes, with_gradient) in cases.items():
+            parameters = [torch.nn.Parameter(torch.ones(shape)) for shape in shapes]
+            optimizer = kind([(f"layer{i}", p) for i, p in enumerate(parameters)], process_group=group)
+            for p, _ in zip(parameters, with_gradient, strict=False):
+                p.grad = torch.eye(len(p), p[0].numel()).view(p.shape)
+            with pytest.raises(ValueError, match="don't step alike") as error:
+                optimizer.step()
+            assert all(torch.equal(p, torch.ones_like(p)) for p in parameters)
+            messages[kind.__name__, name] = str(error.value)
+            for p in parameters:
+                p.grad = torch.zeros_like(p)
+            if name in ("gradient", "none"):
+                optimizer.step()  # what the message says to do
+    torch.save(messages, f"{folder}/{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_that_do_not_step_alike_are_told_and_wait_for_nothing(tmp_path):
+    torch.multiprocessing.spawn(step_unlike, (2, str(tmp_path)), nprocs=2)
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert first == second
+    for kind in ("TurboMuon", "SchattenMuon"):
+        assert "parameter 4 of group 0, 'layer4', (4, 3, 3, 3) torch.float32 without" in first[kind, "gradient"]
+        assert "'layer4', (4, 3, 3, 3) torch.float32 with gradient" in first[kind, "gradient"]
+        assert "'layer1', (8, 8) torch.float32 with gradient" in first[kind, "shape"]
+        assert "'layer1', (8, 16)" in first[kind, "shape"]
+        assert "'layer3', (8, 16) torch.float32 with" in first[kind, "count"]
+        assert "no parameter" in first[kind, "count"]
+        assert "'layer0', (8, 8) torch.float32 without gradient" in first[kind, "none"]
+
+
+SHARDED = [(1, 6), (5, 4), (4, 5), (6, 1), (5, 3, 2, 2), (2, 8)]
+SHARDED_OPTIONS = {
+    "turbo_muon": lambda params, group: TurboMuon(params, dtype=None, weight_decay=0.1),
+    "shared": lambda params, group: TurboMuon(params, dtype=None, process_group=group),
+    "master_weights": lambda params, group: TurboMuon(params, dtype=None, master_weights=True),
+    "number": lambda params, group: SchattenMuon(params, exponent=0.5, preconditioner="adam", bias_correction=True),
+    "shared number": lambda params, group: SchattenMuon(params, exponent=0.5, process_group=group),
+    "halves": lambda params, group: SchattenMuon([p for p in params if p.shape[0] % 2 == 0], exponent=0.25, split=2),
+}
+
+
+def step_sharded(rank, world, folder):
+    """As FSDP2 shards: rows are dealt out, the first process has one more or, of a single row, all."""
+    group = join(rank, world, folder)
+    mesh = init_device_mesh("cpu", (2,)) if world > 1 else None
+    results = {}
+    for name, make in SHARDED_OPTIONS.items():
+        generator = torch.Generator().manual_seed(0)
+        dtype = torch.bfloat16 if name == "master_weights" else torch.float64
+
+        def placed(shape, generator=generator, dtype=dtype):
+            values = torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+            return values if mesh is None else distribute_tensor(values, mesh, [Shard(0)])
+
+        parameters = [torch.nn.Parameter(placed(shape)) for shape in SHARDED]
+        optimizer = make(parameters, group)
+        for _ in range(3):
+            for p in parameters:
+                p.grad = placed(p.shape)
+            optimizer.step()
+        results[name] = [p.detach() if mesh is None else p.detach().full_tensor() for p in parameters]
+        if mesh is not None:
+            state = optimizer.state[optimizer.param_groups[0]["params"][0]]
+            assert state["momentum_buffer"].placements == (Shard(0),)
+            if name == "turbo_muon":
+                parameters[0].grad = None if rank else parameters[0].grad
+                with pytest.raises(
+                    ValueError, match=r"don't step alike: parameter 0 of group 0 \(1, 6\) torch.float64"
+                ):
+                    optimizer.step()
+    torch.save(results, f"{folder}/{world}_{rank}.pt")
+    if world > 1:
+        torch.distributed.destroy_process_group()
+
+
+def test_parameters_that_are_sharded_by_rows_take_the_steps_of_whole_ones(tmp_path):
+    step_sharded(0, 1, tmp_path)
+    torch.multiprocessing.spawn(step_sharded, (2, str(tmp_path)), nprocs=2)
+    alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
+    for name in SHARDED_OPTIONS:
+        for one, two, expected in zip(first[name], second[name], alone[name], strict=True):
+            assert torch.equal(one, two)
+            torch.testing.assert_close(one, expected, rtol=1e-10, atol=1e-10)

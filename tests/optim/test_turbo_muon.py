@@ -1,19 +1,23 @@
 """TurboMuon against a textbook loop in float64, and against its own formulas."""
 
 import copy
+import inspect
 import itertools
 import math
 import re
 import shutil
+import warnings
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orthobench.linalg import ORTHOGONALISERS, orthogonalise
+from orthobench.linalg import ORTHOGONALISERS, RECIPES, newton_schulz, orthogonalise
 from orthobench.models import digits_convnet
-from orthobench.optim import TurboMuon, route_parameters
+from orthobench.optim import SchattenMuon, TurboMuon, route_parameters
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*narrower than float32", "ignore:.*a vector's")
 
 # Linear layers, convolutions in one, two and three dimensions; several of one shape, tall, wide and square.
 SHAPES = [(6, 4), (4, 6), (5, 5), (6, 4), (4, 3, 5), (12, 2, 2, 2), (6, 4, 1, 1), (2, 3, 2, 2, 2), (1, 6), (6, 1)]
@@ -603,3 +607,279 @@ def test_a_bad_option_is_named_with_what_is_allowed(options, error, message):
     with pytest.raises(error, match=message):
         optimizer.add_param_group({"params": parameters[1:], **options})
     assert len(optimizer.param_groups) == 1
+
+
+# --- in the place of torch.optim.Muon --------------------------------------------------------------------------------
+
+
+def test_the_example_of_torchs_documentation_runs_with_our_class():
+    model = torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Tanh(), torch.nn.Linear(8, 3))
+    loss_fn, inputs, target = torch.nn.functional.mse_loss, torch.randn(7, 5), torch.zeros(7, 3)
+    muon_params = [p for p in model.parameters() if p.ndim == 2]
+    other_params = [p for p in model.parameters() if p.ndim != 2]
+    optim_muon = TurboMuon(muon_params, lr=0.02, momentum=0.95)
+    optim_adamw = torch.optim.AdamW(other_params, lr=3e-4, weight_decay=0.01)
+    losses = []
+    for _ in range(30):
+        optim_muon.zero_grad()
+        optim_adamw.zero_grad()
+        loss = loss_fn(model(inputs), target)
+        loss.backward()
+        losses.append(float(loss.detach()))
+        optim_muon.step()
+        optim_adamw.step()
+    assert losses[-1] < 0.5 * losses[0]
+
+
+JORDAN = (3.4445, -4.7750, 2.0315)
+DISTINCT = [(4.0, -6.0, 2.5), (3.0, -4.0, 1.6), (2.0, -1.5, 0.5)]
+
+
+@pytest.mark.parametrize(
+    ("options", "coefficients", "adjust_lr"),
+    [
+        ({"ns_steps": 3}, [JORDAN] * 3, None),
+        ({"ns_coefficients": (2.0, -1.5, 0.5)}, [(2.0, -1.5, 0.5)] * 5, None),
+        ({"ns_coefficients": [2, -1.5, 0.5], "ns_steps": 8}, [(2.0, -1.5, 0.5)] * 8, None),
+        ({"ns_coefficients": DISTINCT}, DISTINCT, None),
+        ({"ns_coefficients": torch.tensor(JORDAN).tolist(), "ns_steps": 5}, [JORDAN] * 5, None),
+        ({"ns_coefficients": JORDAN, "eps": 1e-7, "adjust_lr_fn": "match_rms_adamw"}, [JORDAN] * 5, "match_rms_adamw"),
+        ({"ns_steps": 5, "adjust_lr_fn": "original"}, [JORDAN] * 5, "original"),
+        ({"ns_coefficients": RECIPES["polar_express"]}, None, None),
+    ],
+)
+@pytest.mark.parametrize("where", ["constructor", "group"])
+def test_torchs_options_mean_what_they_mean_there(options, coefficients, adjust_lr, where):
+    """A step from zero with the gradient alone is the orthogonalised gradient, by torch's iteration in float64."""
+    for shape in ((6, 4), (4, 6)):
+        p = torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64))
+        give_gradients([p], 0)
+        common = {"lr": 1.0, "momentum": 0.0, "weight_decay": 0.1, "nesterov": True, "dtype": None}
+        if where == "constructor":
+            TurboMuon([p], **common, **options).step()
+        else:
+            TurboMuon([{"params": [p], **options}], **common).step()
+        if coefficients is None:
+            expected = newton_schulz(p.grad, "polar_express")
+        else:
+            X = (p.grad / p.grad.norm()).mT if shape[0] > shape[1] else p.grad / p.grad.norm()
+            for a, b, c in coefficients:
+                A = X @ X.mT
+                X = a * X + (b * A + c * A @ A) @ X
+            expected = X.mT if shape[0] > shape[1] else X
+        factor = FACTORS[adjust_lr or "original"](*shape)
+        torch.testing.assert_close(p.detach(), -factor * expected, rtol=1e-6, atol=1e-6)
+
+
+def test_all_of_torchs_defaults_are_torchs_muon():
+    signature = inspect.signature(torch.optim.Muon)
+    defaults = {name: each.default for name, each in signature.parameters.items() if each.default is not each.empty}
+    ours, theirs = (make_parameters([(48, 80), (80, 48), (6, 4)], torch.float32) for _ in range(2))
+    before = values(ours)
+    train(ours, TurboMuon(ours, **defaults), 10)
+    train(theirs, torch.optim.Muon(theirs, **defaults), 10)
+    assert relative_difference(ours, theirs, before) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ns_coefficients": (1.0, 2.0)}, r"ns_coefficients must be three finite numbers \(a, b, c\), .*got \(1\.0, 2"),
+        ({"ns_coefficients": [(1.0, 2.0)]}, "ns_coefficients must be three finite numbers"),
+        ({"ns_coefficients": (1.0, 2.0, math.nan)}, "ns_coefficients must be three finite numbers"),
+        ({"ns_coefficients": []}, "ns_coefficients must be three finite numbers"),
+        ({"ns_coefficients": 3.0}, "ns_coefficients must be three finite numbers .*got 3.0"),
+        ({"ns_coefficients": "muon"}, "ns_coefficients must be three finite numbers .*got 'muon'"),
+        ({"ns_steps": 0}, "steps must be an integer >= 1 .*got 0"),
+        ({"ns_steps": 2.5}, "steps must be an integer >= 1 .*got 2.5"),
+        ({"ns_coefficients": DISTINCT, "ns_steps": 4}, "steps must be an integer from 1 to 3 .*got 4"),
+        ({"ns_steps": 3, "steps": 2}, "steps and ns_steps are two names of one option, got 2 and 3; give one"),
+        ({"adjust_lr_fn": "rms"}, "adjust_lr must be one of 'original', .*got 'rms'"),
+    ],
+)
+def test_torchs_options_are_checked(options, message):
+    parameters = make_parameters([(4, 6), (4, 6)])
+    with pytest.raises(ValueError, match=message):
+        TurboMuon(parameters, **options)
+    optimizer = TurboMuon(parameters[:1])
+    with pytest.raises(ValueError, match=message):
+        optimizer.add_param_group({"params": parameters[1:], **options})
+    assert len(optimizer.param_groups) == 1
+
+
+def test_eps_is_checked_and_changes_nothing():
+    with pytest.raises(ValueError, match="eps must be a finite number >= 0, got -1; it has no effect here"):
+        TurboMuon(make_parameters(), eps=-1)
+    first, second = make_parameters(), make_parameters()
+    train(first, TurboMuon(first, eps=1e6), 2)
+    train(second, TurboMuon(second), 2)
+    assert all(map(torch.equal, first, second))
+
+
+def test_maximize_goes_the_other_way_and_is_checked():
+    up, down = make_parameters(), make_parameters()
+    before = values(up)
+    train(up, TurboMuon(up, maximize=True, dtype=None), 1)
+    train(down, TurboMuon(down, dtype=None), 1)
+    for p, q, start in zip(up, down, before, strict=True):
+        torch.testing.assert_close(p.detach() - start, start - q.detach())
+    with pytest.raises(TypeError, match="maximize must be True or False, got 1"):
+        TurboMuon(up, maximize=1)
+
+
+# --- parameters of several matrices ----------------------------------------------------------------------------------
+
+MULTIPLE = [
+    ({"split": "stacked"}, (5, 4, 6), lambda W: list(W)),
+    ({"split": "stacked"}, (3, 6, 2, 2), lambda W: list(W.flatten(2))),
+    ({"split": 3}, (12, 5), lambda W: [W[:4], W[4:8], W[8:]]),
+    ({"split": (6, 2, 2)}, (10, 4), lambda W: [W[:6], W[6:8], W[8:]]),
+    ({"split": [2, 4]}, (6, 2, 3), lambda W: [W[:2].flatten(1), W[2:].flatten(1)]),
+    ({"transposed": True}, (6, 4), lambda W: [W.mT]),
+    ({"transposed": True, "split": "stacked"}, (3, 6, 4), lambda W: list(W.mT)),
+    ({"transposed": True, "split": 3}, (5, 12), lambda W: [W[:, :4].mT, W[:, 4:8].mT, W[:, 8:].mT]),
+]
+
+
+@pytest.mark.parametrize(("options", "shape", "pieces"), MULTIPLE)
+@pytest.mark.parametrize("adjust_lr", FACTORS)
+@pytest.mark.parametrize("make", [TurboMuon, lambda params, **options: SchattenMuon(params, exponent=0.0, **options)])
+def test_each_matrix_of_a_parameter_is_orthogonalised_for_itself(options, shape, pieces, adjust_lr, make):
+    """Against one optimizer a matrix, whose polar factors are exact."""
+    (p,) = make_parameters([shape])
+    apart = [torch.nn.Parameter(piece.detach().clone().contiguous()) for piece in pieces(p)]
+    common = {"orthogonaliser": "svd", "dtype": None, "weight_decay": 0.1, "adjust_lr": adjust_lr}
+    optimizer, optimizers = make([p], **common, **options), [TurboMuon([q], **common) for q in apart]
+    for step in range(3):
+        give_gradients([p], step)
+        for q, gradient, each in zip(apart, pieces(p.grad), optimizers, strict=True):
+            q.grad = gradient.clone().contiguous()
+            each.step()
+        optimizer.step()
+    for mine, other in zip(pieces(p.detach()), apart, strict=True):
+        torch.testing.assert_close(mine, other.detach(), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("options", "shape", "pieces"), MULTIPLE)
+def test_other_powers_and_preconditioners_take_each_matrix_too(options, shape, pieces):
+    (p,) = make_parameters([shape])
+    apart = [torch.nn.Parameter(piece.detach().clone().contiguous()) for piece in pieces(p)]
+    common = {"exponent": 0.5, "preconditioner": "adam", "norm": "frobenius"}
+    optimizer, optimizers = SchattenMuon([p], **common, **options), [SchattenMuon([q], **common) for q in apart]
+    for step in range(3):
+        give_gradients([p], step)
+        for q, gradient, each in zip(apart, pieces(p.grad), optimizers, strict=True):
+            q.grad = gradient.clone().contiguous()
+            each.step()
+        optimizer.step()
+    for mine, other in zip(pieces(p.detach()), apart, strict=True):
+        torch.testing.assert_close(mine, other.detach(), rtol=1e-9, atol=1e-9)
+
+
+def test_stacked_experts_have_singular_values_near_one():
+    """As one matrix (E, m n) an expert's had values from 0.02 to 0.77."""
+    (p,) = make_parameters([(8, 16, 24)], torch.float32)
+    before = p.detach().clone()
+    train([p], TurboMuon([p], lr=1.0, momentum=0.0, split="stacked"), 1)
+    sigma = torch.linalg.svdvals(before - p.detach())
+    assert float(sigma.min()) > 0.5
+    assert float(sigma.max()) < 1.3
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "message"),
+    [
+        ({"split": (4, 4)}, (10, 4), r"parameter 0 of group 0 has 10 rows, but split=\(4, 4\) sums to 8"),
+        ({"split": 3}, (10, 4), "has 10 rows, which split=3 doesn't divide; give the rows of each part"),
+        ({"split": (2, 2), "transposed": True}, (4, 6), r"has 6 rows, but split=\(2, 2\) sums to 4"),
+        ({"split": "stacked"}, (10, 4), "takes 3 or more dimensions, the first for the stack"),
+        ({"transposed": True}, (4, 3, 2), "transposed=True takes matrices, of 2 dimensions"),
+        ({"split": "heads"}, (10, 4), "split must be None, 'stacked', a number of equal parts or .*got 'heads'"),
+        ({"split": 0}, (10, 4), "split must be None.* got 0"),
+        ({"split": (5, -5, 10)}, (10, 4), "split must be None"),
+        ({"split": ()}, (10, 4), "split must be None"),
+        ({"split": 2.5}, (10, 4), "split must be None"),
+        ({"split": True}, (10, 4), "split must be None"),
+    ],
+)
+def test_a_division_that_does_not_fit_is_named(options, shape, message):
+    for kind in (TurboMuon, SchattenMuon):
+        with pytest.raises(ValueError, match=message):
+            kind(make_parameters([shape]), **options)
+
+
+# --- narrow types ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("make", [TurboMuon, SchattenMuon])
+def test_with_master_weights_a_thousand_small_decays_are_not_lost(dtype, make):
+    for master_weights, expected in ((False, 1.0), (True, (1 - 1e-4) ** 1000)):
+        p = torch.nn.Parameter(torch.ones(4, 6, dtype=dtype))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            optimizer = make([p], lr=1e-3, weight_decay=0.1, master_weights=master_weights)
+        for _ in range(1000):
+            p.grad = torch.zeros_like(p)
+            optimizer.step()
+        assert torch.equal(p.detach(), torch.full_like(p, expected))
+
+
+@pytest.mark.parametrize("make", [TurboMuon, lambda params, **options: SchattenMuon(params, exponent=0.5, **options)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_with_master_weights_steps_are_those_of_float32(make, dtype):
+    narrow = make_parameters(dtype=dtype)
+    wide = [torch.nn.Parameter(p.detach().float()) for p in narrow]
+    options = {"lr": 1e-3, "weight_decay": 0.01}
+    first, second = make(narrow, master_weights=True, **options), make(wide, **options)
+    for step in range(50):
+        give_gradients(narrow, step)
+        for p, q in zip(narrow, wide, strict=True):
+            q.grad = p.grad.float()
+        first.step()
+        second.step()
+    for p, q in zip(narrow, wide, strict=True):
+        assert torch.equal(p.detach(), q.detach().to(dtype))
+        torch.testing.assert_close(p.detach() + first.state[p]["remainder"], q.detach(), rtol=1e-6, atol=1e-6)
+
+
+def test_a_weight_that_is_set_from_outside_is_where_the_next_step_starts():
+    (p,) = make_parameters([(4, 6)], torch.bfloat16)
+    optimizer = TurboMuon([p], lr=0.01, master_weights=True)
+    train([p], optimizer, 3)
+    p.data.fill_(2.0)
+    train([p], optimizer, 1, start=3)
+    assert float((p.detach() - 2).abs().max()) < 0.03
+
+
+def test_master_weights_change_nothing_for_float32():
+    first, second = make_parameters(dtype=torch.float32), make_parameters(dtype=torch.float32)
+    optimizer = TurboMuon(first, master_weights=True)
+    train(first, optimizer, 3)
+    train(second, TurboMuon(second), 3)
+    assert all(map(torch.equal, first, second))
+    assert all(set(state) == {"momentum_buffer"} for state in optimizer.state.values())
+
+
+@pytest.mark.parametrize("kind", [TurboMuon, SchattenMuon])
+def test_what_may_stand_still_or_suits_another_optimizer_is_warned_of(kind):
+    with pytest.warns(UserWarning, match=r"parameter 1 of group 0, 'b', is narrower than float32 \(1 of .*master_weig"):
+        kind([("a", make_parameters()[0]), ("b", make_parameters(dtype=torch.bfloat16)[0])])
+    with pytest.warns(
+        UserWarning, match=r"parameter 0 of group 0 has shape \(64, 1, 1\), a vector's.*LayerScale.*AdamW"
+    ):
+        kind([torch.nn.Parameter(torch.ones(64, 1, 1))])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kind(make_parameters(dtype=torch.float32))
+        kind(make_parameters(dtype=torch.bfloat16), master_weights=True)
+        kind([torch.nn.Parameter(torch.ones(64, 1, 1))], split="stacked")
+
+
+@pytest.mark.parametrize("kind", [TurboMuon, SchattenMuon])
+def test_no_parameters_is_an_error_that_says_why(kind):
+    routes = route_parameters(torch.nn.Sequential(torch.nn.Embedding(3, 4), torch.nn.Linear(4, 3)))
+    message = f"{kind.__name__} got no parameters: none of the model's goes to the matrix method. print.*overrides"
+    for nothing in (routes.matrix, routes.groups, iter(())):
+        with pytest.raises(ValueError, match=message):
+            kind(nothing)

@@ -34,8 +34,8 @@ ROOT = Path(__file__).parents[2]
 REAL = ROOT / "benchmark_muon" / "claims.toml"
 CIFAR = "cifar10[network=vit,steps=100]"
 SCHATTEN, FAST_SCHATTEN = (
-    f"Schatten-Muon[adamw_learning_rate=0.01,exponent=tightness,learning_rate=0.05,{how},weight_decay=0.01]"
-    for how in ("method=eigh,refresh_every=20", "method=products,refresh_every=100")
+    f"Schatten-p[adamw_learning_rate=0.01,learning_rate=0.05,method={method},refresh_every=100,weight_decay=0.01]"
+    for method in ("eigh", "products")
 )
 SOAP = "SOAP[learning_rate=0.01,weight_decay=0.01]"
 SCION = "SCION[learning_rate=0.01,momentum=0.1,scale=10.0]"

@@ -145,7 +145,7 @@ class ActivationMoments:
     @torch.compiler.disable
     @torch.no_grad()
     def _add(self, parameter, layer, inputs):
-        if inputs.numel() == 0:
+        if inputs.numel() == 0 or inputs.is_meta:
             return
         dtype = at_least_float32(parameter.dtype)
         if isinstance(layer, nn.Linear):

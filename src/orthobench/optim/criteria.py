@@ -82,7 +82,9 @@ class PowerDirections:
         Tensor (..., count)
             0 where <G, D> <= 0: D is no direction of descent. Infinity where the surrogate is linear along D.
         """
-        return _decrease(self._inner(alignment, exponents), (self._powers(2 * exponents) * self._curvatures).sum(-1))
+        return _decrease(
+            self._inner(alignment, exponents), (self._powers(2 * exponents) * self.curvatures.unsqueeze(-2)).sum(-1)
+        )
 
     def guaranteed_decrease(self, alignment, exponents):
         """Return what the best step along U S^e V^T decreases at least, by Hoelder's inequality ("bound", "momentum").
@@ -106,13 +108,13 @@ class PowerDirections:
         return torch.where(s > 0, s ** exponents.unsqueeze(-1), 0)
 
     @cached_property
-    def _curvatures(self):
-        """v_i^T C v_i = ||A^T v_i||^2 / n, (..., 1, rank)."""
+    def curvatures(self):
+        """v_i^T C v_i = ||A^T v_i||^2 / n, (..., min(m, n)); an average of several may be set instead."""
         curvatures = ((self._Vh @ self._C) * self._Vh).sum(-1)
         # The mean of the eigenvalues weighted by themselves: the largest where there is one alone, and never above it.
         trace = self._C.diagonal(dim1=-2, dim2=-1).sum(-1).unsqueeze(-1)
         mean = torch.where(trace > 0, self._C.square().sum((-2, -1)).unsqueeze(-1) / trace, 0)
-        return _without_least(curvatures, self._noise * mean).unsqueeze(-2)
+        return _without_least(curvatures, self._noise * mean)
 
     def _moment_norm(self, exponents):
         """||C||_r, r = (1+e) / (1-e); r is infinite for e = 1, and the limit is then what these formulas give."""

@@ -1,12 +1,17 @@
 """What optimizers share that average gradients and turn the average, as a matrix, into another one."""
 
 import math
+import warnings
 from numbers import Real
 
 import torch
 
-from ..linalg import RECIPES, check_orthogonaliser
+from ..linalg import RECIPES, Recipe, check_orthogonaliser
+from ..linalg.scaling import at_least_float32
 from ..linalg.shapes import DTYPES
+from .blocks import STACKED, check_division, check_split, divide, is_sharded, shard_like, whole
+from .sharding import check_alike
+from .torch_names import from_plain, plain, take_torchs_names
 
 # What lr is multiplied by for a matrix (m, n).
 ADJUSTMENTS = {
@@ -19,18 +24,34 @@ ADJUSTMENTS = {
 class MomentumOptimizer(torch.optim.Optimizer):
     """Momentum, decoupled decay and a step along the directions that a subclass makes of the momenta.
 
-    A subclass implements `directions`, and extends `check_options` by those of its own.
+    A subclass implements `directions`, and extends `check_options` and `state_dtype` by those of its own.
     """
 
     adjustments = ADJUSTMENTS
+    process_group = None  # of a copy too, which is not part of the group
+    # Options that states and pickles of earlier versions don't have.
+    later_options = {"maximize": False, "split": None, "transposed": False, "master_weights": False}
 
-    def directions(self, params, gradients, updates, group):
+    def __init__(self, params, defaults):
+        if not isinstance(params, torch.Tensor):
+            params = list(params)
+            if not params:
+                raise ValueError(
+                    f"{type(self).__name__} got no parameters: none of the model's goes to the matrix method. "
+                    "print(route_parameters(model)) says why; send some there with overrides, or train it with AdamW."
+                )
+        super().__init__(params, defaults)
+
+    def directions(self, params, gradients, matrices, group):
         """Return the matrices (m, n) to step along, in any floating-point type; no argument may be modified.
 
         Parameters
         ----------
-        params, gradients, updates : list of Tensor
-            Of one device and type. The updates are averages of the gradients, and may be the optimizer's own.
+        params, gradients : list of Tensor
+            Of one device and type; the gradients may be sharded as the parameters are.
+        matrices : list of Tensor (m, n)
+            The averages of the gradients, one or more of each parameter (see `blocks.divide`), and maybe the
+            optimizer's own memory.
         group : dict
             The options.
 
@@ -40,8 +61,13 @@ class MomentumOptimizer(torch.optim.Optimizer):
         """
         raise NotImplementedError
 
+    def look_ahead(self, params, gradients, momenta, group):
+        """Return the averages to make directions of: the momenta, or Nesterov's."""
+        return torch._foreach_lerp(gradients, momenta, group["momentum"]) if group["nesterov"] else momenta
+
     def add_param_group(self, param_group):
         """Add a dict of parameters and options, as `torch.optim.Optimizer.add_param_group` does."""
+        take_torchs_names(param_group, has_eps="eps" in self.defaults)
         super().add_param_group(param_group)
         try:
             self.check_options(param_group)
@@ -71,54 +97,181 @@ class MomentumOptimizer(torch.optim.Optimizer):
         ready = []
         # All groups are looked at before one is changed: who raises has not done half a step.
         for group in self.param_groups:
-            params, gradients, momenta = [], [], []
-            self._init_group(group, params, gradients, momenta)
-            ready.append((group, params, gradients, momenta))
-        for group, params, gradients, momenta in ready:
+            lists = [], [], [], []
+            mixed = self._init_group(group, *lists)
+            ready.append((group, mixed, lists))
+        processes = self._processes()
+        if processes is not None:
+            check_alike(self._describe_step(), processes, self.param_groups[0]["params"][0].device)
+        for group, mixed, (params, gradients, momenta, remainders) in ready:
             if params:
-                alike = self._group_tensors_by_device_and_dtype([params, gradients, momenta])
+                if mixed:
+                    gradients = [gradient.to(M.dtype) for gradient, M in zip(gradients, momenta, strict=True)]
+                if group["maximize"]:
+                    gradients = torch._foreach_neg(gradients)
+                alike = self._group_tensors_by_device_and_dtype([params, gradients, momenta, remainders])
                 for tensors, _ in alike.values():
                     self._update(*tensors, group)
         return loss
 
     # The name that torch.compile knows: it runs this method instead of tracing it.
-    def _init_group(self, group, params, gradients, momenta):
-        """Append the parameters that have gradients, these, and their momenta to the lists."""
+    def _init_group(self, group, params, gradients, momenta, remainders):
+        """Append the parameters that have gradients, these, their momenta, and what rounding took from them or None.
+
+        Returns whether a gradient is of another type than its momentum, as torch.Tensor.grad_dtype allows.
+        """
+        is_mixed, is_wide = False, group["master_weights"]
         for p in group["params"]:
-            if p.grad is None or p.numel() == 0:
+            gradient = p.grad
+            if gradient is None or p.numel() == 0:
                 continue
-            if p.grad.layout != torch.strided:
+            if gradient.layout != torch.strided:
                 raise ValueError(
-                    f"{type(self).__name__} takes dense gradients, got {p.grad.layout} for a parameter of shape "
+                    f"{type(self).__name__} takes dense gradients, got {gradient.layout} for a parameter of shape "
                     f"{tuple(p.shape)}; use nn.Embedding(..., sparse=False), or give the parameter to "
                     "torch.optim.SparseAdam."
                 )
-            state = self.state[p]
+            state, dtype = self.state[p], p.dtype
+            remainder = None
+            if is_wide and dtype != at_least_float32(dtype):
+                dtype = at_least_float32(dtype)
+                if "remainder" not in state:
+                    state["remainder"] = torch.zeros_like(p, dtype=dtype)
+                remainder = state["remainder"]
             if "momentum_buffer" not in state:
-                state["momentum_buffer"] = torch.zeros_like(p)
+                state["momentum_buffer"] = torch.zeros_like(p, dtype=dtype)
+            is_mixed |= gradient.dtype != dtype
             params.append(p)
-            gradients.append(p.grad)
+            gradients.append(gradient)
             momenta.append(state["momentum_buffer"])
+            remainders.append(remainder)
+        return is_mixed
 
-    def _update(self, params, gradients, momenta, group):
+    def _update(self, params, gradients, momenta, remainders, group):
         """Do one step on lists of tensors of one device and type."""
+        if params[0].is_meta:  # no values: the state is all that a step makes
+            return
         lr, mu, weight_decay = group["lr"], group["momentum"], group["weight_decay"]
         if isinstance(lr, torch.Tensor):
             lr = lr.squeeze()
         torch._foreach_lerp_(momenta, gradients, 1 - mu)
-        updates = torch._foreach_lerp(gradients, momenta, mu) if group["nesterov"] else momenta
-        directions = self.directions(params, gradients, updates, group)
+        updates = self.look_ahead(params, gradients, momenta, group)
+        matrices = [piece.flatten(1) for piece in divide([whole(update) for update in updates], group)]
+        directions = self.directions(params, gradients, matrices, group)
 
+        weights = params
+        if remainders[0] is not None:
+            weights = [p + remainder for p, remainder in zip(params, remainders, strict=True)]
         if weight_decay:
-            _add_scaled(params, params, -lr * weight_decay)
+            _add_scaled(weights, weights, -lr * weight_decay)
+        # Of sharded ones the step is made whole, then sharded.
+        targets = [torch.zeros(W.shape, dtype=W.dtype, device=W.device) if is_sharded(W) else W for W in weights]
         by_factor = {}
-        for p, direction in zip(params, directions, strict=True):
+        for piece, direction in zip(divide(targets, group), directions, strict=True):
             subset = by_factor.setdefault(self.adjustments[group["adjust_lr"]](*direction.shape), ([], []))
-            subset[0].append(p)
+            subset[0].append(piece)
             # Sums of one type and layout are faster, on a CPU and on a GPU.
-            subset[1].append(direction.to(p.dtype, memory_format=torch.contiguous_format).view(p.shape))
+            subset[1].append(direction.to(piece.dtype, memory_format=torch.contiguous_format).view(piece.shape))
         for factor, (subset, steps) in by_factor.items():
             _add_scaled(subset, steps, -lr * factor)
+        for weight, target in zip(weights, targets, strict=True):
+            if target is not weight:
+                weight.add_(shard_like(target, weight))
+        if remainders[0] is not None:
+            for p, weight, remainder in zip(params, weights, remainders, strict=True):
+                p.copy_(weight)
+                remainder.copy_(weight - p)
+
+    def _processes(self):
+        """Return the processes that step together, or None."""
+        if self.process_group is not None:
+            return self.process_group
+        for group in self.param_groups:
+            for p in group["params"]:
+                if is_sharded(p) and p.device_mesh.ndim == 1:
+                    return p.device_mesh.get_group()
+        return None
+
+    def _describe_step(self):
+        """Yield a parameter's name, and what must be the same of it in all processes."""
+        for index, group in enumerate(self.param_groups):
+            done = f" after {group['steps_done']} steps" if "steps_done" in group else ""
+            for p, which in zip(group["params"], describe_parameters(group, index), strict=True):
+                gradient = "without gradient" if p.grad is None else "with gradient"
+                yield which, f"{tuple(p.shape)} {p.dtype} {gradient}{done}"
+
+    def state_dict(self):
+        """Return the state as plain data; a `Recipe` as a dict."""
+
+        def make_plain(_, state):
+            for group in state["param_groups"]:
+                self.make_plain(group)
+
+        # Before the hooks of others, which may return anything.
+        handle = self.register_state_dict_post_hook(make_plain, prepend=True)
+        try:
+            return super().state_dict()
+        finally:
+            handle.remove()
+
+    def make_plain(self, group):
+        """Replace options that can't be saved in a group of a state dict."""
+        group["orthogonaliser"] = plain(group["orthogonaliser"])
+
+    def load_state_dict(self, state_dict):
+        """Load a state of `state_dict`, or of torch.optim.Muon.
+
+        What is kept in float32 whatever the type of the parameter stays so; options that the state doesn't have are
+        those of this optimizer.
+
+        Raises
+        ------
+        ValueError
+            As in `torch.optim.Optimizer.load_state_dict`; or if what isn't saved is missing here: a function for
+            `exponent`, or the activations for a criterion.
+        """
+        found, own = {}, self.param_groups
+
+        def look(_, state):
+            self.check_state(state)
+            found.update(state)
+
+        # What the hooks of others make of the dict is what counts; their last ones see the finished optimizer.
+        handles = [
+            self.register_load_state_dict_pre_hook(look),
+            self.register_load_state_dict_post_hook(lambda _: self.restore(found, own), prepend=True),
+        ]
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def check_state(self, state_dict):
+        """Raise ValueError unless a state suits this optimizer; nothing was changed yet."""
+
+    def restore(self, state_dict, own_groups):
+        """Copy the state anew, which torch shares with the dict or casts; `own_groups` are those before the load."""
+        indices = [index for group in state_dict["param_groups"] for index in group["params"]]
+        params = [(p, group) for group in self.param_groups for p in group["params"]]
+        for (p, group), index in zip(params, indices, strict=True):
+            for name, value in state_dict["state"].get(index, {}).items():
+                if isinstance(value, torch.Tensor):
+                    self.state[p][name] = value.to(p.device, self.state_dtype(name, p, group), copy=True)
+                elif value == {}:  # what torch.distributed.checkpoint makes of a name that it didn't find
+                    del self.state[p][name]
+
+    def state_dtype(self, name, p, group):
+        """Return the type of an entry of a parameter's state."""
+        return at_least_float32(p.dtype) if group["master_weights"] else p.dtype
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for group in self.param_groups:
+            take_torchs_names(group, has_eps="eps" in self.defaults)
+            for name, value in {**self.later_options, **self.defaults}.items():
+                group.setdefault(name, value)
+            group["orthogonaliser"] = from_plain(group["orthogonaliser"])
 
     def check_options(self, options):
         """Raise TypeError or ValueError unless the options are in their ranges."""
@@ -130,10 +283,15 @@ class MomentumOptimizer(torch.optim.Optimizer):
         check_range("lr", lr, math.inf, "0.02 is the default")
         check_range("momentum", options["momentum"], 1, "0.95 is the default")
         check_range("weight_decay", options["weight_decay"], math.inf, "0 is none")
-        if not isinstance(options["nesterov"], bool):
-            raise TypeError(f"nesterov must be True or False, got {options['nesterov']!r}.")
+        for name in ("nesterov", "maximize", "transposed", "master_weights"):
+            if not isinstance(options[name], bool):
+                raise TypeError(f"{name} must be True or False, got {options[name]!r}.")
+        check_split(options["split"])
         check_choice("adjust_lr", options["adjust_lr"], self.adjustments, "'original' is Muon's")
-        check_orthogonaliser(options["orthogonaliser"], options["steps"])
+        if isinstance(options["orthogonaliser"], Recipe):
+            options["orthogonaliser"].polynomials(options["steps"])
+        else:
+            check_orthogonaliser(options["orthogonaliser"], options["steps"])
         if options["dtype"] not in (None, *DTYPES):
             allowed = ", ".join(map(str, DTYPES))
             raise ValueError(
@@ -143,10 +301,10 @@ class MomentumOptimizer(torch.optim.Optimizer):
 
     def check_capturable(self):
         """Raise ValueError unless steps can be recorded by `CapturedStep`."""
-        if getattr(self, "process_group", None) is not None:
+        if self._processes() is not None:
             raise ValueError("process_group must be None for a recorded step: what processes exchange isn't recorded.")
         for group in self.param_groups:
-            if group["orthogonaliser"] not in RECIPES:
+            if not isinstance(group["orthogonaliser"], Recipe) and group["orthogonaliser"] not in RECIPES:
                 raise ValueError(
                     f"orthogonaliser={group['orthogonaliser']!r} waits for the device, so that its step can't be "
                     "recorded; use a recipe of orthobench.linalg.RECIPES, such as 'turbo_muon'."
@@ -154,11 +312,18 @@ class MomentumOptimizer(torch.optim.Optimizer):
 
     def _check_parameters(self, group, group_index):
         takes = type(self).__name__ + " takes"
+        narrow = []
         for p, which in zip(group["params"], describe_parameters(group, group_index), strict=True):
             if p.ndim < 2:
                 raise ValueError(
                     f"{which} has shape {tuple(p.shape)}; {takes} 2 or more dimensions: route scalars and vectors "
                     "to AdamW (see orthobench.optim.route_parameters)."
+                )
+            if p.ndim > 2 and 0 < p.numel() == max(p.shape) and group["split"] != STACKED:
+                warnings.warn(
+                    f"{which} has shape {tuple(p.shape)}, a vector's: gains of that shape, as of LayerScale, are "
+                    "better routed to AdamW (see orthobench.optim.route_parameters).",
+                    stacklevel=6,
                 )
             allowed = DTYPES if group["dtype"] is None else (*DTYPES, torch.float16)
             if p.dtype not in allowed:
@@ -166,6 +331,16 @@ class MomentumOptimizer(torch.optim.Optimizer):
                     f"{which} has dtype {p.dtype}; with dtype={group['dtype']} {takes} "
                     f"{', '.join(map(str, allowed))}: convert the parameter, or route it to another optimizer."
                 )
+            check_division(p.shape, group["split"], group["transposed"], which)
+            if p.dtype != at_least_float32(p.dtype):
+                narrow.append(which)
+        if narrow and not group["master_weights"]:
+            warnings.warn(
+                f"{narrow[0]} is narrower than float32 ({len(narrow)} of the group are): steps and decay of less than "
+                "half of its spacing, 0.2 % of an entry in bfloat16, are lost to rounding, so that it may stand still; "
+                "pass master_weights=True.",
+                stacklevel=6,
+            )
 
 
 def _add_scaled(params, others, scale):

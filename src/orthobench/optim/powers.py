@@ -8,10 +8,19 @@ from functools import partial
 
 import torch
 
-from ..linalg import orthogonalise, schatten_power
+from ..linalg import Recipe, newton_schulz, orthogonalise, schatten_power
 from ..linalg.scaling import at_least_float32, frobenius_normalise
 from ..linalg.shapes import map_by_shape
 from .sharding import share_work
+
+
+def orthogonalise_all(matrices, group, process_group=None):
+    """Replace each matrix by its polar factor or close to it, by the method and in the type of the options."""
+    cast = [matrix.to(group["dtype"] or matrix.dtype) for matrix in matrices]
+    method, steps = group["orthogonaliser"], group["steps"]
+    if isinstance(method, Recipe):
+        return share_work(partial(newton_schulz, recipe=method, steps=steps), cast, process_group)
+    return share_work(partial(orthogonalise, orthogonaliser=method, steps=steps), cast, process_group)
 
 
 def raise_to_powers(matrices, exponents, group, process_group=None):
@@ -23,7 +32,7 @@ def raise_to_powers(matrices, exponents, group, process_group=None):
     zero = [index for index, exponent in enumerate(exponents) if exponent == 0]
     other = [index for index, exponent in enumerate(exponents) if exponent != 0]
     scaled = _wide if group["norm"] == "none" else _relative
-    results = dict(zip(zero, _orthogonalise([matrices[i] for i in zero], group, process_group), strict=True))
+    results = dict(zip(zero, orthogonalise_all([matrices[i] for i in zero], group, process_group), strict=True))
     results |= zip(other, scaled([matrices[i] for i in other]), strict=True)
     # They are dealt out together: with a criterion every matrix may have an exponent of its own.
     powers = [index for index in other if exponents[index] != 1]
@@ -35,7 +44,7 @@ def raise_to_powers(matrices, exponents, group, process_group=None):
 
 def two_directions(matrices, group, process_group=None):
     """Return each matrix, divided by the root mean square of its singular values, with its polar factor."""
-    return list(zip(_relative(matrices), _orthogonalise(matrices, group, process_group), strict=True))
+    return list(zip(_relative(matrices), orthogonalise_all(matrices, group, process_group), strict=True))
 
 
 def precondition(factors, directions, norm):
@@ -59,12 +68,6 @@ def pin(directions, exponents, group):
         X * (math.sqrt(min(X.shape)) * (1 if kappa is None else kappa * math.sqrt(max(X.shape))) ** exponent)
         for X, exponent in zip(units, exponents, strict=True)
     ]
-
-
-def _orthogonalise(matrices, group, process_group):
-    cast = [matrix.to(group["dtype"] or matrix.dtype) for matrix in matrices]
-    method = partial(orthogonalise, orthogonaliser=group["orthogonaliser"], steps=group["steps"])
-    return share_work(method, cast, process_group)
 
 
 def _schatten_powers(matrices, exponents, method):
@@ -91,6 +94,8 @@ def _relative(matrices):
 
 def _unit_spectral(X):
     """Divide by the largest singular value, of which the Gram matrix in float64 loses nothing."""
-    D = frobenius_normalise(X.to(at_least_float32(X.dtype))).double()
+    # LAPACK refuses a whole batch if one of its matrices has a NaN.
+    finite = X.isfinite().all(dim=-1, keepdim=True).all(dim=-2, keepdim=True)
+    D = frobenius_normalise(torch.where(finite, X, 0).to(at_least_float32(X.dtype))).double()
     largest = torch.linalg.eigvalsh(D @ D.mT)[..., -1:, None].clamp(min=0).sqrt()
-    return (D / torch.where(largest > 0, largest, 1)).to(X.dtype)
+    return torch.where(finite, (D / torch.where(largest > 0, largest, 1)).to(X.dtype), torch.nan)

@@ -7,6 +7,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
+from .blocks import check_division, check_split
+
 METHODS = ("matrix", "other")
 
 _CONVOLUTIONS = (
@@ -35,6 +37,10 @@ class Route:
     method : {"matrix", "other"}
         The matrix method (Muon and its relatives), or another one (AdamW).
     reason : str
+    split : None, "stacked", int or tuple of int
+        Which matrices it holds: the option of `TurboMuon`.
+    transposed : bool
+        Whether it is stored as inputs by outputs: the option of `TurboMuon`.
     """
 
     name: str
@@ -42,6 +48,8 @@ class Route:
     count: int
     method: str
     reason: str
+    split: object = None
+    transposed: bool = False
 
 
 class Routes:
@@ -51,14 +59,30 @@ class Routes:
     ----------
     matrix, other : list of torch.nn.Parameter
         The parameters of each method.
+    groups : list of dict
+        Those of the matrix method, with their names, as groups for `TurboMuon` and `SchattenMuon`: with the options
+        ``split`` and ``transposed`` by which fused, stacked and transposed ones are told apart. Made anew each time,
+        as optimizers write into them.
     """
 
     def __init__(self, routes, parameters):
-        self._routes = tuple(routes)
+        self._routes, self._parameters = tuple(routes), tuple(parameters)
         by_method = {method: [] for method in METHODS}
-        for route, parameter in zip(self._routes, parameters, strict=True):
+        for route, parameter in zip(self._routes, self._parameters, strict=True):
             by_method[route.method].append(parameter)
         self.matrix, self.other = by_method["matrix"], by_method["other"]
+
+    @property
+    def groups(self):
+        """Return the groups of the matrix method: see the class."""
+        groups = {}
+        for route, parameter in zip(self._routes, self._parameters, strict=True):
+            if route.method == "matrix":
+                groups.setdefault((route.split, route.transposed), []).append((route.name, parameter))
+        return [
+            {"params": params, "split": split, "transposed": transposed}
+            for (split, transposed), params in groups.items()
+        ]
 
     def __iter__(self):
         return iter(self._routes)
@@ -69,7 +93,13 @@ class Routes:
     def __str__(self):
         rows = [("name", "shape", "count", "method", "reason")]
         rows += [
-            (route.name, "x".join(map(str, route.shape)) or "scalar", f"{route.count:,}", route.method, route.reason)
+            (
+                route.name,
+                "x".join(map(str, route.shape)) or "scalar",
+                f"{route.count:,}",
+                route.method,
+                _describe(route),
+            )
             for route in self
         ]
         name, shape, count, method = (max(len(row[i]) for row in rows) for i in range(4))
@@ -82,13 +112,15 @@ class Routes:
         return "\n".join(lines)
 
 
-def route_parameters(model, *, kernels=True, overrides=None):
+def route_parameters(model, *, kernels=True, overrides=None, split=None, heads=False):
     """Decide which parameters of a network go to a matrix method such as Muon, and which to AdamW.
 
-    - "matrix": the weights of `nn.Linear`, of convolutions and of `nn.MultiheadAttention`, and of their subclasses.
+    - "matrix": the weights of `nn.Linear`, of convolutions and of `nn.MultiheadAttention`, and of their subclasses, and
+      of the `Conv1D` of transformers, a linear layer that stores its weight transposed.
     - "other": the weights of embeddings; the head, which is the last `nn.Linear` of the model; its first convolution;
-      gains, biases and all else of fewer than 2 dimensions; and parameters that are no weight of such a layer: a class
-      token, a table of positions, the weights of an LSTM.
+      depthwise convolutions, each of whose outputs sees one channel; gains, biases and all else of fewer than 2
+      dimensions; and parameters that are no weight of such a layer: a class token, a table of positions, the weights
+      of an LSTM.
 
     "Last" and "first" go by the order in which the layers were registered. The output projection inside
     `nn.MultiheadAttention` is never the head. If a model has one layer only (linear, convolution, attention or
@@ -104,6 +136,12 @@ def route_parameters(model, *, kernels=True, overrides=None):
     overrides : dict of str to {"matrix", "other"}, optional
         Patterns of names, as of `fnmatch` (``"*.query.weight"``), that go elsewhere; where several match, the last one
         counts.
+    split : dict of str to None, "stacked", int or sequence of int, optional
+        Patterns of names, of parameters that hold several matrices; `TurboMuon` says how. ``{"*.c_attn.weight": 3}``
+        are query, key and value; ``{"*.qkv.weight": (512, 128, 128)}`` are some of unequal sizes. The last pattern that
+        matches counts. That ``in_proj_weight`` of `nn.MultiheadAttention` holds three is known.
+    heads : bool
+        Whether the projections of query, key and value in `nn.MultiheadAttention` hold a matrix for each head.
 
     Returns
     -------
@@ -118,13 +156,25 @@ def route_parameters(model, *, kernels=True, overrides=None):
     TypeError
         If `model` isn't a module.
     ValueError
-        If a pattern matches no parameter, or names another method; if a parameter that the matrix method can't take is
-        sent to it; or if a lazy module hasn't seen its input yet.
+        If a pattern matches no parameter, names another method, or splits what doesn't go to the matrix method or not
+        into that; if a parameter that the matrix method can't take is sent to it; or if a lazy module hasn't seen its
+        input yet.
 
     Notes
     -----
-    The rules are those of Jordan et al. (2024), https://github.com/KellerJordan/Muon. A weight that holds several
-    matrices, such as ``in_proj_weight`` (query, key and value) or the kernels of a grouped convolution, is one matrix.
+    The rules are those of Jordan et al. (2024), https://github.com/KellerJordan/Muon. Give ``routes.groups`` to the
+    optimizer: in ``routes.matrix``, a plain list, a weight that holds several matrices is one, and a transposed one is
+    taken as it is stored. The kernels of a grouped convolution are one matrix in both.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from orthobench.optim import TurboMuon, route_parameters
+    >>> model = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(16, 4), 2)
+    >>> routes = route_parameters(model, heads=True)
+    >>> [group["split"] for group in routes.groups]
+    [12, None]
+    >>> optimizers = [TurboMuon(routes.groups), torch.optim.AdamW(routes.other)]
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}; pass the module itself.")
@@ -132,13 +182,19 @@ def route_parameters(model, *, kernels=True, overrides=None):
     for pattern, method in overrides.items():
         if method not in METHODS:
             raise ValueError(f"overrides[{pattern!r}] must be one of {METHODS}, got {method!r}.")
+    split = {
+        pattern: value if value is None or isinstance(value, (str, int)) else tuple(value)
+        for pattern, value in (split or {}).items()
+    }
+    for value in split.values():
+        check_split(value)
 
     names = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         if parameter.requires_grad:
             names.setdefault(parameter, []).append(name)
     head, first_convolution = _head_and_first_convolution(model)
-    routes, unmatched = [], set(overrides)
+    routes, unmatched = [], {*overrides, *split}
     for parameter, aliases in names.items():
         if is_lazy(parameter):
             raise ValueError(f"parameter {aliases[0]!r} has no shape yet; run the model on one batch first.")
@@ -154,14 +210,49 @@ def route_parameters(model, *, kernels=True, overrides=None):
                 f"{reason} sends {aliases[0]!r} of shape {tuple(parameter.shape)} to the matrix method, which takes "
                 f"{takes}; make the pattern narrower."
             )
-        routes.append(Route(aliases[0], tuple(parameter.shape), parameter.numel(), method, reason))
-    if unmatched:
-        some = ", ".join(repr(route.name) for route in routes[:3])
-        raise ValueError(
-            f"overrides {sorted(unmatched)} match no parameter that requires a gradient; names look like {some}: "
-            "print(route_parameters(model)) shows them all."
-        )
+        parts, transposed = _layout(model, aliases[0], heads) if method == "matrix" else (None, False)
+        for pattern, wanted in split.items():
+            if any(fnmatch.fnmatchcase(name, pattern) for name in aliases):
+                unmatched.discard(pattern)
+                if method == "other":
+                    raise ValueError(
+                        f"split[{pattern!r}] matches {aliases[0]!r}, which goes to 'other' ({reason}); send it to the "
+                        "matrix method with overrides, or make the pattern narrower."
+                    )
+                parts = wanted
+        check_division(parameter.shape, parts, transposed, f"parameter {aliases[0]!r}")
+        shape = tuple(parameter.shape)
+        routes.append(Route(aliases[0], shape, parameter.numel(), method, reason, parts, transposed))
+    for option, patterns in (("overrides", overrides), ("split", split)):
+        missing = sorted(unmatched & patterns.keys())
+        if missing:
+            some = ", ".join(repr(route.name) for route in routes[:3])
+            raise ValueError(
+                f"{option} {missing} match no parameter that requires a gradient; names look like {some}: "
+                "print(route_parameters(model)) shows them all."
+            )
     return Routes(routes, names)
+
+
+def _describe(route):
+    """Return the reason for a route, with the matrices that the parameter holds."""
+    parts = "" if route.split is None else f", split={route.split}"
+    return route.reason + parts + ", transposed" * route.transposed
+
+
+def _is_transposed(layer):
+    """Whether it is the linear layer of transformers that stores its weight as inputs by outputs."""
+    return any(kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers.") for kind in type(layer).mro())
+
+
+def _layout(model, name, heads):
+    """Return what is known of the matrices that a parameter holds: `split` and `transposed` of its route."""
+    path, _, local = name.rpartition(".")
+    owner = model.get_submodule(path)
+    if isinstance(owner, nn.MultiheadAttention) and local in _ATTENTION:
+        parts = (3 if local == "in_proj_weight" else 1) * (owner.num_heads if heads else 1)
+        return (None if parts == 1 else parts), False
+    return None, _is_transposed(owner)
 
 
 def _head_and_first_convolution(model):
@@ -169,7 +260,7 @@ def _head_and_first_convolution(model):
     # The layer inside an attention is a part of it.
     inner = {module.out_proj for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
     kinds = (nn.Linear, *_CONVOLUTIONS, *_EMBEDDINGS, nn.MultiheadAttention)
-    layers = [module for module in model.modules() if isinstance(module, kinds) and module not in inner]
+    layers = [m for m in model.modules() if (isinstance(m, kinds) or _is_transposed(m)) and m not in inner]
     if len(layers) == 1:
         return None, None
     linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
@@ -192,6 +283,8 @@ def _route(model, name, parameter, head, first_convolution, kernels):
         return "matrix", "attention"
     if isinstance(owner, (nn.Linear, *_CONVOLUTIONS, *_EMBEDDINGS)) and local == "weight":
         return _route_weight(owner, head, first_convolution, kernels)
+    if _is_transposed(owner) and local == "weight":
+        return "matrix", "linear"
     return "other", "no weight of a linear, convolution, attention or embedding layer"
 
 
@@ -202,4 +295,7 @@ def _route_weight(layer, head, first_convolution, kernels):
         return ("other", "head: the last linear layer") if layer is head else ("matrix", "linear")
     if not kernels:
         return "other", "convolution, not taken (kernels=False)"
-    return ("other", "first convolution") if layer is first_convolution else ("matrix", "convolution")
+    if layer is first_convolution:
+        return "other", "first convolution"
+    is_depthwise = layer.groups == layer.in_channels > 1
+    return ("other", "depthwise convolution") if is_depthwise else ("matrix", "convolution")

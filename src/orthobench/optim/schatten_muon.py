@@ -1,11 +1,14 @@
 """The optimizers between SGD and Muon: steps along U S^e V^T, with an exponent that is given, scheduled or chosen."""
 
+from types import MappingProxyType
+
 import torch
 import torch.distributed
 
 from ..linalg.scaling import at_least_float32
 from .activations import ActivationMoments
-from .exponent_choice import choose
+from .blocks import count_matrices, divide, whole
+from .exponent_choice import STATISTICS, add_statistics, choose, statistics
 from .momentum import ADJUSTMENTS, MomentumOptimizer, describe_parameters
 from .powers import pin, precondition, raise_to_powers, two_directions
 from .schatten_options import check_recordable, check_schatten_options, check_suits
@@ -65,6 +68,14 @@ class SchattenMuon(MomentumOptimizer):
         See `TurboMuon`; for e = 0 and for "two_directions".
     process_group
         See `TurboMuon`; other powers are shared too. What a criterion chooses is the choice of the first process.
+    maximize, split, transposed, master_weights
+        See `TurboMuon`; a criterion takes parameters of one matrix only.
+    bias_correction : bool
+        Whether the momentum is divided by 1 - mu^t in the t-th step, before it is mixed with the gradient for
+        `nesterov`. It is not with "muon", in which all but the first steps hardly differ.
+    smooth_curvatures : bool
+        For "tightness": whether the q_i^T C q_i are averaged by `smoothing` too, by their place i. For
+        ``ActivationMoments(..., smoothing=0)``, which then gives the C of a single step.
     method : {"eigh", "svd", "products"}
         How other powers are computed, in float32 at least: see `schatten_power`, and Notes for the cost. With
         "products" e is one of 0, 1/8, 1/4, 1/2, 1, and a criterion chooses among these.
@@ -82,6 +93,14 @@ class SchattenMuon(MomentumOptimizer):
     Attributes
     ----------
     activations : ActivationMoments or None
+    PUBLISHED : mapping
+        The options with which this is the algorithm of "From SGD to Muon", for
+        ``activations=ActivationMoments(model, parameters, smoothing=0)``; options may be overridden, as `lr`. Against
+        the defaults: the momentum is bias-corrected before Nesterov's step; a step has the Frobenius norm
+        sqrt(min(m, n)) for every e, tall matrices included; exponents are chosen by "tightness", from averages of the
+        alignment and of the curvatures, up to 1 / 1.02. Two things are ours: powers are those of `method`, where their
+        code has a Taylor series, and the directions that are compared are those of the step, where their code corrects
+        the bias of the momentum before it takes the gradient in.
 
     Raises
     ------
@@ -134,10 +153,33 @@ class SchattenMuon(MomentumOptimizer):
     >>> matrices = route_parameters(model).matrix
     >>> activations = ActivationMoments(model, matrices)
     >>> optimizer = SchattenMuon(matrices, exponent="tightness", activations=activations)
+
+    As published:
+
+    >>> activations = ActivationMoments(model, matrices, smoothing=0)
+    >>> optimizer = SchattenMuon(matrices, activations=activations, **SchattenMuon.PUBLISHED | {"lr": 0.05})
     """
 
     adjustments = ADJUSTMENTS | {"none": lambda m, n: 1.0}
-    process_group = None  # of a copy too, which is not part of the group
+    # "From SGD to Muon" as its code has it; its p = 1 / e is from 1.02 to 50, and as good as 50 runs as Muon.
+    PUBLISHED = MappingProxyType(
+        {
+            "lr": 0.02,
+            "momentum": 0.95,
+            "nesterov": True,
+            "bias_correction": True,
+            "exponent": "tightness",
+            "exponent_range": (0.0, 1 / 1.02),
+            "initial_exponent": 0.0,
+            "refresh_every": 100,
+            "smoothing": 0.95,
+            "smooth_curvatures": True,
+            "norm": "frobenius",
+            "adjust_lr": "none",
+            "orthogonaliser": "polar_express",
+        }
+    )
+    later_options = MomentumOptimizer.later_options | {"bias_correction": False, "smooth_curvatures": False}
 
     def __init__(
         self,
@@ -163,6 +205,12 @@ class SchattenMuon(MomentumOptimizer):
         initial_exponent=0.0,
         smoothing=0.9,
         process_group=None,
+        maximize=False,
+        split=None,
+        transposed=False,
+        master_weights=False,
+        bias_correction=False,
+        smooth_curvatures=False,
     ):
         if activations is not None and not isinstance(activations, ActivationMoments):
             raise TypeError(
@@ -190,6 +238,12 @@ class SchattenMuon(MomentumOptimizer):
             "exponent_range": exponent_range,
             "initial_exponent": initial_exponent,
             "smoothing": smoothing,
+            "maximize": maximize,
+            "split": split,
+            "transposed": transposed,
+            "master_weights": master_weights,
+            "bias_correction": bias_correction,
+            "smooth_curvatures": smooth_curvatures,
             "steps_done": 0,
         }
         super().__init__(params, defaults)
@@ -236,16 +290,26 @@ class SchattenMuon(MomentumOptimizer):
         self._ask_for_activations()
         return loss
 
-    def directions(self, params, gradients, updates, group):
-        """Return the updates as matrices, with their singular values raised to powers, and of the norm asked for."""
-        matrices = [update.flatten(1) for update in updates]
+    def look_ahead(self, params, gradients, momenta, group):
+        """Return the averages to make directions of: the momenta, or Nesterov's; of bias-corrected momenta if asked."""
+        if group["bias_correction"]:
+            momenta = self._corrected(momenta, params, group)
+            gradients = [gradient.to(M.dtype) for gradient, M in zip(gradients, momenta, strict=True)]
+        return super().look_ahead(params, gradients, momenta, group)
+
+    def directions(self, params, gradients, matrices, group):
+        """Return the matrices with their singular values raised to powers, and of the norm asked for."""
         if _is_due(group):
             self._choose(params, gradients, matrices, group)
-        exponents = self._exponents(params, group, group["steps_done"])
-        factors = self._preconditioners(params, gradients, exponents, group)
+        owners = params if group["split"] is None else [p for p in params for _ in range(count_matrices(p, group))]
+        exponents = self._exponents(owners, group, group["steps_done"])
+        factors = self._preconditioners(params, gradients, group)
         if factors is not None:
-            matrices = self._bias_corrected(params, matrices, group)
+            if not group["bias_correction"]:
+                matrices = self._corrected(matrices, owners, group, int(group["nesterov"]))
             matrices = [factor * matrix for factor, matrix in zip(factors, matrices, strict=True)]
+        for p in params if "updates" in statistics(group) else ():
+            self.state[p]["updates"] += 1
         if group["exponent"] == "two_directions":
             directions = self._mixes(params, matrices, group)
         else:
@@ -253,6 +317,15 @@ class SchattenMuon(MomentumOptimizer):
         if factors is not None:
             directions = precondition(factors, directions, group["norm"])
         return pin(directions, exponents, group)
+
+    def _init_group(self, group, params, gradients, momenta, remainders):
+        """Make all of the state too: torch.distributed.checkpoint drops what a fresh optimizer doesn't have."""
+        is_mixed = super()._init_group(group, params, gradients, momenta, remainders)
+        names = statistics(group)
+        for p in params if names else ():
+            if not names <= self.state[p].keys():
+                add_statistics(self.state[p], p, group)
+        return is_mixed
 
     def check_options(self, options):
         """Raise TypeError or ValueError unless the options are in their ranges, and go together."""
@@ -273,53 +346,46 @@ class SchattenMuon(MomentumOptimizer):
         super().add_param_group(param_group)
         self._ask_for_activations()
 
-    def state_dict(self):
-        """Return the state, without callables: see Notes of the class."""
-        state = super().state_dict()
-        for group in state["param_groups"]:
-            if callable(group["exponent"]):
-                group["exponent"] = None
-        return state
+    def make_plain(self, group):
+        """Replace options that can't be saved in a group of a state dict: see Notes of the class."""
+        super().make_plain(group)
+        if callable(group["exponent"]):
+            group["exponent"] = None
 
-    def load_state_dict(self, state_dict):
-        """Load a state of `state_dict`; a callable exponent, and the hooks, are those of this optimizer.
-
-        Raises
-        ------
-        ValueError
-            If a callable exponent was left out of the state and this optimizer has none, or a group had a criterion
-            and has no activations here; or as in `torch.optim.Optimizer.load_state_dict`.
-        """
-        own = [group["exponent"] for group in self.param_groups]
-        saved = [group["exponent"] for group in state_dict["param_groups"]]
-        for index, (group, exponent) in enumerate(zip(self.param_groups, saved, strict=False)):
+    def check_state(self, state_dict):
+        """Raise ValueError if a callable exponent that isn't saved is missing here too, or activations are."""
+        for index, (group, saved) in enumerate(zip(self.param_groups, state_dict["param_groups"], strict=False)):
+            exponent = saved.get("exponent", group["exponent"])
             if exponent is None and not callable(group["exponent"]):
                 raise ValueError(
                     f"the exponent of group {index} was a function, which isn't saved: make the optimizer with it."
                 )
             self._check_activations(group, index, exponent)
-        super().load_state_dict(state_dict)
-        for group, mine in zip(self.param_groups, own, strict=True):
+
+    def restore(self, state_dict, own_groups):
+        """Copy the state anew, hand C over, and take callables back."""
+        super().restore(state_dict, own_groups)
+        for group, own in zip(self.param_groups, own_groups, strict=True):
             if group["exponent"] is None:
-                group["exponent"] = mine
-        self._restore_statistics(state_dict)
+                group["exponent"] = own["exponent"]
+            for p in group["params"]:
+                if isinstance(self.state.get(p, {}).get("weights"), list):  # as they were in earlier versions
+                    self.state[p]["weights"] = torch.tensor(
+                        self.state[p]["weights"], dtype=torch.float64, device=p.device
+                    )
+            for p in group["params"] if self.activations is not None else []:
+                self.activations.moments.pop(p, None)
+                moment = self.state.get(p, {}).get("input_moment")
+                if moment is not None and moment.any():  # zero is none
+                    self.activations.moments[p] = moment
         self._ask_for_activations()
+
+    def state_dtype(self, name, p, group):
+        """Return the type of an entry of a parameter's state."""
+        return STATISTICS[name](p.dtype) if name in STATISTICS else super().state_dtype(name, p, group)
 
     def __getstate__(self):
         return {**super().__getstate__(), "activations": self.activations}
-
-    def _restore_statistics(self, state_dict):
-        """Undo that torch casts all state to the types of the parameters, and hand C over."""
-        indices = [index for group in state_dict["param_groups"] for index in group["params"]]
-        params = [p for group in self.param_groups for p in group["params"]]
-        for p, index in zip(params, indices, strict=True):
-            for name, value in state_dict["state"].get(index, {}).items():
-                if isinstance(value, torch.Tensor) and name != "momentum_buffer":
-                    self.state[p][name] = value.to(p.device, copy=True)
-            if self.activations is not None:
-                self.activations.moments.pop(p, None)
-                if "input_moment" in self.state.get(p, {}):
-                    self.activations.moments[p] = self.state[p]["input_moment"]
 
     def _ask_for_activations(self):
         if self.activations is not None:
@@ -335,18 +401,21 @@ class SchattenMuon(MomentumOptimizer):
 
     def _choose(self, params, gradients, matrices, group):
         for p, gradient, matrix in zip(params, gradients, matrices, strict=True):
-            if "input_moment" in self.state[p]:
-                choose(self.state[p], gradient.flatten(1), matrix, self.state[p]["input_moment"], group)
+            if p in self.activations.moments:
+                choose(self.state[p], whole(gradient).flatten(1), matrix, self.activations.moments[p], group)
         if self.process_group is not None:
             self._take_the_choices_of_the_first(params)
 
     def _take_the_choices_of_the_first(self, params):
         """Exponents say who does which work; devices may round so that they differ."""
-        choices = [{name: self.state[p].get(name) for name in ("exponent", "weights")} for p in params]
+        states = [self.state[p] for p in params]
+        choices = [(state["exponent"], state["weights"].tolist() if "weights" in state else []) for state in states]
         device = params[0].device
         torch.distributed.broadcast_object_list(choices, group=self.process_group, group_src=0, device=device)
-        for p, choice in zip(params, choices, strict=True):
-            self.state[p].update({name: value for name, value in choice.items() if value is not None})
+        for state, (exponent, weights) in zip(states, choices, strict=True):
+            state["exponent"] = exponent
+            if "weights" in state:
+                state["weights"].copy_(torch.tensor(weights, dtype=torch.float64))
 
     def _update_moments(self):
         """Take the inputs of this step into the averages; the state holds the same tensors, to be saved."""
@@ -359,41 +428,46 @@ class SchattenMuon(MomentumOptimizer):
     def _mixes(self, params, matrices, group):
         mixes = []
         for p, (first, second) in zip(params, two_directions(matrices, group, self.process_group), strict=True):
-            share = group["initial_exponent"]
-            weights = self.state[p].get("weights", (share, 1 - abs(share)))
+            weights = self.state[p]["weights"]
             if group["norm"] != "none":
-                weights = [weight / sum(map(abs, weights)) for weight in weights]
+                weights = weights / weights.abs().sum()
             mixes.append(weights[0] * first + weights[1] * second.to(first.dtype))
         return mixes
 
-    def _preconditioners(self, params, gradients, exponents, group):
+    def _preconditioners(self, params, gradients, group):
         """Take the gradients into v, and return the factors D as matrices, or None."""
         kind, beta2 = group["preconditioner"], group["beta2"]
         if kind is None:
             return None
         factors = []
+        exponents = self._exponents(params, group, group["steps_done"])
         for p, gradient, exponent in zip(params, gradients, exponents, strict=True):
             state = self.state[p]
             # In bfloat16 an average would stand still: it has no number between 0.996 and 1.
-            squares = gradient.flatten(1).to(at_least_float32(p.dtype)).square()
-            if "second_moment" not in state:
-                state["second_moment"], state["updates"] = torch.zeros_like(squares), 0
-            state["updates"] += 1
-            v = state["second_moment"].lerp_(squares, 1 - beta2) / (1 - beta2 ** state["updates"])
+            squares = whole(gradient).flatten(1).to(at_least_float32(p.dtype)).square()
+            v = state["second_moment"].lerp_(squares, 1 - beta2) / (1 - beta2 ** (state["updates"] + 1))
             power = exponent / (2 * (1 + exponent)) if kind == "padam" else 0.25
             factors.append((v + group["eps"]) ** -power)
-        return factors
+        if group["split"] is None and not group["transposed"]:
+            return factors
+        return [
+            piece.flatten(1) for piece in divide([D.view(p.shape) for D, p in zip(factors, params, strict=True)], group)
+        ]
 
-    def _bias_corrected(self, params, matrices, group):
-        """Divide averages by the sum of their weights, in float32 at least."""
-        mu, ahead = group["momentum"], int(group["nesterov"])
-        sums = [1 - mu ** (self.state[p]["updates"] + ahead) for p in params]
-        return [matrix.to(at_least_float32(matrix.dtype)) / each for matrix, each in zip(matrices, sums, strict=True)]
+    def _corrected(self, averages, owners, group, ahead=0):
+        """Divide averages of this step by the sum of their weights, in float32 at least."""
+        sums = [1 - group["momentum"] ** (self.state[p]["updates"] + 1 + ahead) for p in owners]
+        return [each.to(at_least_float32(each.dtype)) / total for each, total in zip(averages, sums, strict=True)]
 
     def _check_activations(self, group, index, exponent):
         """Raise ValueError if an exponent, for a group of parameters, is a criterion that has nothing to go by."""
         if not isinstance(exponent, str):
             return
+        if group.get("split") is not None or group.get("transposed"):
+            raise ValueError(
+                f"exponent={exponent!r} takes parameters of one matrix (m, n), with split=None and transposed=False; "
+                "give a number or a function for the others, in a group of their own."
+            )
         if self.activations is None:
             raise ValueError(
                 f"exponent={exponent!r} needs activations; pass ActivationMoments(model, parameters), or a number."

@@ -36,6 +36,14 @@ def check_schatten_options(options):
             )
         if options["exponent"] == "two_directions":
             raise ValueError("kappa must be None with exponent='two_directions', which has no exponent to raise it to.")
+    for name in ("bias_correction", "smooth_curvatures"):
+        if not isinstance(options[name], bool):
+            raise TypeError(f"{name} must be True or False, got {options[name]!r}.")
+    if options["smooth_curvatures"] and options["exponent"] != "tightness":
+        raise ValueError(
+            f"smooth_curvatures must be False with exponent={options['exponent']!r}; it is for 'tightness', whose "
+            "curvatures are along the singular pairs."
+        )
     every = options["refresh_every"]
     if isinstance(every, bool) or not isinstance(every, int) or every < 1:
         raise ValueError(f"refresh_every must be an integer >= 1, got {every!r}; 100 is the default.")
@@ -59,10 +67,11 @@ def check_recordable(options):
     exponent = options["exponent"]
     if isinstance(exponent, str) or callable(exponent):
         raise ValueError("exponent must be a number for a recorded step, which does the same each time.")
-    if options["preconditioner"] is not None:
+    if options["preconditioner"] is not None or options["bias_correction"]:
         raise ValueError(
-            f"preconditioner must be None for a recorded step, got {options['preconditioner']!r}: its correction of "
-            "averages changes from step to step."
+            f"preconditioner must be None and bias_correction False for a recorded step, got "
+            f"{options['preconditioner']!r} and {options['bias_correction']}: a correction of averages changes from "
+            "step to step."
         )
     if exponent not in (0, 1) and options["method"] != "products":
         raise ValueError(

@@ -1,5 +1,8 @@
 """Data parallel: processes that hold the same matrices share the work of orthogonalising them."""
 
+import hashlib
+from itertools import zip_longest
+
 import torch
 import torch.distributed
 
@@ -70,3 +73,39 @@ def divide_work(shapes, ranks):
         shares[rank].append(i)
         loads[rank] += costs[i]
     return [sorted(share) for share in shares]
+
+
+def check_alike(described, process_group, device):
+    """Raise ValueError, in every process, unless all are about to step the same parameters.
+
+    Else a process would wait for ever for one that has no gradient for a matrix, or take a matrix for another. It
+    costs a message of 8 bytes.
+
+    Parameters
+    ----------
+    described : iterable of (str, str)
+        The name of each parameter, and what must be the same of it.
+    process_group : torch.distributed.ProcessGroup
+    device : torch.device
+        Where the backend of the group takes tensors.
+    """
+    ranks = torch.distributed.get_world_size(process_group)
+    if ranks == 1:
+        return
+    described = list(described)
+    digest = int.from_bytes(hashlib.blake2b(repr(described).encode(), digest_size=8).digest(), signed=True)
+    mine = torch.tensor([digest], dtype=torch.int64, device=device)
+    digests = [torch.empty_like(mine) for _ in range(ranks)]
+    torch.distributed.all_gather(digests, mine, group=process_group)
+    if len(set(torch.cat(digests).tolist())) == 1:
+        return
+    everyones = [None] * ranks
+    torch.distributed.all_gather_object(everyones, described, group=process_group)
+    for rank, theirs in enumerate(everyones):
+        for first, other in zip_longest(everyones[0], theirs, fillvalue=("no parameter", "")):
+            if first != other:
+                raise ValueError(
+                    f"the processes of process_group don't step alike: {' '.join(first)} in process 0, but "
+                    f"{' '.join(other)} in process {rank}. All must have the same parameters in the same order, and "
+                    "gradients for the same ones: where a layer wasn't used, set its gradient to zeros."
+                )

@@ -1,12 +1,12 @@
 """Muon with any orthogonaliser, for matrices and convolution kernels, many of them at a time."""
 
-from functools import partial
+import math
 
 import torch
 
-from ..linalg import orthogonalise
-from .momentum import MomentumOptimizer
-from .sharding import share_work
+from .momentum import MomentumOptimizer, check_range
+from .powers import orthogonalise_all
+from .torch_names import take_torchs_names
 
 
 class TurboMuon(MomentumOptimizer):
@@ -47,12 +47,35 @@ class TurboMuon(MomentumOptimizer):
     process_group : torch.distributed.ProcessGroup, optional
         Processes that hold the same parameters and have summed their gradients: each orthogonalises a share of the
         updates, and all get all of them. By default each process works for itself.
+    maximize : bool
+        Whether to go up, along the negative gradients.
+    split : None, "stacked", int or sequence of int
+        Which matrices a parameter holds, each of which is orthogonalised, and scaled by f, for itself: one (None); one
+        for each index of the first dimension, as experts (E, m, n) are stacked ("stacked"); that many blocks of equally
+        many rows; or blocks of these numbers of rows, which sum to m, as those of query, key and value.
+    transposed : bool
+        Whether parameters are stored as inputs by outputs (n, m), as `Conv1D` of transformers does.
+    master_weights : bool
+        For parameters in bfloat16 or float16: whether steps are taken in float32. The momentum is kept in it, and so is
+        what rounding took from each entry, which is put back before the next step. float32 parameters don't change.
+    ns_coefficients, ns_steps, adjust_lr_fn, eps
+        The names of torch.optim.Muon. `ns_coefficients` is one triple (a, b, c) for `ns_steps` steps, a list of
+        triples, one a step, or an `orthobench.linalg.Recipe`. If it or `ns_steps` is given, the update is
+        orthogonalised by that iteration instead of `orthogonaliser`, the other one being torch's default.
+        `adjust_lr_fn` is `adjust_lr`. `eps` has no effect: no orthogonaliser here needs one.
 
     Raises
     ------
     TypeError, ValueError
-        If an option is out of its range, or a parameter has fewer than 2 dimensions or isn't real floating-point; in
-        `add_param_group` too, which then leaves the optimizer as it was. `step` raises on sparse gradients.
+        If an option is out of its range, or a parameter has fewer than 2 dimensions, isn't real floating-point or can't
+        be split so; in `add_param_group` too, which then leaves the optimizer as it was. `step` raises on sparse
+        gradients, and, in every process, if processes don't have gradients for the same parameters.
+
+    Warns
+    -----
+    UserWarning
+        On parameters narrower than float32 without `master_weights`: steps and decay of less than half the spacing of
+        their type are lost. On vectors with three dimensions or more, such as gains (m, 1, 1), which suit AdamW.
 
     Notes
     -----
@@ -61,8 +84,25 @@ class TurboMuon(MomentumOptimizer):
 
     The moving average is 1 - mu times the sum M <- mu M + G of other versions; an orthogonaliser doesn't see the scale.
 
+    It takes the place of torch.optim.Muon, and loads its state: the momentum and the options, with which it goes on as
+    torch's would. Passed by keyword, all arguments of that class are taken. What differs by default:
+
+    ===================  ==========================  ================================
+    option               torch.optim.Muon            TurboMuon
+    ===================  ==========================  ================================
+    lr                   0.001                       0.02
+    weight_decay         0.1                         0
+    iteration            5 steps of Muon's triple    "turbo_muon", 4 steps
+    eps                  1e-7                        none: the scale has no influence
+    parameters           matrices                    kernels and stacks too
+    third argument       weight_decay                momentum
+    ===================  ==========================  ================================
+
     The kernel of a transposed convolution has its inputs first, and is orthogonalised as it is stored. The kernels of
     a grouped convolution are the rows of one matrix.
+
+    Parameters that are sharded (DTensor, as by FSDP2) are gathered for the orthogonalisation, whole in each process;
+    momentum and steps stay sharded. On the meta device, where there are no values, a step makes the state.
 
     Under ``torch.compile`` a Python lr that a scheduler changes is recompiled once or twice; a tensor isn't.
 
@@ -81,8 +121,6 @@ class TurboMuon(MomentumOptimizer):
     >>> optimizers = [TurboMuon(routes.matrix, lr=0.02), torch.optim.AdamW(routes.other, lr=3e-4)]
     """
 
-    process_group = None  # of a copy too, which is not part of the group
-
     def __init__(
         self,
         params,
@@ -95,8 +133,18 @@ class TurboMuon(MomentumOptimizer):
         steps=None,
         dtype=torch.bfloat16,
         process_group=None,
+        maximize=False,
+        split=None,
+        transposed=False,
+        master_weights=False,
+        ns_coefficients=None,
+        ns_steps=None,
+        adjust_lr_fn=None,
+        eps=None,
     ):
         self.process_group = process_group
+        if eps is not None:
+            check_range("eps", eps, math.inf, "it has no effect here")
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -106,11 +154,18 @@ class TurboMuon(MomentumOptimizer):
             "orthogonaliser": orthogonaliser,
             "steps": steps,
             "dtype": dtype,
+            "maximize": maximize,
+            "split": split,
+            "transposed": transposed,
+            "master_weights": master_weights,
+            "ns_coefficients": ns_coefficients,
+            "ns_steps": ns_steps,
         }
+        if adjust_lr_fn is not None:
+            defaults["adjust_lr_fn"] = adjust_lr_fn
+        take_torchs_names(defaults, has_eps=False)
         super().__init__(params, defaults)
 
-    def directions(self, params, gradients, updates, group):
-        """Return the updates as matrices, orthogonalised."""
-        matrices = [update.flatten(1).to(group["dtype"] or update.dtype) for update in updates]
-        method = partial(orthogonalise, orthogonaliser=group["orthogonaliser"], steps=group["steps"])
-        return share_work(method, matrices, self.process_group)
+    def directions(self, params, gradients, matrices, group):
+        """Return the matrices, orthogonalised."""
+        return orthogonalise_all(matrices, group, self.process_group)
