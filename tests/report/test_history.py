@@ -79,7 +79,9 @@ def test_rows_from_before_there_was_a_parameter_get_its_value(tmp_path):
 
 
 def test_files_with_and_without_an_entry_make_one_result(tmp_path):
-    folder = write(tmp_path, rows((TURBO,), called={TURBO: EARLIER}), ALIASES.split("\n\n")[0] + superseded("AdamW"))
+    folder = write(
+        tmp_path, rows((TURBO,), called={TURBO: EARLIER}), ALIASES.split("\n\n")[0] + "\n" + superseded("AdamW")
+    )
     published.write(folder, {"training/one/more.parquet": rows((SGD,)), "training/one/third.parquet": rows((ADAMW,))})
     assert verify(folder, published.ROOT)[0] == []
     files, _ = render(folder, root=published.ROOT)

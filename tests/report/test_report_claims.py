@@ -404,7 +404,7 @@ def test_the_real_claims_use_the_names_listed_in_their_file():
 
 def mixed(solver, dataset, dtype, seed):
     """Errors of which some claims are true everywhere, some nowhere, and some here and there."""
-    level = {"Muon": 0.2, "Muon-plus": 0.1, "Turbo-Muon": 0.1005, "Polar Express": 0.12, "CANS": 0.11}.get(solver, 0.1)
+    level = {"Muon": 0.2, "You-5": 0.1, "Turbo-Muon": 0.1005, "Polar Express": 0.12, "CANS": 0.11}.get(solver, 0.1)
     if dataset == MOMENTA and solver == "Turbo-Muon":
         level = 0.15
     return level * noise(dataset, seed) * noise(solver, dataset, dtype, seed)
