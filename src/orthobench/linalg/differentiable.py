@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from .polynomials import divide_argument, evaluate, minimax_quintic
-from .precision import full_float32
+from .precision import full_float32, without_autocast
 from .recipes import RECIPES
 from .scaling import at_least_float32, divide_by_power_of_two
 from .symmetric import gram, quadratic
@@ -163,7 +163,7 @@ class _FactorGradient(torch.autograd.Function):
 @contextlib.contextmanager
 def _plain_products(matrix):
     """Compute in the dtype of the operands inside the block: no autocast, no TF32."""
-    with torch.autocast(matrix.device.type, enabled=False), full_float32():
+    with without_autocast(matrix.device.type), full_float32():
         yield
 
 
