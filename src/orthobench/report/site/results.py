@@ -131,7 +131,7 @@ def read_results(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder. Give the one that holds {PLACE.partition('/')[2]}.")
-    files, (told, problems) = {}, _history(folder)
+    files, (since, problems) = {}, _history(folder)
     for path in sorted(folder.rglob("*.parquet")):
         relative = path.relative_to(folder)
         if len(relative.parts) != 3:
@@ -153,7 +153,7 @@ def read_results(folder):
             )
             problems.append(Problem(relative.as_posix(), told))
             continue
-        own = File(relative, told.apply(frame, benchmark))
+        own = File(relative, since.apply(frame, benchmark))
         files.setdefault((benchmark, relative.parts[1]), []).append(own)
     results = []
     for (benchmark, machine), own in sorted(files.items()):
