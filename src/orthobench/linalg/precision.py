@@ -28,8 +28,12 @@ def full_float32():
 
 def without_autocast(device_type):
     """Compute in the types of the arguments inside the block, on the meta device, which has no autocast, too."""
-    available = torch.amp.is_autocast_available(device_type)
-    return torch.autocast(device_type, enabled=False) if available else nullcontext()
+    return torch.autocast(device_type, enabled=False) if _has_autocast(device_type) else nullcontext()
+
+
+@assume_constant
+def _has_autocast(device_type):
+    return torch.amp.is_autocast_available(device_type)
 
 
 @assume_constant
