@@ -199,6 +199,8 @@ def _orthonormalise(X):
     condition : float
         The condition number of X, by an estimate; infinite where it isn't small.
     """
+    if X.is_meta:  # what is measured along the way has no value
+        return torch.empty_like(X), math.inf
     # Panels of rows, and copies, want contiguous rows.
     X = divide_by_power_of_two(X).contiguous()
     A = gram(X)
@@ -351,6 +353,8 @@ def _ritz_values(diagonal, beside, eps):
 
 def _gradient(X, Q, G, condition):
     """Compute the gradient for X (m, n), m <= n, from that for Q."""
+    if X.is_meta:
+        return torch.empty_like(X)
     # Their scales are taken out, so that squares neither under- nor overflow.
     scale, length = (torch.linalg.vector_norm(each, float("inf")) for each in (X, G))
     if scale == 0 or length == 0:
