@@ -4,8 +4,8 @@ from orthobench.harness import NewtonSchulz
 
 
 class Solver(NewtonSchulz):
-    """Muon+'s polynomials in Gram form with restarts (Zhang et al., 2026); in float32 when given bfloat16."""
+    """You's five polynomials in Gram form with restarts (Zhang et al., 2026); in float32 when given bfloat16."""
 
     name = "Gram Newton-Schulz"
-    recipe = "muon_plus"
+    recipe = "you5"
     method = "gram"

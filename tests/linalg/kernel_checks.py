@@ -245,6 +245,12 @@ def used(monkeypatch):
         ("muon", (60, 40), DTYPES[-1]),
         ("turbo_muon", (66, 30), torch.float32),
         ("turbo_muon", (2, 20, 50), DTYPES[-1]),
+        # Rows that start at no multiple of 16 bytes, and few of them.
+        ("turbo_muon", (4, 1000), DTYPES[-1]),
+        ("turbo_muon", (12, 513), DTYPES[-1]),
+        ("muon", (513, 12), DTYPES[-1]),
+        ("muon", (3, 1, 7), DTYPES[-1]),
+        ("muon", (2, 3), DTYPES[-1]),
     ],
 )
 def test_the_whole_iteration(random, used, recipe, shape, dtype):

@@ -244,6 +244,16 @@ def test_neither_autocast_nor_strides_change_the_result(shape):
     assert torch.equal(X, before)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, *DTYPES])
+def test_without_data_there_are_shapes_and_types(dtype):
+    for shape in ((4, 6), (6, 4), (1, 1)):
+        matrix = torch.empty(shape, dtype=dtype, device="meta", requires_grad=True)
+        factor = orthonormal_factor(matrix)
+        factor.sum().backward()
+        for each in (factor, matrix.grad):
+            assert (each.shape, each.dtype, each.device) == (matrix.shape, dtype, matrix.device)
+
+
 def test_a_second_derivative_is_refused():
     X = normal(5, 5).requires_grad_()
     (gradient,) = torch.autograd.grad(orthonormal_factor(X).square()[0].sum(), X, create_graph=True)

@@ -75,7 +75,7 @@ def test_in_bfloat16_it_is_as_near_to_the_polar_factor_as_the_plain_form(kind):
     ("recipe", "lengths"),
     [
         ("muon", [3, 2]),
-        ("muon_plus", [3, 2]),
+        ("you5", [3, 2]),
         ("turbo_muon", [3, 1]),
         ("classic", [6, 6]),
         ("polar_express", [2, 2, 1]),

@@ -215,6 +215,29 @@ def test_memory_layout_does_not_matter(function, seed, m, dtype):
 
 
 @all_functions
+@pytest.mark.parametrize("dtype", list(ROUNDING))
+def test_kernels_of_convolutions_in_channels_last_layout_are_what_they_are_in_rows(function, dtype):
+    for kernel, layout in (((3, 3), torch.channels_last), ((2, 3, 3), torch.channels_last_3d)):
+        X = torch.randn(16, 8, *kernel, generator=torch.Generator().manual_seed(0)).to(dtype)
+        last = X.to(memory_format=layout)
+        assert last.stride() != X.stride()
+        for one, other in ((last, X), (last.flatten(1), X.flatten(1)), (last.mT, X.mT)):
+            assert_same_to_rounding(function(one), function(other))
+            assert_same_to_rounding(function([one, one])[1], function(other))
+
+
+@all_functions
+@pytest.mark.parametrize("dtype", list(ROUNDING))
+def test_without_data_there_are_shapes_and_types(function, dtype):
+    for shape in ((1, 1), (4, 6), (6, 4), (700, 900), (0, 5), (2, 3, 4, 4), (2, 0, 3)):
+        X = torch.empty(shape, dtype=dtype, device="meta")
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            results = [function(X), *function([X, X])]
+        for result in results:
+            assert (result.shape, result.dtype, result.device) == (X.shape, dtype, X.device)
+
+
+@all_functions
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1), (4, 4), (3, 5), (5, 3), (2, 3, 5), (1, 5, 3)])
 @pytest.mark.parametrize("dtype", list(ROUNDING))
 def test_the_input_is_neither_modified_nor_shared(function, shape, dtype):

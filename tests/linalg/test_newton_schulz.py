@@ -9,7 +9,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from orthobench.data.spectra import gaussian as gaussian_matrices
 from orthobench.data.spectra import with_spectrum
-from orthobench.linalg import RECIPES, Recipe, newton_schulz, polar_express_coefficients, polar_factor
+from orthobench.linalg import (
+    ORTHOGONALISERS,
+    RECIPES,
+    Recipe,
+    newton_schulz,
+    orthogonalise,
+    polar_express_coefficients,
+    polar_factor,
+)
 
 # As published; written again here, so that a typing error in the package cannot hide.
 JORDAN = (3.4445, -4.7750, 2.0315)
@@ -44,14 +52,17 @@ CUBIC = [
 ]
 V0 = [(4.6051, -9.6552, 5.6769), (4.7505, -6.0861, 2.1790), (2.7763, -2.3190, 0.5523), (2.4231, -2.2861, 0.8193)]
 V1 = [(4.0098, -7.0585, 2.4635), (3.4585, -5.5479, 2.5959), (2.7573, -3.2939, 1.4254), (2.7215, -3.0494, 1.3169)]
-# The safety factor of CANS is ours.
-SAFE_CANS = [*((a / 1.01, b / 1.01**3, c / 1.01**5) for a, b, c in CANS[:-1]), CANS[-1]]
+# The safety factor of these is ours.
+SAFE_CANS, SAFE_CUBIC = (
+    [*((a / 1.01, b / 1.01**3, c / 1.01**5) for a, b, c in triples[:-1]), triples[-1]] for triples in (CANS, CUBIC)
+)
 # Normalisation, triples, and what the norm is multiplied by.
 PUBLISHED = {
     "muon": ("frobenius", [JORDAN] * 5, 1),
     "airbench": ("frobenius", [JORDAN] * 3, 1),
-    "muon_plus": ("frobenius", DISTINCT, 1),
+    "you5": ("frobenius", DISTINCT, 1),
     "turbo_muon": ("aol", DISTINCT[1:], 1),
+    "turbo_muon_last": ("aol", DISTINCT[1:], 1),
     "turbo_muon_5": ("aol", DISTINCT, 1),
     "turbo_muon_v0": ("aol", V0, 1),
     "turbo_muon_v1": ("aol", V1, 1),
@@ -59,7 +70,7 @@ PUBLISHED = {
     "polar_express": ("frobenius", POLAR_EXPRESS, 1.02),
     "polar_express_8": ("frobenius", polar_express_coefficients(1e-3, 8, 0.01, 0.02), 1.01),
     "cans": ("frobenius", SAFE_CANS, 1.01),
-    "cubic5": ("frobenius", CUBIC, 1),
+    "cubic5": ("frobenius", SAFE_CUBIC, 1.01),
     "deepseek_v4": ("frobenius", [JORDAN] * 8 + [CLASSIC] * 2, 1),
 }
 REPEATED = ("muon", "airbench", "classic")
@@ -99,11 +110,12 @@ def test_each_recipe_follows_its_formula_in_bfloat16(name):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_fewer_steps_are_the_first_ones(name):
+def test_fewer_steps_are_the_first_ones_or_the_last(name):
     X = gaussian(6, 9)
     normalisation, triples, margin = PUBLISHED[name]
     for steps in range(1, len(triples) + 1):
-        expected = plain_loop(X, normalisation, triples[:steps], margin)
+        kept = triples[-steps:] if name == "turbo_muon_last" else triples[:steps]
+        expected = plain_loop(X, normalisation, kept, margin)
         torch.testing.assert_close(newton_schulz(X, name, steps=steps), expected)
         torch.testing.assert_close(newton_schulz(X, name, steps=np.int64(steps)), expected)
     assert torch.equal(newton_schulz(X, name, steps=len(triples)), newton_schulz(X, name))
@@ -162,6 +174,58 @@ def test_negative_values_of_a_polynomial_count_for_the_scalar_maximum_of_the_nex
     recipe = Recipe("negative", "Negative", ((1.0, -4.0, 0.0), (1.0, -1.0, 0.0)), None, "test")
     # The first maps [0, 1] onto [-3, 0.19...], the second -3 to 24.
     assert recipe.scalar_maximum() == pytest.approx(24)
+
+
+def in_scalars(recipe, s, steps):
+    """What becomes of singular values where each operation is rounded to their type, sums and products once."""
+    wide = torch.promote_types(s.dtype, torch.float32)
+    s = (s.double() / (1 + recipe.safety)).to(s.dtype)
+    for a, b, c in recipe.polynomials(steps):
+        A = (s.to(wide) ** 2).to(s.dtype).to(wide)
+        s = (a * s.to(wide) + (b * A + c * A * A).to(s.dtype) * s.to(wide)).to(s.dtype)
+    return s
+
+
+def reversed_by(recipe, dtype):
+    """The numbers of steps at which a singular value in [1e-4, 1.02] is turned around, and the least value of all."""
+    s = torch.linspace(1e-4, 1.02, 100_000, dtype=torch.float64).to(dtype).unique()
+    s = s[(s.double() >= 1e-4) & (s.double() <= 1.02)]
+    least = {steps: float(in_scalars(recipe, s, steps).min()) for steps in range(1, len(recipe.coefficients) + 1)}
+    return [steps for steps, value in least.items() if not value > 0], min(least.values())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_orthogonalisers_keep_singular_values_positive_after_any_number_of_steps(name, dtype):
+    found, least = reversed_by(RECIPES[name], dtype)
+    assert (found == []) == (name != "turbo_muon_v1")
+    assert (name in ORTHOGONALISERS) == (RECIPES[name].superseded_by is None)
+    told = min(RECIPES[name].scalar_minimum(steps) for steps in range(1, len(RECIPES[name].coefficients) + 1))
+    assert dtype != torch.float64 or told == pytest.approx(least, abs=1e-5)
+
+
+def test_without_its_safety_factor_the_cubic_turns_singular_values_around():
+    published = Recipe("cubic_published", "Cubic", tuple(CUBIC), None, "test")
+    assert published.scalar_minimum() == pytest.approx(-1.3, abs=1e-4)
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        assert reversed_by(published, dtype)[0]
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize("has", [True, False])
+def test_no_recipe_for_training_steps_uphill_for_gradients_of_low_rank(rank, has, has_bfloat16):
+    has_bfloat16(has)
+    generator = torch.Generator().manual_seed(1)
+    gradients = [torch.ones(4, 8), torch.ones(1, 1)]
+    for m, n in ((1, 8), (4, 8), (8, 4), (16, 16), (12, 50)):
+        left, right = (torch.randn(100, *shape, generator=generator) for shape in ((m, rank), (rank, n)))
+        gradients += [left @ right]
+    for name in ORTHOGONALISERS[:-2]:  # without the factorisations
+        for dtype in (torch.bfloat16, torch.float32):
+            X = [each.to(dtype) for each in gradients]
+            for G, Y in zip(X, orthogonalise(X, name), strict=True):
+                slope = (G.double() * Y.double()).sum((-2, -1)) / torch.linalg.matrix_norm(G.double(), "nuc")
+                assert slope.min() > 0.3, (name, dtype, tuple(G.shape))
 
 
 # It has no safety factor, and its polynomials grow fast beyond their intervals: of a relative error of 0.004 at each
@@ -281,6 +345,8 @@ def test_a_malformed_recipe_is_refused():
     for safety in (-0.1, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=f"safety of recipe 'bad' must be a finite number >= 0, got {safety}"):
             Recipe("bad", "Bad", (JORDAN,), None, "", safety=safety)
+    with pytest.raises(ValueError, match=r"keeps of recipe 'bad' must be one of \('first', 'last'\), got 'middle'"):
+        Recipe("bad", "Bad", (JORDAN,), None, "", keeps="middle")
 
 
 def test_the_published_recipes_are_listed_under_their_names_and_read_only():
@@ -289,6 +355,8 @@ def test_the_published_recipes_are_listed_under_their_names_and_read_only():
         assert recipe.name == name
         assert recipe.title
         assert recipe.source
+    assert RECIPES["muon_plus"] is RECIPES["you5"]
+    assert torch.equal(newton_schulz(gaussian(3, 4), "muon_plus"), newton_schulz(gaussian(3, 4), "you5"))
     superseded = {name: recipe.superseded_by for name, recipe in RECIPES.items() if recipe.superseded_by}
     assert superseded == {"turbo_muon_v0": "turbo_muon", "turbo_muon_v1": "turbo_muon"}
     with pytest.raises(TypeError):

@@ -16,8 +16,22 @@ def mixed(dtype=torch.float64):
     return [gaussian(6, 4, dtype=dtype), gaussian(2, 4, 6, seed=1, dtype=dtype), gaussian(5, 5, seed=2, dtype=dtype)]
 
 
-def test_the_names_are_the_recipes_and_the_two_factorisations():
-    assert (*RECIPES, "svd", "qr") == ORTHOGONALISERS
+def test_the_names_are_the_recipes_that_are_not_superseded_and_the_two_factorisations():
+    listed = [name for name in RECIPES if name not in ("turbo_muon_v0", "turbo_muon_v1")]
+    assert (*listed, "svd", "qr") == ORTHOGONALISERS
+
+
+@pytest.mark.parametrize("name", ["turbo_muon_v0", "turbo_muon_v1"])
+def test_superseded_coefficients_are_refused_and_their_successor_named(name):
+    with pytest.raises(ValueError, match=f"got '{name}', which 'turbo_muon' has replaced; use newton_schulz"):
+        orthogonalise(gaussian(3, 4), name)
+
+
+def test_an_earlier_name_is_an_alias():
+    X = gaussian(3, 4)
+    assert torch.equal(orthogonalise(X, "muon_plus", 2), orthogonalise(X, "you5", 2))
+    with pytest.raises(ValueError, match="from 1 to 5 for recipe 'you5', got 6"):
+        orthogonalise(X, "muon_plus", 6)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

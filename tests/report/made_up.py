@@ -15,7 +15,7 @@ DATASETS = (GAUSSIAN, WIDE, POWER_LAW, MOMENTA)
 STEPS = {
     "SVD": 1,
     "Muon": 5,
-    "Muon-plus": 5,
+    "You-5": 5,
     "Turbo-Muon": 4,
     "Polar Express": 5,
     "CANS": 5,

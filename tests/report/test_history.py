@@ -24,6 +24,7 @@ ALIASES = """
 benchmark = "benchmark_muon"
 solver = "Turbo"
 now = "Turbo-Muon"
+reason = "others <b> call it so"
 
 [[alias]]
 benchmark = "benchmark_muon"
@@ -31,6 +32,7 @@ solver = "Turbo-Muon"
 parameter = "orthogonaliser"
 value = "you"
 now = "turbo_muon"
+reason = "another reason"
 """
 
 
@@ -67,6 +69,25 @@ def test_rows_have_the_names_of_today(tmp_path):
     assert found["ran_as"].tolist() == frame["solver_name"].tolist()
     by_name = {name: set(own) for name, own in found.groupby("ran_as")["p_solver_orthogonaliser"]}
     assert by_name == {EARLIER: {"you"}, YOU: {"turbo_muon"}}
+
+
+def test_rows_from_before_there_was_a_parameter_get_its_value(tmp_path):
+    text = ALIASES.split("\n\n")[0].replace('"Turbo"', '"AdamW"').replace('"Turbo-Muon"', '"no"\nparameter = "fused"')
+    later = ADAMW.replace("[", "[fused=yes,")
+    frame = read(write(tmp_path, rows((ADAMW, SGD), called={SGD: later}), text)).frame
+    assert set(frame["solver_name"]) == {ADAMW.replace("[", "[fused=no,"), later}
+
+
+def test_files_with_and_without_an_entry_make_one_result(tmp_path):
+    folder = write(
+        tmp_path, rows((TURBO,), called={TURBO: EARLIER}), ALIASES.split("\n\n")[0] + "\n" + superseded("AdamW")
+    )
+    published.write(folder, {"training/one/more.parquet": rows((SGD,)), "training/one/third.parquet": rows((ADAMW,))})
+    assert verify(folder)[0] == []
+    files, _ = render(folder, root=published.ROOT)
+    page = "".join(files[path].decode() for path in files if re.match(r"training/one/\d-digits", path))
+    assert "-s &#39;Turbo[" in page
+    assert "-s &#39;SGD[" in page
 
 
 def test_rows_of_another_benchmark_keep_their_names(tmp_path):
@@ -146,6 +167,8 @@ def test_the_site_shows_superseded_rows_with_the_reason_and_compares_without_the
     told = next(own for key, own in tables_of(detail).items() if key.startswith("rows-turbo"))
     assert {row[-1] for row in told[1:]} == {f"superseded: {REASON}"}
     assert "-s &#39;Turbo[" in detail  # at the commit of its rows, that is its name
+    solver = files["training/solvers/turbo-muon.html"].decode()
+    assert f"<dd><code>{EARLIER}</code>: others &lt;b&gt; call it so</dd>" in solver
     without, _ = render(published.write(tmp_path / "without", {PLACE: rows((SGD, ADAMW))}), root=published.ROOT)
     drawn = [path for path in files if re.match(r"data/training/one/(?!board|benchopt)", path)]
     assert drawn == [path for path in without if re.match(r"data/training/one/(?!board|benchopt)", path)]
@@ -206,7 +229,7 @@ def test_verify_fails_on_an_entry_about_no_row(tmp_path, text, message):
 
 
 def test_verify_fails_on_a_solver_that_the_benchmark_has_not(tmp_path):
-    text = '[[alias]]\nbenchmark = "benchmark_muon"\nsolver = "AdamW"\nnow = "Adam"\n'
+    text = '[[alias]]\nbenchmark = "benchmark_muon"\nsolver = "AdamW"\nnow = "Adam"\nreason = "a"\n'
     problem, _ = verify(write(tmp_path, rows(), text), published.ROOT)[0]  # the other: a made-up commit
     assert re.search(r"names the solver 'Adam'; allowed: .*AdamW.*Turbo-Muon", problem.what)
     assert verify(tmp_path)[0] == []  # without the repository that can't be known
@@ -217,9 +240,9 @@ def test_verify_fails_on_a_solver_that_the_benchmark_has_not(tmp_path):
     [
         ("[[alias", "not a TOML file"),
         ("[[renamed]]\nsolver = 'a'", "unknown tables renamed; allowed: alias, superseded"),
-        ('[[alias]]\nbenchmark = "."\nsolver = "A"', "alias number 1: keys now: unknown, missing or empty"),
+        ('[[alias]]\nbenchmark = "."\nsolver = "A"', "alias number 1: keys now, reason: unknown, missing or empty"),
         (ALIASES + "old = 'a'", "alias number 2: keys old: unknown, missing or empty; allowed: benchmark"),
-        (ALIASES.replace('value = "you"\n', ""), "alias number 2: give 'parameter' and 'value', or neither"),
+        (ALIASES.replace('parameter = "orthogonaliser"\n', ""), "alias number 2: 'value' is there without"),
         (ALIASES.replace("benchmark_muon", "muon"), "'benchmark' is 'muon'; allowed: ., benchmark_dp"),
         (superseded("Muon").replace(published.COMMIT[:7], "v1"), r"'commits' is \['v1'\]; allowed: a list of texts"),
     ],

@@ -88,16 +88,21 @@ def test_planned_cells_are_there_or_skipped(tmp_path, reason, missing, skipped):
     assert any(f"{ADAMW} on {DIGITS}, {TRAINING}: no repetition 3" in each for each in found)
 
 
-def test_rows_from_before_a_parameter_existed_count(tmp_path):
+def test_rows_from_before_a_parameter_existed_count_where_the_history_tells_its_value(tmp_path):
     (tmp_path / "benchmark_muon" / "configs").mkdir(parents=True)
     (tmp_path / "benchmark_muon" / "configs" / "cpu.yml").write_text("")
-    later = TURBO.replace("weight_decay", "refresh=20,weight_decay")
-    plan = [Plan(DIGITS, TRAINING, name, (0, 1, 2), "") for name in (ADAMW, later)]
+    plan = [
+        Plan(DIGITS, TRAINING, name, (0, 1, 2), "") for name in (ADAMW, TURBO.replace("weight", "refresh=20,weight"))
+    ]
     options = {"root": tmp_path, "planned": lambda folder, configuration: plan}
-    assert problems(tmp_path / "results", rows(), **options) == ([], [])
-    plan.append(Plan(DIGITS, TRAINING, TURBO, (0, 1, 2), ""))  # now the rows are of that one
     found, _ = problems(tmp_path / "results", rows(), **options)
     assert len(found) == 1
+    entry = {"benchmark": "benchmark_muon", "solver": "Turbo-Muon", "parameter": "refresh", "now": "20", "reason": "a"}
+    lines = ["[[alias]]", *(f'{key} = "{value}"' for key, value in entry.items())]
+    (tmp_path / "results" / "history.toml").write_text("\n".join(lines))
+    (tmp_path / "benchmark_muon" / "solvers").mkdir()
+    (tmp_path / "benchmark_muon" / "solvers" / "turbo_muon.py").write_text('    name = "Turbo-Muon"\n')
+    assert problems(tmp_path / "results", rows(), **options) == ([], [])
 
 
 def test_the_plan_of_a_configuration_is_what_benchopt_would_run():

@@ -195,18 +195,19 @@ def test_a_run_has_the_contracts_columns_and_plausible_figures(root_copy, monkey
 
     def last(solver, dtype):
         chosen = rows["solver_name"].eq(solver) & rows["objective_name"].str.contains(dtype)
+        assert chosen.any(), solver
         return rows[chosen].groupby("dataset_name").last()
 
     assert last("SVD", "float32")["objective_relative_error"].lt(1e-3).all()
     assert last("QR", "float32")["objective_orthogonality_error"].lt(1e-5).all()
-    for solver, products in (("Muon", 15), ("Turbo-Muon", 12)):
+    for solver, products in (("Muon", 15), ("Turbo-Muon[triples=first]", 12)):
         iterative = last(solver, "bfloat16")
         assert iterative["objective_relative_error"].between(0.01, 0.6).all()
         assert iterative["objective_matmul_count"].eq(products).all()
         # A step, three products, has (4 m^2 n + 2 m^3) / (2 m^2 n) = 2 + m / n times the operations of a plain one.
         assert iterative["objective_matmul_efficiency"].between(2 * products / 3, products).all()
         assert iterative["objective_sigma_max"].lt(1.25).all()
-    assert last("Turbo-Muon", "float32")["objective_own_limit_error"].notna().all()
+    assert last("Turbo-Muon[triples=first]", "float32")["objective_own_limit_error"].notna().all()
     for solver in ("SVD", "QR"):
         assert last(solver, "float32")["objective_flops"].isna().all()
         assert last(solver, "float32")["objective_own_limit_error"].isna().all()
@@ -243,6 +244,21 @@ def test_exponents_of_any_value_run_and_products_are_skipped_where_they_have_no_
     assert rows["objective_value"].lt(1e-5).all()
     printed = " ".join(capsys.readouterr().out.split())
     assert "does not compute U S^e V^T for e = 0.3, only for e = 0.125, 0.25, 0.5" in printed
+
+
+def test_the_curve_of_turbo_muon_is_its_first_polynomials_or_as_in_its_authors_code_its_last(root_copy):
+    rows = root_copy.run(
+        dataset_names=["gaussian[rows=16,columns=24,count=1]"],
+        objective_filters=["*[dtype=float32]"],
+        solver_names=["Turbo-Muon[triples=[first,last]]"],
+    )
+    errors = {name: own["objective_relative_error"].tolist() for name, own in rows.groupby("solver_name")}
+    assert list(errors) == ["Turbo-Muon[triples=first]", "Turbo-Muon[triples=last]"]
+    first, last = errors.values()
+    assert len(first) == len(last) == 4
+    assert first[0] < last[0]  # which raises singular values less
+    assert len({*first, *last}) == 7
+    assert first[3] == last[3]
 
 
 def test_an_unknown_recipe_is_a_row_that_names_the_known_ones(root_copy):

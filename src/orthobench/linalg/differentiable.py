@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 
 from .polynomials import divide_argument, evaluate, minimax_quintic
-from .precision import full_float32
+from .precision import full_float32, without_autocast
 from .recipes import RECIPES
 from .scaling import at_least_float32, divide_by_power_of_two
 from .symmetric import gram, quadratic
@@ -163,7 +163,7 @@ class _FactorGradient(torch.autograd.Function):
 @contextlib.contextmanager
 def _plain_products(matrix):
     """Compute in the dtype of the operands inside the block: no autocast, no TF32."""
-    with torch.autocast(matrix.device.type, enabled=False), full_float32():
+    with without_autocast(matrix.device.type), full_float32():
         yield
 
 
@@ -199,6 +199,8 @@ def _orthonormalise(X):
     condition : float
         The condition number of X, by an estimate; infinite where it isn't small.
     """
+    if X.is_meta:  # what is measured along the way has no value
+        return torch.empty_like(X), math.inf
     # Panels of rows, and copies, want contiguous rows.
     X = divide_by_power_of_two(X).contiguous()
     A = gram(X)
@@ -351,6 +353,8 @@ def _ritz_values(diagonal, beside, eps):
 
 def _gradient(X, Q, G, condition):
     """Compute the gradient for X (m, n), m <= n, from that for Q."""
+    if X.is_meta:
+        return torch.empty_like(X)
     # Their scales are taken out, so that squares neither under- nor overflow.
     scale, length = (torch.linalg.vector_norm(each, float("inf")) for each in (X, G))
     if scale == 0 or length == 0:

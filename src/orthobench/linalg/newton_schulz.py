@@ -37,10 +37,12 @@ def newton_schulz(matrices, recipe="muon", steps=None, method="auto"):
         norms and row sums are accumulated in float32 or better. In a list, the matrices of equal (m, n), dtype and
         device are done as one batch. Not modified.
     recipe : str or Recipe
-        A key of `RECIPES`, such as "muon", "polar_express" or "turbo_muon"; or a `Recipe` of your own.
+        A key of `RECIPES`, such as "muon", "polar_express" or "turbo_muon"; or a `Recipe` of your own. Those that are
+        superseded are there to be measured: "turbo_muon_v1" turns the largest singular directions around.
     steps : int, optional
-        Run the first `steps` polynomials only; all of them by default. A recipe that repeats one triple ("muon",
-        "airbench", "classic") can be run for more steps than published.
+        Run so many polynomials only, all of them by default: the first ones, but the last ones of "turbo_muon_last", as
+        in the code of Turbo-Muon's authors. A recipe that repeats one triple ("muon", "airbench", "classic") can be run
+        for more steps than published.
     method : {"auto", "plain", "gram"}
         - "plain": the products above.
         - "gram": the same polynomials, iterated on the Gram matrix X X^T where several steps can share one; fewer

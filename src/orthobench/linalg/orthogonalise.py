@@ -17,7 +17,8 @@ def orthogonalise(matrices, orthogonaliser="turbo_muon", steps=None):
         float32, bfloat16 or float64. Not modified.
     orthogonaliser : str
         One of `ORTHOGONALISERS`: a key of `RECIPES` (`newton_schulz` with that recipe), "svd" (`polar_factor`) or "qr"
-        (`qr_factor`).
+        (`qr_factor`). Recipes that are superseded, or turn singular directions around (see `Recipe.scalar_minimum`),
+        are not among them.
     steps : int, optional
         Run that many steps of a recipe, as in `newton_schulz`; all of them by default. Not with "svd" or "qr".
 
@@ -42,13 +43,15 @@ def orthogonalise(matrices, orthogonaliser="turbo_muon", steps=None):
 
 def check_orthogonaliser(orthogonaliser, steps=None):
     """Raise ValueError unless `orthogonalise` takes these arguments."""
-    if not isinstance(orthogonaliser, str) or orthogonaliser not in ORTHOGONALISERS:
+    recipe = RECIPES[orthogonaliser] if isinstance(orthogonaliser, str) and orthogonaliser in RECIPES else None
+    if (recipe.name if recipe else orthogonaliser) not in ORTHOGONALISERS:
+        replaced = f", which {recipe.superseded_by!r} has replaced" if recipe else ""
         raise ValueError(
-            f"orthogonaliser must be one of {', '.join(map(repr, ORTHOGONALISERS))}, got {orthogonaliser!r}; "
+            f"orthogonaliser must be one of {', '.join(map(repr, ORTHOGONALISERS))}, got {orthogonaliser!r}{replaced}; "
             "use newton_schulz for a Recipe of your own."
         )
-    if orthogonaliser in RECIPES:
-        RECIPES[orthogonaliser].polynomials(steps)
+    if recipe:
+        recipe.polynomials(steps)
     elif steps is not None:
         raise ValueError(
             f"steps must be None with orthogonaliser={orthogonaliser!r}, got {steps!r}: a factorisation has no steps; "
@@ -60,5 +63,11 @@ def _qr_factor_or_zero(matrices):
     return map_by_shape(lambda X: torch.where((X != 0).any(-1, True).any(-2, True), qr_factor(X), 0), matrices)
 
 
+def _descends(recipe):
+    """Whether its authors stand by it, and no number of its steps turns a singular direction around."""
+    steps = range(1, len(recipe.coefficients) + 1)
+    return recipe.superseded_by is None and all(recipe.scalar_minimum(each) > 0 for each in steps)
+
+
 _DIRECT = {"svd": polar_factor, "qr": _qr_factor_or_zero}
-ORTHOGONALISERS = (*RECIPES, *_DIRECT)
+ORTHOGONALISERS = (*(name for name, recipe in RECIPES.items() if _descends(recipe)), *_DIRECT)

@@ -1,6 +1,6 @@
 """In which type products are done: float32 in full whatever the settings allow, not bfloat16 where that is slow."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -24,6 +24,16 @@ def full_float32():
     finally:
         for each, setting in allowed:
             each.fp32_precision = setting
+
+
+def without_autocast(device_type):
+    """Compute in the types of the arguments inside the block, on the meta device, which has no autocast, too."""
+    return torch.autocast(device_type, enabled=False) if _has_autocast(device_type) else nullcontext()
+
+
+@assume_constant
+def _has_autocast(device_type):
+    return torch.amp.is_autocast_available(device_type)
 
 
 @assume_constant

@@ -1,15 +1,19 @@
 """The published Newton-Schulz recipes: which polynomials, in which order, after which normalisation."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from types import MappingProxyType
 
 import torch
 
 from .polynomials import divide_argument, evaluate, image, polar_express_coefficients
 
 PRECONDITIONERS = (None, "aol")
+KEPT = ("first", "last")
+# Where a normalisation leaves singular values: rounding in bfloat16 moves the largest to 1.02 at most, and those below
+# contribute nothing to a descent.
+SINGULAR_VALUES = (1e-4, 1.02)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Recipe:
         The normalisation divides by 1 + `safety` too, so that rounding leaves no singular value above 1.
     superseded_by : str or None
         The name of the recipe that its authors replaced it with.
+    keeps : {"first", "last"}
+        Which of its polynomials fewer steps are.
     """
 
     name: str
@@ -42,6 +48,7 @@ class Recipe:
     source: str
     safety: float = 0.0
     superseded_by: str | None = None
+    keeps: str = "first"
 
     def __post_init__(self):
         if not self.coefficients or any(len(triple) != 3 for triple in self.coefficients):
@@ -56,9 +63,11 @@ class Recipe:
             )
         if not 0 <= self.safety < math.inf:
             raise ValueError(f"safety of recipe {self.name!r} must be a finite number >= 0, got {self.safety!r}.")
+        if self.keeps not in KEPT:
+            raise ValueError(f"keeps of recipe {self.name!r} must be one of {KEPT}, got {self.keeps!r}.")
 
     def polynomials(self, steps=None):
-        """Return the triples of the first `steps` steps.
+        """Return the triples of `steps` steps, the first or the last ones (see `keeps`).
 
         A recipe that repeats one triple can be run for any number of steps; one whose triples differ only as far as
         they go. None means all of the recipe's steps.
@@ -76,7 +85,7 @@ class Recipe:
             )
         if repeats_one_triple:
             return self.coefficients[:1] * int(steps)
-        return self.coefficients[:steps]
+        return self.coefficients[:steps] if self.keeps == "first" else self.coefficients[-steps:]
 
     def scalar_map(self, s, steps=None):
         """Return what `steps` steps in exact arithmetic make of singular values.
@@ -100,10 +109,21 @@ class Recipe:
 
     def scalar_maximum(self, steps=None):
         """Return the maximum of `scalar_map` on [0, 1]: without rounding, no singular value ends above it."""
-        low, high = 0.0, 1 / (1 + self.safety)
+        return self._image(0.0, 1.0, steps)[1]
+
+    def scalar_minimum(self, steps=None):
+        """Return the minimum of `scalar_map` on `SINGULAR_VALUES`, to which rounding may move them.
+
+        Where it is negative, the recipe turns some singular directions around: steps along what it makes of a gradient
+        go uphill.
+        """
+        return self._image(*SINGULAR_VALUES, steps)[0]
+
+    def _image(self, low, high, steps):
+        low, high = low / (1 + self.safety), high / (1 + self.safety)
         for triple in self.polynomials(steps):
             low, high = image(triple, low, high)
-        return high
+        return low, high
 
 
 _JORDAN = (3.4445, -4.7750, 2.0315)
@@ -116,6 +136,13 @@ _FIVE_DISTINCT = (
 )
 
 _CLASSIC = (2.0, -1.5, 0.5)
+_CUBIC = (
+    (3.3656576, -3.3420992, 0.0),
+    (2.5744352, -1.4957376, 0.0),
+    (2.5368962, -1.4312570, 0.0),
+    (2.4418906, -1.2764040, 0.0),
+    (2.2230472, -0.9630650, 0.0),
+)
 _CANS = (
     (8.4703, -25.1081, 18.6293),
     (4.1828, -3.1087, 0.5806),
@@ -123,9 +150,17 @@ _CANS = (
     (3.2866, -2.4647, 0.5074),
     (2.2737, -1.6447, 0.4162),
 )
-# As published, without a safety factor, singular values of wide matrices exceed 1e6 in bfloat16. In measurements 0.0025
-# is not enough and 0.005 is; 0.01 raises the errors by at most 7 % in float32.
-_CANS_SAFETY = 0.01
+# As published, without a safety factor, CANS takes singular values of wide matrices above 1e6 in bfloat16: in
+# measurements 0.0025 is not enough and 0.005 is. The cubic polynomials turn around what exceeds 1.004 at the first step
+# and the maximum by 1 % at the second: 0.0085 is the least factor that keeps `SINGULAR_VALUES` positive. 0.01 raises
+# the errors by at most 7 % in float32.
+_SAFETY = 0.01
+
+
+def _safe(coefficients):
+    """Return the triples with the argument of each polynomial but the last divided by 1 + `_SAFETY`."""
+    return *(divide_argument(triple, 1 + _SAFETY) for triple in coefficients[:-1]), coefficients[-1]
+
 
 _TURBO_MUON = (
     "Boissin et al. (2025), Turbo-Muon: accelerating orthogonality-based optimization with pre-conditioning, "
@@ -152,11 +187,12 @@ _PUBLISHED = (
         source="Jordan (2024), 94% on CIFAR-10 in 3.29 seconds on a single GPU, arXiv:2404.00498, code with Muon",
     ),
     Recipe(
-        name="muon_plus",
-        title="Muon+",
+        name="you5",
+        title="You's five quintics",
         coefficients=_FIVE_DISTINCT,
         preconditioner=None,
-        source="Coefficients by You (2024), used as Muon+ by Boissin et al. (2025), Turbo-Muon, arXiv:2512.04632",
+        source="Coefficients by You (2024), called Muon+ by Boissin et al. (2025), Turbo-Muon, arXiv:2512.04632; the "
+        "Muon+ of arXiv:2602.21545 is another method",
     ),
     Recipe(
         name="turbo_muon",
@@ -166,11 +202,19 @@ _PUBLISHED = (
         source=_TURBO_MUON,
     ),
     Recipe(
+        name="turbo_muon_last",
+        title="Turbo-Muon (fewer steps are the last)",
+        coefficients=_FIVE_DISTINCT[1:],
+        preconditioner="aol",
+        source=f"{_TURBO_MUON}; the authors' code takes the last k of its coefficients for k steps",
+        keeps="last",
+    ),
+    Recipe(
         name="turbo_muon_5",
         title="Turbo-Muon (5 steps)",
         coefficients=_FIVE_DISTINCT,
         preconditioner="aol",
-        source=f"All coefficients of Muon+ after the rescaling of {_TURBO_MUON}",
+        source=f"All five of You's coefficients after the rescaling of {_TURBO_MUON}",
     ),
     Recipe(
         name="turbo_muon_v0",
@@ -224,24 +268,19 @@ _PUBLISHED = (
     Recipe(
         name="cans",
         title="CANS",
-        coefficients=(*(divide_argument(triple, 1 + _CANS_SAFETY) for triple in _CANS[:-1]), _CANS[-1]),
+        coefficients=_safe(_CANS),
         preconditioner=None,
         source="Grishina, Smirnov & Rakhuba (2025), Accelerating Newton-Schulz iteration for orthogonalization via "
         "Chebyshev-type polynomials, arXiv:2506.10935; list of NVIDIA Emerging-Optimizers, with a safety factor added",
-        safety=_CANS_SAFETY,
+        safety=_SAFETY,
     ),
     Recipe(
         name="cubic5",
         title="Relaxed cubic (5 steps)",
-        coefficients=(
-            (3.3656576, -3.3420992, 0.0),
-            (2.5744352, -1.4957376, 0.0),
-            (2.5368962, -1.4312570, 0.0),
-            (2.4418906, -1.2764040, 0.0),
-            (2.2230472, -0.9630650, 0.0),
-        ),
+        coefficients=_safe(_CUBIC),
         preconditioner=None,
-        source="arXiv:2606.00371; list of NVIDIA Emerging-Optimizers",
+        source="arXiv:2606.00371; list of NVIDIA Emerging-Optimizers, with a safety factor added",
+        safety=_SAFETY,
     ),
     Recipe(
         name="deepseek_v4",
@@ -252,7 +291,27 @@ _PUBLISHED = (
     ),
 )
 
-RECIPES = MappingProxyType({recipe.name: recipe for recipe in _PUBLISHED})
+
+class _Recipes(Mapping):
+    """Recipes by name; earlier names lead to them too, and aren't listed."""
+
+    def __init__(self, recipes, earlier):
+        self._by_name, self._earlier = {recipe.name: recipe for recipe in recipes}, earlier
+
+    def __getitem__(self, name):
+        return self._by_name[self._earlier.get(name, name)]
+
+    def __contains__(self, name):
+        return name in self._by_name or name in self._earlier
+
+    def __iter__(self):
+        return iter(self._by_name)
+
+    def __len__(self):
+        return len(self._by_name)
+
+
+RECIPES = _Recipes(_PUBLISHED, {"muon_plus": "you5"})
 
 
 def get_recipe(recipe):

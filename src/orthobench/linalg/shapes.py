@@ -2,6 +2,8 @@
 
 import torch
 
+from .precision import without_autocast
+
 DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 
 
@@ -72,6 +74,6 @@ def _apply(function, tensor):
     X = tensor if tensor.ndim == 2 else _flatten_batch(tensor)
     is_tall = X.shape[-2] > X.shape[-1]
     # Without this, autocast would do float32 products in bfloat16.
-    with torch.no_grad(), torch.autocast(tensor.device.type, enabled=False):
+    with torch.no_grad(), without_autocast(tensor.device.type):
         result = function(X.mT if is_tall else X)
     return (result.mT if is_tall else result).reshape(tensor.shape)

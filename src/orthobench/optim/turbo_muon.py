@@ -40,7 +40,8 @@ class TurboMuon(MomentumOptimizer):
     orthogonaliser : str
         One of `orthobench.linalg.ORTHOGONALISERS`; "muon" makes this Muon.
     steps : int, optional
-        Newton-Schulz steps; as many as were published by default.
+        Newton-Schulz steps; as many as were published by default. Fewer are the first ones; with "turbo_muon_last", the
+        last ones, as in the code of Turbo-Muon's authors.
     dtype : torch.dtype or None
         In which the update is orthogonalised: bfloat16, float32, float64, or None for that of the parameter. All else
         is done in the type of the parameter, that of the momentum too.

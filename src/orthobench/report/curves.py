@@ -172,6 +172,6 @@ def protocol(traces, against="time"):
     left_out = "" if against == "time" else "; solvers without a count (factorisations) are left out"
     told = (
         f"median over seeds ({seeds}); band and bars: its {100 * LEVEL:.0f} % interval, the range below 6 seeds; "
-        f"crosses: failed cells{left_out}"
+        f"crosses: failed cells{left_out}; point k of an iteration: its first k polynomials (triples=last: its last k)"
     )
     return stands.noted(told, [trace.stand for trace in traces])

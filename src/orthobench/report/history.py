@@ -16,6 +16,7 @@ from orthobench.report.names import family, parameters, selected, with_value
 FILE = "history.toml"
 SUPERSEDED = "superseded"  # a column, the reason where a row is; and the rank of what has only such rows
 RAN_AS = "ran_as"  # a column: the name of the solver when its row was computed
+RENAMED = "renamed"  # a column: why that is another one, where it is
 MEANING = (
     "the method has changed since its rows were computed, for the reason beside it: they are kept, but have no place, "
     "and no comparison or verdict counts them"
@@ -30,8 +31,9 @@ class Alias:
     benchmark: str  # its folder
     solver: str  # as rows call it, without parameters
     now: str  # the solver's name, or the value
+    reason: str
     parameter: str = ""
-    value: str = ""
+    value: str = ""  # without one, of rows from before there was the parameter
 
     @property
     def known(self):
@@ -40,11 +42,11 @@ class Alias:
 
     def check(self):
         """Return what is wrong with the entry; empty if nothing is."""
-        return "" if bool(self.parameter) == bool(self.value) else "give 'parameter' and 'value', or neither"
+        return "" if self.parameter or not self.value else "'value' is there without its 'parameter'"
 
     def rows(self, frame):
         """Return which rows of the benchmark the entry is about."""
-        names = frame[RAN_AS if RAN_AS in frame else "solver_name"]
+        names = ran_as(frame)
         return names.isin([name for name in names.unique() if self.is_about(name)])
 
     def is_about(self, name):
@@ -101,13 +103,16 @@ class History:
     def apply(self, frame, folder):
         """Return the rows of a benchmark under today's names, those that are superseded with the reason.
 
-        The columns `RAN_AS` and `SUPERSEDED` are there only where a row needs them.
+        The columns `RAN_AS`, `RENAMED` and `SUPERSEDED` are there only where a row needs them.
         """
         for each in self.aliases:
             if each.benchmark == folder and (hit := each.rows(frame)).any():
-                given = frame if RAN_AS in frame else frame.assign(**{RAN_AS: frame["solver_name"]})
-                names = frame["solver_name"].astype(object)
-                frame = given.assign(solver_name=names.mask(hit, names.map(each.renamed)))
+                if RAN_AS not in frame:
+                    frame = frame.assign(**{RAN_AS: frame["solver_name"], RENAMED: None})
+                names, why = frame["solver_name"].astype(object), frame[RENAMED].astype(object)
+                frame = frame.assign(
+                    solver_name=names.mask(hit, names.map(each.renamed)), **{RENAMED: why.mask(hit, each.reason)}
+                )
                 column = f"p_solver_{each.parameter}"
                 if column in frame:
                     frame = frame.assign(**{column: frame[column].astype(object).mask(hit, each.now)})
@@ -177,6 +182,19 @@ def current(frame):
 def old(frame):
     """Return the rows that are superseded."""
     return frame[frame[SUPERSEDED].notna()] if SUPERSEDED in frame else frame[:0]
+
+
+def ran_as(frame):
+    """Return the names that solvers had when their rows were computed."""
+    return frame[RAN_AS].fillna(frame["solver_name"]) if RAN_AS in frame else frame["solver_name"]
+
+
+def earlier_names(frame):
+    """List the names of solvers in rows that are called otherwise now, with the reason; each reason once."""
+    if RENAMED not in frame:
+        return []
+    renamed = frame[frame[RENAMED].notna()].drop_duplicates(RENAMED)
+    return list(zip(renamed[RAN_AS], renamed[RENAMED], strict=True))
 
 
 def problems(history, results, root):

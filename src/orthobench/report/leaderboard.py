@@ -72,14 +72,16 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
     if metric not in allowed:
         raise ValueError(f"no leaderboard of {metric!r}; choose one of {', '.join(allowed)}.")
     place = dataset, objective, metric
-    if history.SUPERSEDED not in frame:
-        return _by_kind(frame, *place, baseline)
-    frame = stands.rows_where(frame, dataset_name=dataset, objective_name=objective)
-    old = history.old(frame)
-    reasons = dict(zip(old["solver_name"], old[history.SUPERSEDED], strict=True))
-    return _by_kind(history.current(frame), *place, baseline) + [
+    return _by_kind(history.current(frame), *place, baseline) + superseded(frame, *place)
+
+
+def superseded(frame, dataset, objective, metric):
+    """Return what `leaderboard` has of superseded rows, by solver."""
+    old = stands.rows_where(history.old(frame), dataset_name=dataset, objective_name=objective)
+    reasons = dict(zip(old["solver_name"], old[history.SUPERSEDED], strict=True)) if len(old) else {}
+    return [
         replace(row, rank=history.SUPERSEDED, difference=None, note=reasons[row.solver])
-        for row in _by_kind(old, *place, None)
+        for row in (_by_kind(old, dataset, objective, metric, None) if len(old) else ())
     ]
 
 

@@ -110,9 +110,9 @@ def without(name, key):
 
 
 def with_value(name, key, value):
-    """Return a name with another value of one of its parameters."""
+    """Return a name with this value of a parameter; in the order of the alphabet, as Benchopt writes them."""
     given = parameters(name) | {key: value}
-    return f"{family(name)}[{','.join('='.join(pair) for pair in given.items())}]"
+    return f"{family(name)}[{','.join('='.join(pair) for pair in sorted(given.items()))}]"
 
 
 def _distinctive(name, names, always=()):

@@ -6,7 +6,6 @@ from itertools import zip_longest
 from pathlib import Path
 
 from orthobench.report import history
-from orthobench.report.names import family, parameters
 from orthobench.report.page import one_line
 from orthobench.report.plausible import one_run
 from orthobench.report.publish import compare_sums
@@ -94,10 +93,10 @@ def _against(frame, plan):
     cells = {}
     for dataset, objective, solver, seed in frame[CELL].drop_duplicates().itertuples(index=False, name=None):
         cells.setdefault((dataset, objective, solver), set()).add(seed)
-    missing, skipped, unplanned, names = [], [], [], {each.solver for each in plan}
+    missing, skipped, unplanned = [], [], []
     for each in plan:
         place = f"{each.solver} on {each.dataset}, {each.objective}"
-        own = cells.get((each.dataset, each.objective, each.solver)) or _earlier(each, cells, names)
+        own = cells.get((each.dataset, each.objective, each.solver), set())
         lost, more = sorted(set(each.seeds) - own), sorted(own - set(each.seeds))
         if more:
             unplanned.append(f"{place}: repetition {', '.join(map(str, more))}")
@@ -109,19 +108,6 @@ def _against(frame, plan):
     told = [f"{len(missing)} planned cells are missing: {_some(missing)}. Run them again."] if missing else []
     told += [f"{len(unplanned)} solvers have more than planned: {_some(unplanned)}."] if unplanned else []
     return told, skipped
-
-
-def _earlier(planned, cells, names):
-    """Return the repetitions of the solver under a name from before it had all of its parameters."""
-    wanted = parameters(planned.solver).items()
-    found = [
-        seeds
-        for (dataset, objective, solver), seeds in cells.items()
-        if (dataset, objective, family(solver)) == (planned.dataset, planned.objective, family(planned.solver))
-        and solver not in names
-        and parameters(solver).items() < wanted
-    ]
-    return found[0] if len(found) == 1 else set()
 
 
 def _reason(planned):

@@ -46,7 +46,7 @@ def boards_of(result):
 
 
 def _board(result, setting):
-    frame, benchmark = result.rows(setting), result.benchmark
+    frame, benchmark, place = result.rows(setting), result.benchmark, (setting.dataset, setting.objective)
     first = benchmark.metric_for(parameters(setting.objective))
     metrics = list(benchmark.leaderboards) if result.is_evidence(setting.objective) else [first]
     metrics = [each for each in metrics if _has_values(frame, each) and each != "value"]
@@ -54,7 +54,8 @@ def _board(result, setting):
         first = metrics[0] if metrics else "value"
         metrics = metrics or ["value"]
     rows = {
-        metric: leaderboard_rows(result.frame, setting.dataset, setting.objective, metric, benchmark.baseline)
+        metric: leaderboard_rows(result.current, *place, metric, benchmark.baseline)
+        + boards.superseded(result.frame, *place, metric)
         for metric in metrics
     }
     return Board(result, setting, rows, first)

@@ -338,7 +338,7 @@ def _rows(site, machine, board):
             "solvers": group,
             "names": names,
             "tables": tables,
-            "commands": {solver: rows.command(result.benchmark, setting, solver, own[solver]) for solver in group},
+            "commands": {solver: rows.command(result.benchmark, setting, own[solver]) for solver in group},
             "environments": environments,
             "meanings": rows.meanings(environments.values()),
             "stands": stands.sentence(kinds),

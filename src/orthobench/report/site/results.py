@@ -140,7 +140,7 @@ def read_results(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder. Give the one that holds {PLACE.partition('/')[2]}.")
-    files, (past, problems) = {}, _history(folder)
+    files, (since, problems) = {}, _history(folder)
     for path in sorted(folder.rglob("*.parquet")):
         relative = path.relative_to(folder)
         if len(relative.parts) != 3:
@@ -162,7 +162,7 @@ def read_results(folder):
             )
             problems.append(Problem(relative.as_posix(), told))
             continue
-        own = File(relative, past.apply(frame, benchmark))
+        own = File(relative, since.apply(frame, benchmark))
         files.setdefault((benchmark, relative.parts[1]), []).append(own)
     results = []
     for (benchmark, machine), own in sorted(files.items()):

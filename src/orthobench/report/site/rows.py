@@ -116,9 +116,9 @@ def commits(rows):
     return [each for each in found if each != "unknown"]
 
 
-def command(benchmark, setting, solver, rows):
+def command(benchmark, setting, rows):
     """Return the shell commands that compute the rows of one solver again, one a line."""
-    solver = rows[history.RAN_AS].iloc[0] if history.RAN_AS in rows else solver
+    solver = history.ran_as(rows).iloc[-1]
     number_of = int(rows["idx_rep"].max()) + 1
     lines = [f"git checkout {each}" for each in commits(rows)[-1:]]
     variables = [

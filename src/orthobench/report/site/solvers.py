@@ -4,7 +4,7 @@ import inspect
 
 import pandas as pd
 
-from orthobench.report import stands
+from orthobench.report import history, stands
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import format_row
 from orthobench.report.names import family, parameters, short_solvers
@@ -30,6 +30,7 @@ def solver_pages(site, name, machines):
             "heading": machines[0].result.title,
             "solver": own,
             "description": _description(frame),
+            "earlier": history.earlier_names(frame),
             "code": _code(site, machines[0].result.benchmark, frame),
             "references": _references(site, machines, own),
             "variants": _variants(own, frame),
