@@ -2,14 +2,22 @@
 
 from numbers import Integral
 
+import torch
+
 STACKED = "stacked"
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
-def divide(tensor, group):
-    """Return views of what each matrix of a parameter, or of what has its shape, is made of; their rows come first."""
-    if group["transposed"]:
-        tensor = tensor.mT
-    split = group["split"]
+def divide(tensors, group):
+    """Return views of what the matrices of parameters, or of what has their shapes, are made of; rows come first."""
+    if group["split"] is None and not group["transposed"]:
+        return tensors
+    return [
+        piece for tensor in tensors for piece in _divide(tensor.mT if group["transposed"] else tensor, group["split"])
+    ]
+
+
+def _divide(tensor, split):
     if split is None:
         return [tensor]
     if split == STACKED:
@@ -70,7 +78,7 @@ def whole(tensor):
 
 def is_sharded(tensor):
     """Whether it is a DTensor; without importing what defines these, which takes its time."""
-    return hasattr(tensor, "full_tensor")
+    return type(tensor) not in _PLAIN and hasattr(tensor, "full_tensor")
 
 
 def shard_like(tensor, sharded):

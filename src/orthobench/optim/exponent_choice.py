@@ -26,31 +26,41 @@ STATISTICS = {
 }
 
 
-def add_statistics(state, p, group):
-    """Add what the options ask for to the state of a parameter, as zeros, which stand for nothing so far."""
-    criterion = group["exponent"] if isinstance(group["exponent"], str) else None
-    rows, columns = p.shape[0], p.shape[1:].numel()
-    shapes = {}
-    if group["preconditioner"] is not None or group["bias_correction"]:
-        state.setdefault("updates", 0)
+def statistics(group):
+    """Return the names of what the options ask for in the state of a parameter, beside its momentum."""
+    names, criterion = set(), group["exponent"]
     if group["preconditioner"] is not None:
-        shapes["second_moment"] = (rows, columns)
-    if criterion is not None:
-        state.setdefault("exponent", float(group["initial_exponent"]))
-        shapes["input_moment"] = (columns, columns)
-    if criterion in ("momentum", "tightness"):
-        shapes["alignment"] = (min(rows, columns),)
+        names |= {"updates", "second_moment"}
+    if group["bias_correction"]:
+        names.add("updates")
+    if isinstance(criterion, str):
+        names |= {"exponent", "input_moment"}
+        names |= {"bound": set(), "two_directions": {"inner", "weights"}}.get(criterion, {"alignment"})
     if group["smooth_curvatures"]:
-        shapes["curvatures"] = (min(rows, columns),)
-    if criterion == "two_directions":
-        shapes["inner"] = (2,)
-        if not isinstance(state.get("weights"), torch.Tensor):  # they were a list in earlier states
-            share = group["initial_exponent"]
-            weights = state.get("weights", (share, 1 - abs(share)))
-            state["weights"] = torch.tensor(weights, dtype=torch.float64, device=p.device)
-    for name, shape in shapes.items():
-        if name not in state:
-            state[name] = torch.zeros(shape, dtype=STATISTICS[name](p.dtype), device=p.device)
+        names.add("curvatures")
+    return names
+
+
+def add_statistics(state, p, group):
+    """Add what is missing of these: a count of 0, the initial exponent and weights, and zeros, for nothing so far."""
+    rows, columns = p.shape[0], p.shape[1:].numel()
+    share = group["initial_exponent"]
+    shapes = {
+        "second_moment": (rows, columns),
+        "input_moment": (columns, columns),
+        "alignment": (min(rows, columns),),
+        "curvatures": (min(rows, columns),),
+        "inner": (2,),
+    }
+    for name in sorted(statistics(group) - state.keys()):
+        if name == "updates":
+            state[name] = 0
+        elif name == "exponent":
+            state[name] = float(share)
+        elif name == "weights":
+            state[name] = torch.tensor([share, 1 - abs(share)], dtype=torch.float64, device=p.device)
+        else:
+            state[name] = torch.zeros(shapes[name], dtype=STATISTICS[name](p.dtype), device=p.device)
 
 
 def choose(state, G, U, C, group):

@@ -98,17 +98,15 @@ class MomentumOptimizer(torch.optim.Optimizer):
         # All groups are looked at before one is changed: who raises has not done half a step.
         for group in self.param_groups:
             lists = [], [], [], []
-            self._init_group(group, *lists)
-            ready.append((group, lists))
+            mixed = self._init_group(group, *lists)
+            ready.append((group, mixed, lists))
         processes = self._processes()
         if processes is not None:
             check_alike(self._describe_step(), processes, self.param_groups[0]["params"][0].device)
-        for group, (params, gradients, momenta, remainders) in ready:
+        for group, mixed, (params, gradients, momenta, remainders) in ready:
             if params:
-                # Gradients may have a type of their own (torch.Tensor.grad_dtype).
-                gradients = [
-                    g if g.dtype == M.dtype else g.to(M.dtype) for g, M in zip(gradients, momenta, strict=True)
-                ]
+                if mixed:
+                    gradients = [gradient.to(M.dtype) for gradient, M in zip(gradients, momenta, strict=True)]
                 if group["maximize"]:
                     gradients = torch._foreach_neg(gradients)
                 alike = self._group_tensors_by_device_and_dtype([params, gradients, momenta, remainders])
@@ -118,26 +116,36 @@ class MomentumOptimizer(torch.optim.Optimizer):
 
     # The name that torch.compile knows: it runs this method instead of tracing it.
     def _init_group(self, group, params, gradients, momenta, remainders):
-        """Append the parameters that have gradients, these, their momenta, and what rounding took from them or None."""
+        """Append the parameters that have gradients, these, their momenta, and what rounding took from them or None.
+
+        Returns whether a gradient is of another type than its momentum, as torch.Tensor.grad_dtype allows.
+        """
+        is_mixed, is_wide = False, group["master_weights"]
         for p in group["params"]:
-            if p.grad is None or p.numel() == 0:
+            gradient = p.grad
+            if gradient is None or p.numel() == 0:
                 continue
-            if p.grad.layout != torch.strided:
+            if gradient.layout != torch.strided:
                 raise ValueError(
-                    f"{type(self).__name__} takes dense gradients, got {p.grad.layout} for a parameter of shape "
+                    f"{type(self).__name__} takes dense gradients, got {gradient.layout} for a parameter of shape "
                     f"{tuple(p.shape)}; use nn.Embedding(..., sparse=False), or give the parameter to "
                     "torch.optim.SparseAdam."
                 )
-            state = self.state[p]
-            dtype = self.state_dtype("momentum_buffer", p, group)
+            state, dtype = self.state[p], p.dtype
+            remainder = None
+            if is_wide and dtype != at_least_float32(dtype):
+                dtype = at_least_float32(dtype)
+                if "remainder" not in state:
+                    state["remainder"] = torch.zeros_like(p, dtype=dtype)
+                remainder = state["remainder"]
             if "momentum_buffer" not in state:
                 state["momentum_buffer"] = torch.zeros_like(p, dtype=dtype)
-            if dtype != p.dtype and "remainder" not in state:
-                state["remainder"] = torch.zeros_like(p, dtype=dtype)
+            is_mixed |= gradient.dtype != dtype
             params.append(p)
-            gradients.append(p.grad)
+            gradients.append(gradient)
             momenta.append(state["momentum_buffer"])
-            remainders.append(state["remainder"] if dtype != p.dtype else None)
+            remainders.append(remainder)
+        return is_mixed
 
     def _update(self, params, gradients, momenta, remainders, group):
         """Do one step on lists of tensors of one device and type."""
@@ -148,7 +156,7 @@ class MomentumOptimizer(torch.optim.Optimizer):
             lr = lr.squeeze()
         torch._foreach_lerp_(momenta, gradients, 1 - mu)
         updates = self.look_ahead(params, gradients, momenta, group)
-        matrices = [piece.flatten(1) for update in updates for piece in divide(whole(update), group)]
+        matrices = [piece.flatten(1) for piece in divide([whole(update) for update in updates], group)]
         directions = self.directions(params, gradients, matrices, group)
 
         weights = params
@@ -156,35 +164,23 @@ class MomentumOptimizer(torch.optim.Optimizer):
             weights = [p + remainder for p, remainder in zip(params, remainders, strict=True)]
         if weight_decay:
             _add_scaled(weights, weights, -lr * weight_decay)
+        # Of sharded ones the step is made whole, then sharded.
+        targets = [torch.zeros(W.shape, dtype=W.dtype, device=W.device) if is_sharded(W) else W for W in weights]
         by_factor = {}
-        for piece, step, factor in self._steps(weights, directions, group):
-            subset = by_factor.setdefault(factor, ([], []))
+        for piece, direction in zip(divide(targets, group), directions, strict=True):
+            subset = by_factor.setdefault(self.adjustments[group["adjust_lr"]](*direction.shape), ([], []))
             subset[0].append(piece)
-            subset[1].append(step)
+            # Sums of one type and layout are faster, on a CPU and on a GPU.
+            subset[1].append(direction.to(piece.dtype, memory_format=torch.contiguous_format).view(piece.shape))
         for factor, (subset, steps) in by_factor.items():
             _add_scaled(subset, steps, -lr * factor)
+        for weight, target in zip(weights, targets, strict=True):
+            if target is not weight:
+                weight.add_(shard_like(target, weight))
         if remainders[0] is not None:
             for p, weight, remainder in zip(params, weights, remainders, strict=True):
                 p.copy_(weight)
                 remainder.copy_(weight - p)
-
-    def _steps(self, weights, directions, group):
-        """Yield what to change, by what, of its shape, and a factor for it."""
-        directions = iter(directions)
-        adjust = self.adjustments[group["adjust_lr"]]
-        for weight in weights:
-            if not is_sharded(weight):
-                for piece in divide(weight, group):
-                    direction = next(directions)
-                    # Sums of one type and layout are faster, on a CPU and on a GPU.
-                    step = direction.to(weight.dtype, memory_format=torch.contiguous_format).view(piece.shape)
-                    yield piece, step, adjust(*direction.shape)
-                continue
-            total = torch.empty(weight.shape, dtype=weight.dtype, device=weight.device)
-            for piece in divide(total, group):
-                direction = next(directions)
-                piece.copy_((adjust(*direction.shape) * direction).view(piece.shape))
-            yield weight, shard_like(total, weight), 1
 
     def _processes(self):
         """Return the processes that step together, or None."""

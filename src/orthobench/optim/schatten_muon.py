@@ -8,7 +8,7 @@ import torch.distributed
 from ..linalg.scaling import at_least_float32
 from .activations import ActivationMoments
 from .blocks import count_matrices, divide, whole
-from .exponent_choice import STATISTICS, add_statistics, choose
+from .exponent_choice import STATISTICS, add_statistics, choose, statistics
 from .momentum import ADJUSTMENTS, MomentumOptimizer, describe_parameters
 from .powers import pin, precondition, raise_to_powers, two_directions
 from .schatten_options import check_recordable, check_schatten_options, check_suits
@@ -301,16 +301,15 @@ class SchattenMuon(MomentumOptimizer):
         """Return the matrices with their singular values raised to powers, and of the norm asked for."""
         if _is_due(group):
             self._choose(params, gradients, matrices, group)
-        owners = [p for p in params for _ in range(count_matrices(p, group))]
+        owners = params if group["split"] is None else [p for p in params for _ in range(count_matrices(p, group))]
         exponents = self._exponents(owners, group, group["steps_done"])
         factors = self._preconditioners(params, gradients, group)
         if factors is not None:
             if not group["bias_correction"]:
                 matrices = self._corrected(matrices, owners, group, int(group["nesterov"]))
             matrices = [factor * matrix for factor, matrix in zip(factors, matrices, strict=True)]
-        for p in params:
-            if "updates" in self.state[p]:
-                self.state[p]["updates"] += 1
+        for p in params if "updates" in statistics(group) else ():
+            self.state[p]["updates"] += 1
         if group["exponent"] == "two_directions":
             directions = self._mixes(params, matrices, group)
         else:
@@ -321,9 +320,12 @@ class SchattenMuon(MomentumOptimizer):
 
     def _init_group(self, group, params, gradients, momenta, remainders):
         """Make all of the state too: torch.distributed.checkpoint drops what a fresh optimizer doesn't have."""
-        super()._init_group(group, params, gradients, momenta, remainders)
-        for p in params:
-            add_statistics(self.state[p], p, group)
+        is_mixed = super()._init_group(group, params, gradients, momenta, remainders)
+        names = statistics(group)
+        for p in params if names else ():
+            if not names <= self.state[p].keys():
+                add_statistics(self.state[p], p, group)
+        return is_mixed
 
     def check_options(self, options):
         """Raise TypeError or ValueError unless the options are in their ranges, and go together."""
@@ -366,6 +368,11 @@ class SchattenMuon(MomentumOptimizer):
         for group, own in zip(self.param_groups, own_groups, strict=True):
             if group["exponent"] is None:
                 group["exponent"] = own["exponent"]
+            for p in group["params"]:
+                if isinstance(self.state.get(p, {}).get("weights"), list):  # as they were in earlier versions
+                    self.state[p]["weights"] = torch.tensor(
+                        self.state[p]["weights"], dtype=torch.float64, device=p.device
+                    )
             for p in group["params"] if self.activations is not None else []:
                 self.activations.moments.pop(p, None)
                 moment = self.state.get(p, {}).get("input_moment")
@@ -440,9 +447,12 @@ class SchattenMuon(MomentumOptimizer):
             squares = whole(gradient).flatten(1).to(at_least_float32(p.dtype)).square()
             v = state["second_moment"].lerp_(squares, 1 - beta2) / (1 - beta2 ** (state["updates"] + 1))
             power = exponent / (2 * (1 + exponent)) if kind == "padam" else 0.25
-            factor = (v + group["eps"]) ** -power
-            factors += [piece.flatten(1) for piece in divide(factor.view(p.shape), group)]
-        return factors
+            factors.append((v + group["eps"]) ** -power)
+        if group["split"] is None and not group["transposed"]:
+            return factors
+        return [
+            piece.flatten(1) for piece in divide([D.view(p.shape) for D, p in zip(factors, params, strict=True)], group)
+        ]
 
     def _corrected(self, averages, owners, group, ahead=0):
         """Divide averages of this step by the sum of their weights, in float32 at least."""
