@@ -15,6 +15,8 @@ OPTIMIZERS = {
     "schatten_muon, 0": lambda params: [SchattenMuon(params, lr=0.05)],
     "schatten_muon, 1": lambda params: [SchattenMuon(params, lr=0.05, exponent=1.0)],
     "schatten_muon, 1/2": lambda params: [SchattenMuon(params, lr=0.05, exponent=0.5, method="products")],
+    "halves, maximised": lambda params: [TurboMuon([p for p in params if len(p) % 2 == 0], split=2, maximize=True)],
+    "torch's names": lambda params: [TurboMuon(params, ns_coefficients=(2.0, -1.5, 0.5), ns_steps=4)],
     "two": lambda params: [TurboMuon(params[:3]), TurboMuon(params[3:], lr=0.1, adjust_lr="match_rms_adamw")],
     "two groups": lambda params: [TurboMuon([{"params": params[:2], "lr": 0.1}, {"params": params[2:]}])],
 }
@@ -79,6 +81,22 @@ def test_replayed_steps_are_the_steps_to_the_last_bit_at_every_rate(name, on_a_c
         step()
         assert_same(plain, optimizers, captured, others)
     assert step.recordings == 1
+
+
+def test_master_weights_are_replayed_too(on_a_cpu):
+    results = []
+    for is_captured in (False, True):
+        parameters = [torch.nn.Parameter(p.detach().bfloat16()) for p in make_parameters()]
+        for p in parameters:
+            p.grad = torch.zeros_like(p)
+        optimizer = TurboMuon(parameters, lr=torch.tensor(1e-3), weight_decay=0.1, master_weights=True)
+        step = CapturedStep(optimizer) if is_captured else optimizer.step
+        for number in range(8):
+            give_gradients(parameters, number)
+            step()
+        results.append((parameters, [optimizer.state[p]["remainder"] for p in parameters]))
+    for plain, captured in zip(*results, strict=True):
+        assert all(map(torch.equal, plain, captured))
 
 
 def test_python_does_not_run_again(on_a_cpu, monkeypatch):
@@ -180,6 +198,10 @@ def test_what_cannot_be_recorded_is_refused_with_a_remedy(on_a_cpu):
         (SchattenMuon(parameters, exponent=0.5), "method='eigh' waits for the device.*'products'"),
         (SchattenMuon(parameters, norm="spectral"), "norm='spectral' waits for the device"),
         (SchattenMuon(parameters, preconditioner="adam"), "preconditioner must be None .*got 'adam'"),
+        (
+            SchattenMuon(parameters, bias_correction=True),
+            "bias_correction False for a recorded step, got None and True",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             CapturedStep([optimizer])
