@@ -149,6 +149,12 @@ def test_the_projection_of_an_attention_is_never_the_head():
     assert matrices(model) == ["attention.in_proj_weight", "attention.out_proj.weight"]
 
 
+def test_gains_of_three_dimensions_are_no_matrix():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3), nn.Linear(4, 2))
+    model.register_parameter("layer_scale", nn.Parameter(torch.ones(4, 1, 1)))
+    assert matrices(model) == ["1.weight"]
+
+
 def test_torchs_transformer():
     model = nn.Transformer(8, 2, 1, 1, 16, batch_first=True)
     # It has no head: its last layer is taken for one, until the user says otherwise.
@@ -389,9 +395,12 @@ def test_splits_are_declared_by_patterns():
     assert found["encoder.layers.1.linear2.weight"] == (2, 6)
     routes = route_parameters(model, split=declared)
     assert {group["split"] for group in routes.groups} == {None, 3, 4, (4, 4, 8), (2, 6)}
-    assert {p for group in routes.groups for p in group["params"]} == set(routes.matrix)
+    named = dict(model.named_parameters())
+    assert {name for group in routes.groups for name, p in group["params"] if p is named[name]} == set(matrices(model))
     assert "attention, split=3\n" in str(routes)
-    assert len(TurboMuon(routes.groups).param_groups) == len(routes.groups)
+    optimizer = TurboMuon(routes.groups, lr=1)
+    assert len(optimizer.param_groups) == len(routes.groups)
+    assert all(group["lr"] == 0.5 for group in TurboMuon(routes.groups, lr=0.5).param_groups)  # none is shared
 
 
 def test_stacked_experts_are_declared_too():

@@ -43,7 +43,8 @@ class CapturedStep:
 
     Gradients must stay where they are: call `zero_grad` of this class between steps, or that of the optimizers with
     ``set_to_none=False``. The recording keeps the memory of all temporary tensors of the steps. Hooks of the optimizers
-    are not called by a replay. There is no state beside that of the optimizers: save and load theirs. To the last bit, it does what the steps with such tensors as rates do.
+    are not called by a replay. There is no state beside that of the optimizers: save and load theirs. To the last bit,
+    it does what the steps with such tensors as rates do.
 
     Examples
     --------

@@ -227,7 +227,8 @@ class MomentumOptimizer(torch.optim.Optimizer):
         Raises
         ------
         ValueError
-            As in `torch.optim.Optimizer.load_state_dict`.
+            As in `torch.optim.Optimizer.load_state_dict`; or if what isn't saved is missing here: a function for
+            `exponent`, or the activations for a criterion.
         """
         found, own = {}, self.param_groups
 

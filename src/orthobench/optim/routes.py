@@ -60,21 +60,26 @@ class Routes:
     matrix, other : list of torch.nn.Parameter
         The parameters of each method.
     groups : list of dict
-        Those of the matrix method as groups for `TurboMuon` and `SchattenMuon`, with the options ``split`` and
-        ``transposed`` by which fused, stacked and transposed ones are told apart.
+        Those of the matrix method, with their names, as groups for `TurboMuon` and `SchattenMuon`: with the options
+        ``split`` and ``transposed`` by which fused, stacked and transposed ones are told apart. Made anew each time,
+        as optimizers write into them.
     """
 
     def __init__(self, routes, parameters):
-        self._routes = tuple(routes)
+        self._routes, self._parameters = tuple(routes), tuple(parameters)
         by_method = {method: [] for method in METHODS}
-        for route, parameter in zip(self._routes, parameters, strict=True):
+        for route, parameter in zip(self._routes, self._parameters, strict=True):
             by_method[route.method].append(parameter)
         self.matrix, self.other = by_method["matrix"], by_method["other"]
+
+    @property
+    def groups(self):
+        """Return the groups of the matrix method: see the class."""
         groups = {}
-        for route, parameter in zip(self._routes, parameters, strict=True):
+        for route, parameter in zip(self._routes, self._parameters, strict=True):
             if route.method == "matrix":
-                groups.setdefault((route.split, route.transposed), []).append(parameter)
-        self.groups = [
+                groups.setdefault((route.split, route.transposed), []).append((route.name, parameter))
+        return [
             {"params": params, "split": split, "transposed": transposed}
             for (split, transposed), params in groups.items()
         ]
