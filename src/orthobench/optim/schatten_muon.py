@@ -72,7 +72,7 @@ class SchattenMuon(MomentumOptimizer):
         See `TurboMuon`; a criterion takes parameters of one matrix only.
     bias_correction : bool
         Whether the momentum is divided by 1 - mu^t in the t-th step, before it is mixed with the gradient for
-        `nesterov`. It is not with "muon", in which all but the first steps hardly differ.
+        `nesterov`; this changes the first steps alone. A preconditioner corrects the mixture instead where it is False.
     smooth_curvatures : bool
         For "tightness": whether the q_i^T C q_i are averaged by `smoothing` too, by their place i. For
         ``ActivationMoments(..., smoothing=0)``, which then gives the C of a single step.
