@@ -355,12 +355,12 @@ class APS(Score):
         sums = torch.cat([torch.zeros_like(ascending[:, :1]), ascending.cumsum(1)], dim=1)
         left = sums.gather(1, up_to - 1)
         if self.randomised:
-            left = left + (1 - self._uniform(own, generator)) * own
-        floor = up_to.to(own.dtype) * (_NOTHING / classes)
-        return torch.maximum(left, floor).clamp(max=1) - self._penalty(classes - up_to, classes)
+            left = torch.addcmul(left, 1 - self._uniform(own, generator), own)
+        floor = up_to.to(own.dtype).mul_(_NOTHING / classes)
+        return torch.maximum(left, floor).clamp_(max=1) - self._penalty(up_to, classes)
 
-    def _penalty(self, larger, classes):
-        """Return what is subtracted for the number (N, C) of classes with a larger probability."""
+    def _penalty(self, up_to, classes):
+        """Return what is subtracted for the number (N, C) of classes with no larger probability."""
         return 0.0
 
     def _uniform(self, like, generator):
@@ -403,8 +403,8 @@ class RAPS(APS):
             raise ValueError(f"free_ranks must be an integer >= 0, got {free_ranks!r}; 5 is the default.")
         self.penalty, self.free_ranks = float(penalty), int(free_ranks)
 
-    def _penalty(self, larger, classes):
-        return self.penalty * (larger + 1 - self.free_ranks).clamp(min=0).double()
+    def _penalty(self, up_to, classes):
+        return self.penalty * (classes - up_to + 1 - self.free_ranks).clamp(min=0).double()
 
     def bounds(self, classes):
         return -self.penalty * max(0, classes - self.free_ranks), 1.0
