@@ -90,6 +90,14 @@ def test_files_with_and_without_an_entry_make_one_result(tmp_path):
     assert "-s &#39;SGD[" in page
 
 
+def test_a_solver_may_have_several_entries_which_name_it_as_rows_do(tmp_path):
+    later = ALIASES.split("\n\n")[1].replace('"Turbo-Muon"', '"Turbo"')
+    for text in (ALIASES.split("\n\n")[0] + "\n" + later, later + ALIASES.split("\n\n")[0]):
+        folder = write(tmp_path, rows((ADAMW, TURBO), called={TURBO: YOU.replace("Turbo-Muon", "Turbo")}), text)
+        assert set(read(folder).frame["solver_name"]) == {ADAMW, TURBO}
+        assert verify(folder, published.ROOT)[0] == []
+
+
 def test_rows_of_another_benchmark_keep_their_names(tmp_path):
     told = history.load(write(tmp_path, rows(), ALIASES) / "history.toml")
     frame = root_frame(solvers=["Turbo-Muon"]).assign(solver_name="Turbo")

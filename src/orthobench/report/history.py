@@ -212,13 +212,14 @@ def problems(history, results, root):
     -------
     list of str
     """
-    found = []
+    found, today = [], {(each.benchmark, each.solver): each.now for each in history.aliases if not each.parameter}
     for entry in (*history.aliases, *history.superseded):
         name = f"{type(entry).__name__.lower()} {entry.solver!r} of {entry.benchmark!r}"
         if not any(folder == entry.benchmark and entry.rows(frame).any() for folder, frame in results):
             found.append(f"{name} is about no row: correct it, or remove it.")
-        if root and entry.known not in (known := _solvers(root / entry.benchmark)):
-            found.append(f"{name} names the solver {entry.known!r}; allowed: {', '.join(known)}.")
+        solver = today.get((entry.benchmark, entry.known), entry.known)
+        if root and solver not in (known := _solvers(root / entry.benchmark)):
+            found.append(f"{name} names the solver {solver!r}; allowed: {', '.join(known)}.")
     return found
 
 
