@@ -95,7 +95,7 @@ def test_a_solver_may_have_several_entries_which_name_it_as_rows_do(tmp_path):
     for text in (ALIASES.split("\n\n")[0] + "\n" + later, later + ALIASES.split("\n\n")[0]):
         folder = write(tmp_path, rows((ADAMW, TURBO), called={TURBO: YOU.replace("Turbo-Muon", "Turbo")}), text)
         assert set(read(folder).frame["solver_name"]) == {ADAMW, TURBO}
-        assert verify(folder, published.ROOT)[0] == []
+        assert verify(folder)[0] == []
 
 
 def test_rows_of_another_benchmark_keep_their_names(tmp_path):
