@@ -1,11 +1,9 @@
 """torch's own layers, free and with torch's spectral normalisation: the constant they state is computed."""
 
-import torch
 from torch import nn
 from torch.nn.utils import parametrizations
 
-from ...linalg.scaling import at_least_float32
-from .precision import FullPrecision
+from .precision import in_full_precision
 from .same import CircularConvTranspose2d, same_options, transposed_options, with_size_check
 from .statement import norm_of, weight_of
 
@@ -72,15 +70,6 @@ def plain_conv2d(
     return layer if padding_mode == "valid" else CircularConvTranspose2d(layer)
 
 
-class _OfAnyScale(FullPrecision):
-    """torch's spectral normalisation of a weight divided by a power of two, which changes nothing but its range."""
-
-    def forward(self, original):
-        largest = original.detach().abs().max().to(at_least_float32(original.dtype))
-        power = largest / (2 * torch.frexp(largest).mantissa)
-        return super().forward(original / torch.where(largest > 0, power, 1))
-
-
 def spectral_norm(layer):
     """Divide a layer's weight, as a matrix, by torch's estimate of its norm: one power iteration a training step.
 
@@ -92,9 +81,7 @@ def spectral_norm(layer):
     Miyato, Kataoka, Koyama & Yoshida (2018), Spectral normalization for generative adversarial networks,
     arXiv:1802.05957.
     """
-    chain = parametrizations.spectral_norm(layer).parametrizations.weight
-    chain[0] = _OfAnyScale(chain[0])
-    return layer
+    return in_full_precision(parametrizations.spectral_norm(layer, eps=1e-30))  # 1e-12, the default, is a large norm
 
 
 def spectral_linear(in_channels, out_channels, bias=True):
