@@ -34,6 +34,15 @@ def test_each_example_is_in_each_batch_on_its_own(options):
     assert float(sizes.var()) == pytest.approx(count * rate * (1 - rate), rel=0.15)
 
 
+@pytest.mark.parametrize("options", [{}, {"secure": True}], ids=["own", "secure"])
+def test_batches_differ_after_equal_seeds_unless_a_generator_is_given(options):
+    found = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        found.append(indicators(50, 10, 20, **options))
+    assert not torch.equal(*found)
+
+
 def test_batches_hold_rows_of_all_tensors_in_step_and_may_be_empty():
     inputs, targets = torch.randn(12, 2, 3), torch.arange(12)
     loader = PoissonLoader((inputs, targets), 1, 60, generator())
@@ -107,3 +116,5 @@ def test_data_that_cannot_be_sampled_are_refused():
         PoissonLoader([torch.arange(8)], 1, 0)
     with pytest.raises(ValueError, match="secure=True takes no generator"):
         PoissonLoader([torch.arange(8)], 1, 1, generator(), secure=True)
+    with pytest.raises(TypeError, match=r"generator is a int: give a torch\.Generator on cpu, or None"):
+        PoissonLoader([torch.arange(8)], 1, 1, 3)

@@ -148,12 +148,18 @@ class ClippedGradients:
         inputs, targets : torch.Tensor
             (n, ...) and (n, ...).
         loss : callable
-            Of outputs and targets; returns the loss of each example, (n,).
+            Of outputs and targets; returns the loss of each example, (n,). Each new one is checked on two made-up
+            examples: give the same in every step.
 
         Returns
         -------
         torch.Tensor
             The sum of the losses, (), detached: not private.
+
+        Raises
+        ------
+        ValueError
+            If the loss or a layer mixes examples, or one's gradients aren't those of its layer's call.
         """
         blocks = self.blocks()
         total, sums = self.sum_gradients(inputs, targets, loss)
@@ -218,7 +224,7 @@ class ClippedGradients:
             raise ValueError("autocast is on: leave it for private steps, which need gradients in float32 or float64")
         if not all(module.training for module in self._layers):
             raise ValueError("the model is in eval mode, in which Opacus sees no example: call its train() before")
-        if loss is not self._checked:
+        if loss != self._checked:  # equal are a method's two looks, too
             check_examples(self._wrapped, self.parameters, inputs, targets, partial(_losses, loss))
             self._inner.zero_grad(set_to_none=True)
             self._checked = loss if len(inputs) > 1 else None

@@ -63,13 +63,13 @@ def check_parameters(optimizer, trained):
 
 
 def noise_generator(generator, device):
-    """Return the generator of the noise; for None, one with a seed of the operating system.
+    """Return the generator of noise, or of batches; for None, one with a seed of the operating system.
 
     Parameters
     ----------
     generator : torch.Generator or None
     device : torch.device
-        Of the weights.
+        Of the weights; the CPU, for batches.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def noise_generator(generator, device):
     if not isinstance(generator, torch.Generator):
         raise TypeError(f"generator is a {type(generator).__name__}: give a torch.Generator on {device}, or None")
     if generator.device.type != device.type:
-        raise ValueError(f"generator is on {generator.device}: give one on {device}, as the weights are")
+        raise ValueError(f"generator is on {generator.device}: give one on {device}")
     return generator
 
 

@@ -7,6 +7,8 @@ import torch
 
 from orthobench.models.checks import check_integer
 
+from .inner import noise_generator
+
 # Random numbers in [0, 1) are multiples of 2^-53, as float64 has them.
 BITS = 53
 
@@ -46,7 +48,8 @@ class PoissonLoader:
     steps : int
         Number of batches, all iterations over the loader together.
     generator : torch.Generator, optional
-        Source of randomness, on the CPU. By default torch's global one.
+        Source of randomness, on the CPU; one with a seed of the operating system by default. Who knows it knows which
+        examples a batch has: then sampling amplifies nothing.
     secure : bool
         Draw from the operating system's cryptographic generator instead; such batches can't be repeated.
     transcript : Transcript, optional
@@ -76,7 +79,8 @@ class PoissonLoader:
             raise ValueError("secure=True takes no generator: its numbers come from the operating system")
         self.expected_batch_size = expected_batch_size
         self.steps = check_integer("steps", steps, 1)
-        self.generator, self.secure, self.transcript = generator, secure, transcript
+        self.generator = None if secure else noise_generator(generator, torch.device("cpu"))
+        self.secure, self.transcript = secure, transcript
         self.sizes = []
 
     @property
