@@ -2,13 +2,14 @@
 
 import copy
 import math
+import pickle
 from functools import partial
 
 import pytest
 import torch
 from privacy_oracles import gradient_norms, unit_rows
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from orthobench.lipschitz.bounds import upper_bound
 from orthobench.lipschitz.losses import CrossEntropy
@@ -529,6 +530,20 @@ def test_a_weight_that_gets_no_noise_is_not_stepped_on():
     assert optimizer.transcript.steps == 0
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_a_hook_before_the_step_would_have_gradients_without_noise(own):
+    model = private_mlp(0)
+    optimizer = made(model)
+    register = optimizer.register_step_pre_hook if own else register_optimizer_step_pre_hook
+    handle = register(lambda *_: None)
+    with pytest.raises(ValueError, match="hook before the step has gradients without noise"):
+        optimizer.step()
+    handle.remove()
+    optimizer.inner.register_step_pre_hook(lambda *_: None)
+    optimizer.step()
+    assert optimizer.transcript.steps == 1
+
+
 # ----- what moves weights between projections -----
 
 
@@ -677,9 +692,12 @@ def test_a_copy_of_a_model_clips_on_its_own():
     twin = copy.deepcopy(model)
     inputs, _ = batch(3)
     assert torch.allclose(twin(9 * inputs), model(inputs), atol=1e-6)
-    other, again = copy.deepcopy((optimizer, model))
-    assert torch.allclose(again(9 * inputs), model(inputs), atol=1e-6)
-    take(other, again)
+    for other, again in (copy.deepcopy((optimizer, model)), pickle.loads(pickle.dumps((optimizer, model)))):
+        assert torch.allclose(again(9 * inputs), model(inputs), atol=1e-6)
+        take(other, again)
+        again[0].start_dim = 2
+        with pytest.raises(ValueError, match="start_dim of layer '0'"):
+            other.step()
 
 
 @pytest.mark.parametrize("change", ["autocast", "half"])

@@ -195,10 +195,13 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         Raises
         ------
         ValueError
-            If there is a closure, weights aren't finite any more, or model or optimizer aren't what they were.
+            If there is a closure, or a hook before the step, weights aren't finite any more, or model or optimizer
+            aren't what they were.
         """
         if closure is not None:
             raise ValueError("closure must be None: each step sees its batch once; compute the gradients before it")
+        if self._optimizer_step_pre_hooks or torch_optimizers._global_optimizer_pre_hooks:
+            raise ValueError("a hook before the step has gradients without noise: register it on the given optimizer")
         self._check_inner()
         blocks, gradients = self.blocks(), self.gradients()
         # Equal steps are one event of the transcript.
