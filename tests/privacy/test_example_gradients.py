@@ -219,6 +219,33 @@ def test_a_network_that_mixes_examples_is_refused_at_the_first_step(way, case):
     assert optimizer.transcript.steps == 0
 
 
+class Tracked(nn.Module):
+    """Keeps a mean of its inputs, and counts its passes."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+        self.register_buffer("mean", torch.zeros(4, dtype=torch.float64))
+        self.register_buffer("passes", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x):
+        self.mean.lerp_(x.detach().mean(0), self.rate)
+        self.passes += 1
+        return x / (1 + self.passes)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_buffer_that_keeps_examples_is_refused_and_one_that_does_not_stays_as_it_is(way):
+    targets = torch.ones(5, dtype=torch.float64)
+    optimizer = private(nn.Sequential(Tracked(0.1), nn.Linear(4, 3)).double(), way)
+    with pytest.raises(ValueError, match=r"the buffer 0\.mean keeps what it sees of the examples"):
+        optimizer.step(images(4), targets, losses)
+    assert optimizer.transcript.steps == 0
+    counted = Tracked(0.0)
+    private(nn.Sequential(counted, nn.Linear(4, 3)).double(), way).step(images(4), targets, losses)
+    assert counted.passes == 1
+
+
 @pytest.mark.parametrize(
     ("loss", "message"),
     [

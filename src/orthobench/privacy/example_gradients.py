@@ -255,8 +255,9 @@ def check_seen(wrapped, parameters):
 def check_examples(wrapped, parameters, inputs, targets, loss):
     """Compare a model and a loss with what clipping takes for granted, on two examples.
 
-    One example's loss must not depend on the other, nor on how many there are; and the gradients of each must be those
-    of autograd. Floating-point inputs are made up, of the given ones' shape: they say nothing of the data.
+    One example's loss must not depend on the other, nor on how many there are, and no buffer on either; the gradients
+    of each must be those of autograd. Floating-point inputs are made up, of the shape of those given: they say nothing
+    of the data.
 
     Parameters
     ----------
@@ -284,20 +285,37 @@ def check_examples(wrapped, parameters, inputs, targets, loss):
             device=inputs.device,
         )
     devices = [inputs.device] if inputs.device.type == "cuda" else []
+    buffers = {name: each.clone() for name, each in wrapped.named_buffers()}
     with torch.random.fork_rng(devices):
-        _check_company(wrapped, inputs, targets, loss, devices)
+        _check_company(wrapped, buffers, inputs, targets, loss, devices)
         _check_gradients(wrapped, parameters, inputs, targets, loss)
+    _put_back(wrapped, buffers)
+
+
+def _put_back(wrapped, buffers):
+    """Give buffers the values that they had; return those that they have."""
+    left = {}
+    for name, each in wrapped.named_buffers():
+        left[name] = each.clone()
+        each.copy_(buffers[name])
+    return left
 
 
 @torch.no_grad()
-def _check_company(wrapped, inputs, targets, loss, devices):
+def _check_company(wrapped, buffers, inputs, targets, loss, devices):
     def computed(chosen):
         with torch.random.fork_rng(devices):  # each time the same random numbers, those of dropout say
             outputs = wrapped(inputs[chosen])
-            return outputs, loss(outputs, targets[chosen])
+            return outputs, loss(outputs, targets[chosen]), _put_back(wrapped, buffers)
 
-    outputs, (own, _) = computed([0, 1])
-    _, (beside_itself, _) = computed([0, 0])
+    outputs, (own, _), left = computed([0, 1])
+    _, (beside_itself, _), left_by_itself = computed([0, 0])
+    for name, each in left.items():
+        if not bool(((each == left_by_itself[name]) | each.isnan()).all()):
+            raise ValueError(
+                f"the buffer {name.removeprefix('_module.')} keeps what it sees of the examples, which no noise "
+                "covers: leave it out, or fix it for private steps"
+            )
     scale = 0.0
     if isinstance(outputs, torch.Tensor):
         scale = float(outputs.abs().max())
@@ -309,8 +327,8 @@ def _check_company(wrapped, inputs, targets, loss, devices):
             )
     if not _is_close(own, beside_itself, scale):
         raise ValueError(
-            "the loss of an example depends on another one: a layer or the loss mixes the examples of a batch, takes "
-            "another dimension than the first for theirs, or changes with each pass; replace it"
+            "the loss of an example depends on another one: a layer or the loss mixes the examples of a batch, or "
+            "takes another dimension than the first for theirs; replace it"
         )
 
 
