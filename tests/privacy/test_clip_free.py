@@ -308,12 +308,16 @@ def test_a_transcript_is_shared_with_whoever_gives_it():
     assert transcript.events == ((0.1, 1.5, 1),)
 
 
-def test_noise_differs_from_run_to_run_unless_a_generator_is_given():
+@pytest.mark.parametrize("secure", [False, True])
+def test_noise_differs_from_run_to_run_unless_a_generator_is_given(secure):
     weights = []
     for _ in range(2):
+        torch.manual_seed(0)
         model = private_mlp(0)
-        optimizer = made(model, generator=None)
+        optimizer = made(model, generator=None, secure=secure)
         optimizer.step()
+        noise, std = model[-1].weight.grad, optimizer.stds["3.weight"]
+        assert float(noise.std()) == pytest.approx(std, rel=0.2)  # of 640 entries
         weights.append(model[-1].weight.detach().clone())
     assert not torch.equal(*weights)
 
@@ -331,6 +335,7 @@ def test_noise_differs_from_run_to_run_unless_a_generator_is_given():
         ({"projection": "power"}, ValueError, "'power'.*gelfand"),
         ({"project_every": 0}, ValueError, "project_every is 0"),
         ({"generator": 3}, TypeError, "generator is a int"),
+        ({"secure": True}, ValueError, "secure=True takes no generator"),
     ],
 )
 def test_bad_options_are_refused(options, error, message):
