@@ -2,13 +2,14 @@
 
 import copy
 import math
+import pickle
 from functools import partial
 
 import pytest
 import torch
 from privacy_oracles import gradient_norms, unit_rows
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from orthobench.lipschitz.bounds import upper_bound
 from orthobench.lipschitz.losses import CrossEntropy
@@ -307,12 +308,16 @@ def test_a_transcript_is_shared_with_whoever_gives_it():
     assert transcript.events == ((0.1, 1.5, 1),)
 
 
-def test_noise_differs_from_run_to_run_unless_a_generator_is_given():
+@pytest.mark.parametrize("secure", [False, True])
+def test_noise_differs_from_run_to_run_unless_a_generator_is_given(secure):
     weights = []
     for _ in range(2):
+        torch.manual_seed(0)
         model = private_mlp(0)
-        optimizer = made(model, generator=None)
+        optimizer = made(model, generator=None, secure=secure)
         optimizer.step()
+        noise, std = model[-1].weight.grad, optimizer.stds["3.weight"]
+        assert float(noise.std()) == pytest.approx(std, rel=0.2)  # of 640 entries
         weights.append(model[-1].weight.detach().clone())
     assert not torch.equal(*weights)
 
@@ -330,6 +335,7 @@ def test_noise_differs_from_run_to_run_unless_a_generator_is_given():
         ({"projection": "power"}, ValueError, "'power'.*gelfand"),
         ({"project_every": 0}, ValueError, "project_every is 0"),
         ({"generator": 3}, TypeError, "generator is a int"),
+        ({"secure": True}, ValueError, "secure=True takes no generator"),
     ],
 )
 def test_bad_options_are_refused(options, error, message):
@@ -529,6 +535,20 @@ def test_a_weight_that_gets_no_noise_is_not_stepped_on():
     assert optimizer.transcript.steps == 0
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_a_hook_before_the_step_would_have_gradients_without_noise(own):
+    model = private_mlp(0)
+    optimizer = made(model)
+    register = optimizer.register_step_pre_hook if own else register_optimizer_step_pre_hook
+    handle = register(lambda *_: None)
+    with pytest.raises(ValueError, match="hook before the step has gradients without noise"):
+        optimizer.step()
+    handle.remove()
+    optimizer.inner.register_step_pre_hook(lambda *_: None)
+    optimizer.step()
+    assert optimizer.transcript.steps == 1
+
+
 # ----- what moves weights between projections -----
 
 
@@ -677,9 +697,12 @@ def test_a_copy_of_a_model_clips_on_its_own():
     twin = copy.deepcopy(model)
     inputs, _ = batch(3)
     assert torch.allclose(twin(9 * inputs), model(inputs), atol=1e-6)
-    other, again = copy.deepcopy((optimizer, model))
-    assert torch.allclose(again(9 * inputs), model(inputs), atol=1e-6)
-    take(other, again)
+    for other, again in (copy.deepcopy((optimizer, model)), pickle.loads(pickle.dumps((optimizer, model)))):
+        assert torch.allclose(again(9 * inputs), model(inputs), atol=1e-6)
+        take(other, again)
+        again[0].start_dim = 2
+        with pytest.raises(ValueError, match="start_dim of layer '0'"):
+            other.step()
 
 
 @pytest.mark.parametrize("change", ["autocast", "half"])

@@ -40,7 +40,7 @@ def hooks_of(module):
     """
     state, found = vars(module), []
     for attribute, kind in _OF_MODULES.items():
-        if state[attribute]:
+        if state.get(attribute):
             found += [(kind, hook) for hook in state[attribute].values()]
     for name, parameter in state["_parameters"].items():
         for attribute, kind in _OF_PARAMETERS.items():

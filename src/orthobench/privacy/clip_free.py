@@ -61,6 +61,8 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         Where each step is recorded; a new one by default.
     generator : torch.Generator, optional
         Of the noise, on the device of the weights; one with a seed of the operating system by default.
+    secure : bool
+        Draw the noise from the operating system's cryptographic generator instead; it can't be repeated.
 
     Attributes
     ----------
@@ -80,10 +82,10 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
 
     Notes
     -----
-    Noise comes from a pseudo-random generator, in floating-point numbers, and stands for exact Gaussian noise, as in
-    other libraries. A parameter without gradient gets noise all the same. Weights that are changed between steps, as
-    `load_state_dict` does, are measured again before the next one; a write through ``.data`` goes unseen. `release`
-    takes the hooks off the model.
+    Noise comes from a pseudo-random generator, unless it is secure, in floating-point numbers, and stands for exact
+    Gaussian noise, as in other libraries (`ClippedGradients` says what that is worth). A parameter without gradient
+    gets noise all the same. Weights that are changed between steps, as `load_state_dict` does, are measured again
+    before the next one; a write through ``.data`` goes unseen. `release` takes the hooks off the model.
 
     Examples
     --------
@@ -125,7 +127,11 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         input_shape=None,
         transcript=None,
         generator=None,
+        secure=False,
     ):
+        if secure and generator is not None:
+            raise ValueError("secure=True takes no generator: its numbers come from the operating system")
+        self.secure = secure
         self.noise_multiplier = check_number("noise_multiplier", noise_multiplier, 0, strict=True)
         self.sampling_rate = check_rate(sampling_rate)
         if allocation not in ALLOCATIONS:
@@ -195,15 +201,18 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         Raises
         ------
         ValueError
-            If there is a closure, weights aren't finite any more, or model or optimizer aren't what they were.
+            If there is a closure, or a hook before the step, weights aren't finite any more, or model or optimizer
+            aren't what they were.
         """
         if closure is not None:
             raise ValueError("closure must be None: each step sees its batch once; compute the gradients before it")
+        if self._optimizer_step_pre_hooks or torch_optimizers._global_optimizer_pre_hooks:
+            raise ValueError("a hook before the step has gradients without noise: register it on the given optimizer")
         self._check_inner()
         blocks, gradients = self.blocks(), self.gradients()
         # Equal steps are one event of the transcript.
         self.transcript.record(self.sampling_rate, (effective_multiplier(blocks, self.noise_multiplier),))
-        self.apply(add_noise(gradients, draw_noise(gradients, blocks, self.generator)))
+        self.apply(add_noise(gradients, draw_noise(gradients, blocks, self.generator, self.secure)))
 
     def gradients(self):
         """Return the gradients by parameter, 0 where there is none: what noise is for."""

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,8 +15,8 @@ from .clipping import ClippedGradients
 from .losses import loss_constant
 from .release import Block
 
-# Of the norm of the outputs, at which the constant of the loss is computed; the last is above that of the inputs by
-# what bounds allow for rounding, 1e-5 a layer.
+# Of the norm of the outputs, at which the constant of the loss is computed, up to that of the inputs; and by how much
+# one more is above, for what bounds allow for rounding, 1e-5 a layer.
 LEVELS, ROOM = 64, 1e-3
 
 
@@ -222,23 +223,18 @@ def tight_constant(temperature, plan):
     """Return the constant of the cross-entropy as a function of a bound of the norm of the outputs.
 
     It is that of the next of 64 norms up to that of the inputs, which outputs of a 1-Lipschitz network do not exceed
-    but for rounding: computed beforehand, so that no step has to. Above, it is that for any norm.
+    but for rounding, for which there is one more: computed beforehand, so that no step has to. Above, it is that for
+    any norm.
     """
-    largest = plan.input_norm * (1 + ROOM)
-    constants = _constants(temperature, plan.classes, largest)
-
-    def constant(norm):
-        level = max(1, math.ceil(norm / largest * LEVELS))
-        return constants[min(level, LEVELS + 1) - 1]
-
-    return constant
+    norms, constants = _constants(temperature, plan.classes, plan.input_norm)
+    return lambda norm: constants[bisect_left(norms, norm)]
 
 
 @functools.lru_cache
-def _constants(temperature, classes, largest):
+def _constants(temperature, classes, input_norm):
     criterion = CrossEntropy(temperature=temperature, margin=0.0)
-    norms = [largest * level / LEVELS for level in range(1, LEVELS + 1)]
-    return tuple(loss_constant(criterion, classes, norm) for norm in (*norms, math.inf))
+    norms = [input_norm * level / LEVELS for level in range(1, LEVELS + 1)] + [input_norm * (1 + ROOM), math.inf]
+    return norms, [loss_constant(criterion, classes, norm) for norm in norms]
 
 
 def losses(outputs, targets, temperature):
