@@ -196,7 +196,7 @@ def test_dilations_strides_and_means_of_any_sign_are_bounded_soundly(method, nor
     pool = nn.AvgPool2d(2, divisor_override=-1)
     strided = export_plain(make_layer("bcop", 3, 4, 2, stride=2))
     model = nn.Sequential(
-        nn.Conv2d(1, 3, 3, padding=2, dilation=2), nn.ReLU(), strided, nn.ReLU(), pool, nn.Flatten(), nn.Linear(4, 3)
+        nn.Conv2d(1, 3, 3, padding=2, dilation=2), nn.ReLU(), strided, pool, nn.ReLU(), nn.Flatten(), nn.Linear(4, 3)
     ).double().requires_grad_(False).eval()  # fmt: skip
     x, rows = images(), torch.cat([torch.eye(3), -torch.eye(3)])
     bounds = BoundedNetwork(model, SHAPE, 0.3, norm, method).lower_bounds(x, rows)

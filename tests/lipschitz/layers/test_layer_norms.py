@@ -160,6 +160,7 @@ def test_spectral_normalisation_of_a_small_or_large_weight_is_that_of_the_weight
         weight.mul_(scale)
     torch.testing.assert_close(layer.eval()(x), expected, rtol=1e-3, atol=1e-3)
     layer.train()(x)
+    torch.testing.assert_close(layer.eval()(x), expected, rtol=0.05, atol=0.05)
     assert float(torch.linalg.svdvals(jacobian(layer.eval(), shape))[0]) <= layer.lipschitz_bound * (1 + 1e-5)
 
 
