@@ -85,6 +85,7 @@ def run(monkeypatch, tmp_path, frames, codes):
         frame, code = next(made)
         path = tmp_path / folder / "quick.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
         if frame is not None:
             frame.to_parquet(path)
         return path, code
@@ -102,6 +103,22 @@ def test_a_quick_run_ends_with_its_page_and_says_what_failed(monkeypatch, tmp_pa
     assert "! diverged: SGD" in capsys.readouterr().out
     assert run(monkeypatch, tmp_path, [good, None], [0, 3]) == 1
     assert "! benchmark_lipschitz ended with exit code 3: see the log." in capsys.readouterr().out
+    for bad, told in (
+        (None, "benchmark_lipschitz has no rows"),
+        (other.iloc[:0], "benchmark_lipschitz has no rows"),
+        (other.assign(objective_accuracy=7.0), "objective_accuracy is outside of 0 to 1"),
+    ):
+        assert run(monkeypatch, tmp_path, [good, bad], [0, 0]) == 1
+        printed = capsys.readouterr().out
+        assert told in printed
+        assert "How fast does an optimizer train a network?" in printed
+
+
+def test_a_benchmark_is_named_as_a_shell_completes_it(monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.setattr(quick, "_run", lambda folder, *_: (ran.append(folder), (tmp_path / "none", 0))[1])
+    quick.run(["benchmark_muon/", "./benchmark_dp", "benchmark_muon", "./"], tmp_path)
+    assert ran == ["benchmark_muon", "benchmark_dp", "."]
 
 
 def test_a_benchmark_that_is_not_there_is_named(capsys):

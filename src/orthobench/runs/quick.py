@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from orthobench.report.benchmarks import BENCHMARKS, ROOT
+from orthobench.report.page import one_line
 from orthobench.report.screen import WIDTH, screen
 from orthobench.report.site.results import File, Result
 from orthobench.report.site.single import single
@@ -39,7 +40,7 @@ def run(folders=None, out=None):
     ValueError
         If there is no such benchmark.
     """
-    folders = list(folders or BENCHMARKS)
+    folders = list(dict.fromkeys(Path(each).as_posix() for each in folders or BENCHMARKS))  # as a shell completes them
     unknown = [each for each in folders if each not in BENCHMARKS]
     if unknown:
         raise ValueError(f"{unknown[0]!r} is no benchmark: choose of {', '.join(BENCHMARKS)}.")
@@ -52,9 +53,15 @@ def run(folders=None, out=None):
             rows, code = _run(folder, f"[{number}/{len(folders)}] {folder}", file, log)
             if code:
                 broken.append(f"{folder} ended with exit code {code}: see the log.")
-            if rows.is_file():
-                frame = read_frame(rows)
+            try:
+                frame = read_frame(rows) if rows.is_file() else None
+            except ValueError as error:
+                broken.append(one_line(error))
+                continue
+            if frame is not None and len(frame):
                 results.append(Result(BENCHMARKS[folder], "here", (File(rows, frame),), frame))
+            elif not code:
+                broken.append(f"{folder} has no rows: see the log.")
     page.write_text(single(results, "OrthoBench: a quick run"), encoding="utf-8")
     print()
     for line in screen(results, min(shutil.get_terminal_size((WIDTH, 0)).columns, 200)):
