@@ -1,5 +1,7 @@
 """Careless edits of published rows, one by one: `orthobench verify` names each, and `publish` refuses the file."""
 
+import datetime
+import os
 import subprocess
 
 import numpy as np
@@ -58,6 +60,14 @@ EDITS = {
     "two hosts": (put("objective_env_host", "deadbeef"), "objective_env_host has 2 values"),
     "two numbers of threads": (put("objective_env_threads", 2), "objective_env_threads has 2 values"),
     "uncommitted changes": (put("objective_env_dirty", True), "computed with uncommitted changes"),
+    "changes that are a text": (lambda frame: frame.assign(objective_env_dirty="no"), "with uncommitted changes"),
+    "a negative point": (put("stop_val", -1), "stop_val is no point"),
+    "a negative time of Benchopt's": (put("time", -1.0), "time is no number of seconds"),
+    "an endless time of Benchopt's": (put("time", np.inf), "time is no number of seconds"),
+    "a list for a point": (lambda frame: frame.assign(stop_val=[[1]] * len(frame)), "stop_val has values that are nei"),
+    "a date for a time": (lambda frame: frame.assign(time=datetime.date(2026, 1, 1)), "time is no number of seconds"),
+    "bytes for a commit": (lambda frame: frame.assign(objective_env_commit=b"\xff"), "objective_env_commit has values"),
+    "a text for a seed": (lambda frame: frame.assign(base_seed="x"), "base_seed has values that are no numbers"),
 }
 
 
@@ -80,6 +90,18 @@ def test_a_text_among_numbers_is_named(tmp_path):
     assert "objective_step_time_ms is no number in 1 rows, such as fast of AdamW" in told
 
 
+def test_rows_stored_in_another_way_are_the_same_rows(tmp_path):
+    names = dict.fromkeys(("dataset_name", "objective_name", "solver_name", "objective_status"), "category")
+    results = written(tmp_path, rows().astype(names).set_index("dataset_name", drop=False))
+    assert problems(results) == []
+    assert text.main([str(results / PLACE)]) == 0
+
+
+def test_rows_in_the_folder_of_another_benchmark_are_named(tmp_path):
+    (told,) = problems(published.write(tmp_path, {"privacy/one/cpu.parquet": rows()}))
+    assert "privacy/one/cpu.parquet: holds rows of another benchmark, whose folder is results/training" in told
+
+
 def test_a_solver_with_more_repetitions_than_planned_is_named(tmp_path):
     class Plan:
         dataset, objective, solver, seeds = DIGITS, TRAINING, ADAMW, (0, 1)
@@ -99,6 +121,13 @@ def test_lost_changed_and_added_files_are_named(tmp_path):
     assert set(publish.compare_sums(results)) == {PLACE, "training/one/more.parquet"}
     path.unlink()
     assert publish.compare_sums(results)[PLACE].startswith("is gone")
+    path.mkdir()
+    path.with_name("link.parquet").symlink_to(tmp_path / "nowhere")
+    found = problems(results)
+    assert all(any(name in each for each in found) for name in (PLACE, "more.parquet", "link.parquet"))
+    for sums in (b"\xff\n", b"0123  cpu.parquet\n", ("0" * 64 + " *cpu.parquet\n").encode()):
+        (results / publish.SUMS).write_bytes(sums)
+        assert "which is no sum" in publish.compare_sums(results)[publish.SUMS]
     (results / publish.SUMS).unlink()
     assert list(publish.compare_sums(results)) == [publish.SUMS]
 
@@ -186,3 +215,71 @@ def test_publish_puts_a_file_in_its_place_and_renews_the_sums(repository, capsys
     assert "no name of a folder" in capsys.readouterr().err
     assert (results / publish.SUMS).read_text() == kept
     assert sorted(each.name for each in results.rglob("*") if each.is_file()) == [publish.SUMS, "cpu.parquet"]
+
+
+def published_as(root, frame, **options):
+    frame.to_parquet(root / "run.parquet")
+    (root / "results").mkdir(exist_ok=True)
+    return publish.publish(root / "run.parquet", root / "results", **{"machine": "one", "name": "cpu", **options})
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        ({"objective_env_dirty": True}, "uncommitted changes"),
+        ({"objective_env_commit": "unknown"}, "unknown commit"),
+        ({"objective_env_stand": "in process"}, "without ORTHOBENCH_IN_PROCESS"),
+    ],
+)
+def test_publish_refuses_what_verify_would(tmp_path, edit, told):
+    with pytest.raises(ValueError, match=told):
+        published_as(tmp_path, rows().assign(**edit))
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".hidden", "..", "../cpu", "a/b", "/tmp/a", "a\nb", "a\0b", "a\u2028b", "a b", "<b>"]
+)
+def test_publish_takes_plain_names_alone(tmp_path, name):
+    for option in ("machine", "name"):
+        with pytest.raises(ValueError, match=f"--{option} .* is no name of a "):
+            published_as(tmp_path, rows(), **{option: name})
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_a_file_that_is_wrong_keeps_no_other_from_being_published(tmp_path):
+    bad = tmp_path / "results" / "training" / "one" / "bad.parquet"
+    bad.parent.mkdir(parents=True)
+    bad.write_bytes(b"bad")
+    published_as(tmp_path, rows())
+    assert [each.partition(":")[0] for each in problems(tmp_path / "results")] == ["training/one/bad.parquet"]
+
+
+def test_publish_knows_a_cell_under_its_earlier_name(tmp_path):
+    published_as(tmp_path, rows())
+    (tmp_path / "results" / "history.toml").write_text(
+        '[[alias]]\nbenchmark = "benchmark_muon"\nsolver = "AdamW"\nnow = "Adam"\nreason = "shorter"\n'
+    )
+    again = rows()[lambda frame: frame["solver_name"] == ADAMW].assign(solver_name=ADAMW.replace("AdamW", "Adam"))
+    with pytest.raises(ValueError, match="publish each cell of a machine once"):
+        published_as(tmp_path, again, name="other")
+
+
+def test_a_publication_that_is_broken_off_is_named_and_can_be_repeated(tmp_path, monkeypatch):
+    published_as(tmp_path, rows())
+    replace = os.replace
+
+    def broken(source, target):
+        if target.name == publish.SUMS:
+            raise OSError("no space left")
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", broken)
+        with pytest.raises(OSError, match="no space"):
+            published_as(tmp_path, rows().assign(run_date="2027-01-01"))
+    (told,) = problems(tmp_path / "results")
+    assert "is not the file that was published" in told
+    assert [each.name for each in (tmp_path / "results").iterdir() if each.is_file()] == [publish.SUMS]
+    published_as(tmp_path, rows().assign(run_date="2027-01-01"))
+    assert problems(tmp_path / "results") == []

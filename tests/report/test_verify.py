@@ -194,6 +194,18 @@ def test_files_and_scripts_of_others_are_found(copied):
     assert found == {"assets/more.js": "is a file that no published row gives."}
 
 
+def test_links_in_a_site_are_found(copied, tmp_path):
+    files, site = copied
+    (site / "elsewhere").symlink_to(tmp_path)
+    (site / "index.html").unlink()
+    (site / "index.html").symlink_to(tmp_path / "nowhere")
+    found = {each.where: each.what for each in compare_site(files, site)}
+    assert found == {
+        "index.html": "is no file; build the site again.",
+        "elsewhere": "is a file that no published row gives.",
+    }
+
+
 # ----- the command -----
 
 

@@ -9,11 +9,12 @@ from orthobench.report.benchmarks import SHARED
 from orthobench.report.page import one_line
 
 STATUSES = ("ok", "diverged", "timeout", "out_of_memory", "error", "refuted")
-ENV_COMMIT, ENV_HOST = "objective_env_commit", "objective_env_host"
+ENV_COMMIT, ENV_HOST, ENV_DIRTY = "objective_env_commit", "objective_env_host", "objective_env_dirty"
 SETTING = ("objective_env_threads", "objective_env_device", "objective_env_processes")  # of all rows of a file
 NAMES = ("dataset_name", "objective_name", "solver_name")
 _ROUNDING = 1e-6
-_TEXTS = (str, bytes, list, tuple, dict, np.ndarray)  # where numbers should be
+_NO_SCALARS = (bytes, list, tuple, dict, np.ndarray)
+_TEXTS = (str, *_NO_SCALARS)  # where numbers should be
 
 
 def implausible(frame, benchmark):
@@ -35,11 +36,20 @@ def implausible(frame, benchmark):
     statuses = frame["objective_status"].astype(object)
     unknown = frame[~statuses.map(lambda status: isinstance(status, str) and status in STATUSES)]
     found = [_told(unknown, "objective_status", f"is none of {', '.join(STATUSES)}")] if len(unknown) else []
+    for column, kind in frame.dtypes.items():
+        if kind == "object" and frame[column].map(lambda value: isinstance(value, _NO_SCALARS)).any():
+            found.append(f"{column} has values that are neither text nor numbers.")
+    if "base_seed" in frame and (frame["base_seed"].notna() & _numbers(frame["base_seed"]).isna()).any():
+        found.append("base_seed has values that are no numbers.")
     seeds = _numbers(frame["idx_rep"])
     strange = frame[~(seeds >= 0) | (seeds % 1 != 0)]
     if len(strange):
         found.append(_told(strange, "idx_rep", "is no repetition: these count from 0"))
     good = frame[statuses == "ok"]
+    pointless = frame[~(_numbers(frame["stop_val"]) >= 0)]
+    timeless = good[~_numbers(good["time"]).between(0, np.inf, inclusive="left")]
+    rules = ((pointless, "stop_val", "is no point: these count from 0"), (timeless, "time", "is no number of seconds"))
+    found += [_told(rows, column, rule) for rows, column, rule in rules if len(rows)]
     for columns in (*benchmark.columns, *SHARED):
         for name in columns.names:
             if f"objective_{name}" in good and (columns.metric or np.isfinite(columns.range).any()):
@@ -97,6 +107,21 @@ def _told(rows, column, rule):
     return f"{column} {rule} in {len(rows)} rows, such as {one_line(first[column])[:60]} of {place}."
 
 
+def provenance(frame):
+    """Say which rows don't come from a commit without changes; a list of str."""
+    if ENV_COMMIT not in frame or ENV_DIRTY not in frame:
+        return [f"its rows tell no commit ({ENV_COMMIT}, {ENV_DIRTY}): run the benchmark again."]
+    found = []
+    clean = frame[ENV_DIRTY].map(lambda value: isinstance(value, int | float | np.bool_ | np.number) and value == 0)
+    if not clean.all():
+        count = f"{len(frame) - int(clean.sum())} of {len(frame)} rows"
+        found.append(f"{count} were computed with uncommitted changes: commit, and run again.")
+    unknown = frame[frame[ENV_COMMIT].isna() | (frame[ENV_COMMIT].map(str) == "unknown")]
+    if len(unknown):
+        found.append(f"{len(unknown)} of {len(frame)} rows come from an unknown commit: run them in a repository.")
+    return found
+
+
 def one_run(frame, repository):
     """Say which rows come from a commit that there isn't, and what is mixed that one run has one of.
 
@@ -115,14 +140,14 @@ def one_run(frame, repository):
     problems, notes = [], []
     before = ENV_HOST not in frame
     for column in (ENV_COMMIT, ENV_HOST, *SETTING):
-        values = sorted(frame[column].dropna().astype(str).unique()) if column in frame else []
+        values = sorted(frame[column].dropna().map(str).unique()) if column in frame else []
         if len(values) > 1:
             told = f"{column} has {len(values)} values, {', '.join(value[:10] for value in values[:3])}"
             if before and column == ENV_COMMIT:
                 notes.append(f"{told}: it is from before rows named their host, and stays.")
             else:
                 problems.append(f"{told}: one file is one run.")
-    for commit in sorted(frame[ENV_COMMIT].dropna().astype(str).unique()) if ENV_COMMIT in frame else []:
+    for commit in sorted(frame[ENV_COMMIT].dropna().map(str).unique()) if ENV_COMMIT in frame else []:
         known = _knows(repository, commit)
         if known is None:
             notes.append("commits not checked: there is no history of git here.")

@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
+from orthobench.report import history
 from orthobench.report.benchmarks import BENCHMARKS
-from orthobench.report.plausible import one_run
+from orthobench.report.plausible import one_run, provenance
 from orthobench.report.site.results import read_results
 from orthobench.report.text import read_file
 
@@ -43,20 +45,29 @@ def publish(file, results, machine, name=None, root=None):
     file, results = Path(file), Path(results)
     frame, folder = read_file(file)
     benchmark = BENCHMARKS[folder]
-    problems = one_run(frame, root)[0]
+    problems = provenance(frame) + one_run(frame, root)[0]
     if problems:
         raise ValueError(f"{file}: {problems[0]}")
-    if Path(machine).name != machine or machine in ("", ".", ".."):
-        raise ValueError(f"--machine {machine!r} is no name of a folder: give one such as epyc_2_cores.")
-    place = Path(benchmark.results) / machine / f"{name or file.stem}.parquet"
+    name = file.stem if name is None else name
+    for option, given, what, example in (
+        ("--machine", machine, "folder", "epyc_2_cores"),
+        ("--name", name, "file", "cpu"),
+    ):
+        if not re.fullmatch(r"(?!\.)[\w.+-]+", given):
+            rule = f"letters, digits and _.+- alone, such as {example}"
+            raise ValueError(f"{option} {given!r} is no name of a {what}: give one of {rule}.")
+    place = Path(benchmark.results) / machine / f"{name}.parquet"
     with tempfile.TemporaryDirectory() as folder:  # beside the others of its machine, as it would be
         beside = Path(folder) / place.parent
         beside.mkdir(parents=True)
         for other in (results / place.parent).glob("*.parquet"):
-            os.symlink(other.resolve(), beside / other.name)
-        (beside / place.name).unlink(missing_ok=True)
+            if other.name != place.name:
+                os.symlink(other.resolve(), beside / other.name)
+        if (results / history.FILE).exists():
+            os.symlink((results / history.FILE).resolve(), Path(folder) / history.FILE)
+        before = read_results(folder)[1]  # what is wrong with others is no reason
         os.symlink(file.resolve(), beside / place.name)
-        _, conflicts = read_results(folder)
+        conflicts = [each for each in read_results(folder)[1] if each not in before]
     if conflicts:
         raise ValueError(str(conflicts[0]))
     (results / place.parent).mkdir(parents=True, exist_ok=True)
@@ -67,11 +78,12 @@ def publish(file, results, machine, name=None, root=None):
 
 def sums(results):
     """Return the sums of all published files as ``sha256sum`` writes and checks them."""
-    files = sorted(Path(results).rglob("*.parquet"))
-    lines = (
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(results).as_posix()}" for path in files
-    )
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{told}  {name}\n" for name, told in _sums(results).items())
+
+
+def _sums(results):
+    files = (path for path in sorted(Path(results).rglob("*.parquet")) if path.is_file())
+    return {path.relative_to(results).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def compare_sums(results):
@@ -79,8 +91,12 @@ def compare_sums(results):
     path = Path(results) / SUMS
     if not path.is_file():
         return {SUMS: "is missing: `orthobench publish` writes it."}
-    told = dict(line.split("  ", 1)[::-1] for line in path.read_text(encoding="utf-8").splitlines() if "  " in line)
-    found = dict(line.split("  ", 1)[::-1] for line in sums(results).splitlines())
+    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").split("\n") if line]
+    read = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in lines]
+    if not all(read):
+        strange = lines[read.index(None)]
+        return {SUMS: f"has the line {strange[:60]!r}, which is no sum: restore it, or use `orthobench publish`."}
+    told, found = {each[2]: each[1] for each in read}, _sums(results)
     wrong = {name: "is gone: restore it, or take its line out of the sums." for name in told.keys() - found.keys()}
     wrong |= {name: "is not in the sums: use `orthobench publish`." for name in found.keys() - told.keys()}
     wrong |= {

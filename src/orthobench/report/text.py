@@ -67,6 +67,8 @@ def read_file(path):
         frame = pd.read_parquet(path)
     except Exception as error:  # whatever its bytes make of the reader
         raise ValueError(f"{path}: not a parquet file ({one_line(error)}). {_REMEDY}") from error
+    frame = frame.reset_index(drop=True)
+    frame = frame.astype({name: object for name, kind in frame.dtypes.items() if kind == "category"})
     try:
         check_frame(frame)
         benchmark = recognise(frame)

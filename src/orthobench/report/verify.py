@@ -9,12 +9,11 @@ from pathlib import Path
 
 from orthobench.report import history
 from orthobench.report.page import one_line
-from orthobench.report.plausible import one_run
+from orthobench.report.plausible import one_run, provenance
 from orthobench.report.publish import compare_sums
 from orthobench.report.site.results import CELL, Problem, read_results
 from orthobench.report.site.vendor import SCRIPTS
 
-ENV_DIRTY, ENV_COMMIT = "objective_env_dirty", "objective_env_commit"
 _SHOWN = 2  # examples in a message
 
 
@@ -59,7 +58,7 @@ def verify(results, root=None, planned=None):
         for file in result.files:
             where, frame = file.path.as_posix(), file.frame
             wrong, told = one_run(frame, root)
-            problems += [Problem(where, what) for what in (*_provenance(frame), *wrong)]
+            problems += [Problem(where, what) for what in (*provenance(frame), *wrong)]
             old = history.old(frame)
             if len(old):
                 reasons = "; ".join(map(one_line, old[history.SUPERSEDED].unique()))
@@ -75,21 +74,6 @@ def verify(results, root=None, planned=None):
             else:
                 problems += [Problem(where, what) for what in _uneven(frame)]
     return problems, notes
-
-
-def _provenance(frame):
-    if ENV_COMMIT not in frame or ENV_DIRTY not in frame:
-        return [f"its rows tell no commit ({ENV_COMMIT}, {ENV_DIRTY}): run the benchmark again."]
-    found = []
-    dirty = frame[frame[ENV_DIRTY].isna() | frame[ENV_DIRTY].astype("boolean").fillna(True)]
-    if len(dirty):
-        found.append(
-            f"{len(dirty)} of {len(frame)} rows were computed with uncommitted changes: commit, and run again."
-        )
-    unknown = frame[frame[ENV_COMMIT].isna() | (frame[ENV_COMMIT].astype(str) == "unknown")]
-    if len(unknown):
-        found.append(f"{len(unknown)} of {len(frame)} rows come from an unknown commit: run them in a repository.")
-    return found
 
 
 def _against(frame, plan):
@@ -159,12 +143,18 @@ def compare_site(files, site):
     """
     site, problems = Path(site), []
     scripts = {f"assets/{each.name}": each.sha256 for each in SCRIPTS}
-    found = {path.relative_to(site).as_posix(): path for path in sorted(site.rglob("*")) if not path.is_dir()}
+    found = {
+        path.relative_to(site).as_posix(): path
+        for path in sorted(site.rglob("*"))
+        if path.is_symlink() or not path.is_dir()
+    }
     for path in dict.fromkeys((*files, *scripts, *found)):
         if path not in found:
             problems.append(Problem(path, "is not in the site: build it again."))
         elif path not in files and path not in scripts:
             problems.append(Problem(path, "is a file that no published row gives."))
+        elif not found[path].is_file():
+            problems.append(Problem(path, "is no file; build the site again."))
         else:
             content = found[path].read_bytes()
             if path in scripts and hashlib.sha256(content).hexdigest() != scripts[path]:

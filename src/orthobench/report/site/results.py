@@ -151,6 +151,10 @@ def read_results(folder):
         except (OSError, ValueError) as error:
             problems.append(Problem(relative.as_posix(), one_line(error)))
             continue
+        if BENCHMARKS[benchmark].results != relative.parts[0]:
+            told = f"holds rows of another benchmark, whose folder is results/{BENCHMARKS[benchmark].results}: move it."
+            problems.append(Problem(relative.as_posix(), told))
+            continue
         if not len(frame):
             problems.append(Problem(relative.as_posix(), "holds no rows: run the benchmark again, or remove the file."))
             continue
