@@ -229,6 +229,19 @@ def test_corrupt_foreign_and_misplaced_files_are_left_out_by_name(tmp_path):
     assert all(where in files["index.html"].decode() for where in told)
 
 
+def test_machines_and_solvers_with_names_alike_have_pages_of_their_own(tmp_path):
+    rows = published.provenance(training_frame(solvers=(SGD, ADAMW), datasets=(DIGITS,), seeds=2))
+    rows["solver_name"] = rows["solver_name"].replace({SGD: "Adam-W[learning_rate=0.1]", ADAMW: "Adam W"})
+    machines = ["one", "One", "a b", "a-b"]
+    folder = published.write(tmp_path, {f"training/{each}/cpu.parquet": rows for each in machines})
+    files, problems = render(folder, root=published.ROOT)
+    assert problems == []
+    assert len([path for path in files if re.fullmatch(r"downloads/training/.*/cpu\.csv", path)]) == len(machines)
+    assert len([path for path in files if re.fullmatch(r"training/solvers/.*", path)]) == 2
+    page = files["training/index.html"].decode()
+    assert {"solvers/adam-w.html", "solvers/adam-w-2.html"} <= set(re.findall(r'href="([^"#]*)"', page))
+
+
 def test_two_files_of_a_machine_may_not_claim_one_cell(tmp_path):
     whole = published.training()
     part = whole[whole["solver_name"] == ADAMW].head(6)
@@ -292,6 +305,28 @@ def test_only_an_earlier_site_is_replaced(tmp_path, monkeypatch):
     build(tmp_path / "empty", new)
     assert (new / "index.html").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "new", "out"]
+
+
+def test_a_site_behind_a_link_is_replaced_where_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(vendor, "vendored", lambda script: b"")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "site").symlink_to(tmp_path / "served")
+    for _ in range(2):
+        build(tmp_path / "empty", tmp_path / "site")
+        assert (tmp_path / "site").is_symlink()
+        assert (tmp_path / "served" / "index.html").is_file()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "served", "site"]
+        (tmp_path / "served" / "index.html").unlink()
+
+
+def test_folders_of_others_beside_a_site_are_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(vendor, "vendored", lambda script: b"")
+    (tmp_path / "empty").mkdir()
+    others = [".site.v2.123-a.unfinished", ".site.notes.unfinished", ".site.4194305-a.unfinished"]
+    for each in others:
+        (tmp_path / each).mkdir()
+    build(tmp_path / "empty", tmp_path / "site")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*others[:2], "empty", "site"])  # one was ours
 
 
 BUILD = """

@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -86,13 +87,14 @@ def build(results, out, address=REPOSITORY, root=None):
     FileExistsError
         If the folder holds something else than an earlier site.
     """
-    out = Path(out)
+    out = Path(out).resolve()  # a link stays one
     _check_ours(out)
     scripts = {f"assets/{each.name}": vendor.vendored(each) for each in vendor.SCRIPTS}
     files, problems = render(results, address, root)
     out.parent.mkdir(parents=True, exist_ok=True)
-    for left in out.parent.glob(f".{out.name}.*{UNFINISHED}"):
-        if not psutil.pid_exists(int(left.name.removeprefix(f".{out.name}.").partition("-")[0])):  # it was killed
+    for left in out.parent.iterdir():
+        unfinished = re.fullmatch(rf"\.{re.escape(out.name)}\.(\d+)-.*{re.escape(UNFINISHED)}", left.name)
+        if unfinished and not psutil.pid_exists(int(unfinished[1])):  # it was killed
             shutil.rmtree(left, ignore_errors=True)
     new = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.{os.getpid()}-", suffix=UNFINISHED))
     try:
@@ -114,7 +116,8 @@ def _check_ours(out):
         return
     if not out.is_dir() or (any(out.iterdir()) and not (out / MARKER).is_file()):
         raise FileExistsError(f"{out}: not empty, and no site of ours: give --out a new folder, or an earlier site.")
-    known = set((out / MARKER).read_text(encoding="utf-8").splitlines()) if (out / MARKER).is_file() else set()
+    marker = out / MARKER
+    known = set(marker.read_text(encoding="utf-8", errors="replace").splitlines()) if marker.is_file() else set()
     found = (path.relative_to(out).as_posix() for path in sorted(out.rglob("*")) if not path.is_dir())
     other = [path for path in found if path not in known | {MARKER}]
     if other:

@@ -55,7 +55,7 @@ class Machine:
     native: object  # benchopt_pages.Content, None without plots
 
     def __post_init__(self):
-        self.slug = slug(self.result.machine)
+        self.slug = self.site.machine_slug(self.result)
         self.solvers = list(self.result.frame["solver_name"].unique())
         datasets = short_names(dict.fromkeys(each.setting.dataset for each in self.boards))
         objectives = short_objectives(dict.fromkeys(each.setting.objective for each in self.boards))
@@ -142,6 +142,7 @@ class Site:
         self.order = palette.looks(results)
         self.get_style = palette.style_of(self.order)
         self._slugs = slugs(dict.fromkeys(title_of(each.frame) for each in results))
+        self._machine_slugs = slugs(dict.fromkeys(each.machine for each in results))
         self.machines = self._machines(results)
         self.statuses = STATUSES
 
@@ -153,6 +154,18 @@ class Site:
     def slug(self, result):
         """Return the folder of a result's benchmark in the site."""
         return self._slugs[result.title]
+
+    def machine_slug(self, result):
+        """Return the folder of a result's machine in that of its benchmark."""
+        return self._machine_slugs[result.machine]
+
+    @functools.cached_property
+    def solver_slugs(self):
+        """Map the slugs of benchmarks to those of their families of solvers."""
+        return {
+            name: slugs(sorted({family(solver) for machine in machines for solver in machine.solvers}))
+            for name, machines in self.benchmarks.items()
+        }
 
     @functools.cached_property
     def benchmarks(self):
@@ -236,7 +249,7 @@ def _benchmark(site, name, machines):
         "format_verdict": claims.format_verdict,
         "plots": _plots(machines),
         "natives": [machine for machine in machines if machine.native],
-        "solvers": _solver_links(machines),
+        "solvers": {own: f"solvers/{address}.html" for own, address in site.solver_slugs[name].items()},
         "environments": environments,
         "meanings": rows.meanings(told for files in environments.values() for told in files.values()),
         "stands": stands.sentence(kind for machine in machines for kind in machine.kinds),
@@ -250,12 +263,14 @@ def _benchmark(site, name, machines):
 
 
 def _description(frame):
-    return frame["obj_description"].dropna().astype(str).iloc[0] if "obj_description" in frame else ""
+    told = frame["obj_description"].dropna().astype(str) if "obj_description" in frame else ()
+    return told.iloc[0] if len(told) else ""
 
 
 def solver_href(site, machine, up):
     """Return the function that gives the address of a solver's page, from a page as deep as ``up`` says."""
-    return lambda solver: f"{up}{site.slug(machine.result)}/solvers/{slug(family(solver))}.html"
+    name = site.slug(machine.result)
+    return lambda solver: f"{up}{name}/solvers/{site.solver_slugs[name][family(solver)]}.html"
 
 
 def _rows_href(machine, setting, up):
@@ -305,11 +320,6 @@ def _plots(machines):
         for plot in machine.plots:
             found.setdefault(plot.name, []).append((machine, plot))
     return found
-
-
-def _solver_links(machines):
-    names = sorted({family(solver) for machine in machines for solver in machine.solvers})
-    return {name: f"solvers/{slug(name)}.html" for name in names}
 
 
 # ----- the rows of a setting -----

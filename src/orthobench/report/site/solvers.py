@@ -10,7 +10,7 @@ from orthobench.report.leaderboard import format_row
 from orthobench.report.names import family, parameters, short_solvers
 from orthobench.report.page import one_line
 from orthobench.report.site import rows
-from orthobench.report.site.tables import Table, Td, number, slug
+from orthobench.report.site.tables import Table, Td, number
 from orthobench.report.site.verdicts import address
 
 COLUMNS = ("variant", "data set", "metric", "rank", "mean", "95 % interval", "n", "failures", "difference, interval, p",
@@ -21,8 +21,7 @@ _PARAMETER = "p_solver_"
 
 def solver_pages(site, name, machines):
     """Yield (path, title, template, context) of the page of each family of solvers of a benchmark."""
-    families = sorted({family(solver) for machine in machines for solver in machine.solvers})
-    for own in families:
+    for own, page in site.solver_slugs[name].items():
         frames = [machine.result.frame for machine in machines]
         frame = pd.concat([each[each["solver_name"].map(family) == own] for each in frames], ignore_index=True)
         context = {
@@ -39,7 +38,7 @@ def solver_pages(site, name, machines):
             "stands": stands.sentence(stands.kinds(frame)),
             "colour": site.get_style(frame["solver_name"].iloc[0])["marker"],
         }
-        yield f"{name}/solvers/{slug(own)}.html", f"{own} | {machines[0].result.title}: OrthoBench", "solver", context
+        yield f"{name}/solvers/{page}.html", f"{own} | {machines[0].result.title}: OrthoBench", "solver", context
 
 
 def _description(frame):
