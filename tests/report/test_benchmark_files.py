@@ -1,6 +1,11 @@
 """Each benchmark's ``benchmark.toml``: what the READMEs repeat of it, and what is refused."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -47,6 +52,20 @@ def write(root, text, folder="benchmark_new"):
     (root / folder / "benchmark.toml").write_text(text)
 
 
+def test_without_a_repository_each_command_says_what_is_missing(tmp_path):
+    package = Path(benchmarks.__file__).parents[1]
+    (tmp_path / "site-packages").mkdir()
+    shutil.copytree(package, tmp_path / "site-packages" / "orthobench", ignore=shutil.ignore_patterns("__pycache__"))
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site-packages")}
+    for command in (["orthobench.report", "a.parquet"], ["orthobench.cli", "quick"], ["orthobench.cli", "verify"]):
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: no benchmark.toml: results are reported from a clone")
+        assert done.stderr.count("\n") == 1
+
+
 def test_a_new_benchmark_needs_its_file_alone(tmp_path):
     write(tmp_path, SMALL, ".")
     write(tmp_path, SMALL.replace("size", "width"))
@@ -65,6 +84,18 @@ def test_a_new_benchmark_needs_its_file_alone(tmp_path):
         (('baseline = "A"', ""), "baseline"),
         (('baseline = "A"', 'baseline = "A"\nbaselines = "A"'), "baselines"),
         (('baseline = "A"', "baseline = A"), "Invalid value"),
+        (('baseline = "A"', "baseline = 5"), "baseline is 5, not a str"),
+        (('names = ["size"]', 'names = "size"'), "names is 'size', not a list of texts"),
+        (('label = "size"', "label = 5"), "label is 5, not a str"),
+        (('label = "size"', 'label = "size"\ncounted = "no"'), "counted is 'no', not a bool"),
+        (("range = [0, 1]", 'range = ["a", "b"]'), "not a list of numbers"),
+        (("range = [0, 1]", "range = [0]"), r"range is \[0\], not two numbers in ascending order"),
+        (("range = [0, 1]", "range = [1, 0]"), "not two numbers in ascending order"),
+        (('leaderboards = ["size"]', "leaderboards = []"), "not a list of texts with one or more"),
+        (('leaderboards = ["size"]', 'leaderboards = "size"'), "leaderboards is 'size', not a list of texts"),
+        (('monitored = ["size"]', 'monitored = ["2 - size"]'), "monitored '2 - size' is no column"),
+        (('baseline = "A"', 'baseline = "A"\nguaranteed = ["weight"]'), "'weight' is no column with a label"),
+        (('baseline = "A"', 'baseline = "A"\nevidence = {part = "test"}'), "not a table of lists"),
     ],
 )
 def test_a_file_that_is_wrong_is_named_with_what_is_wrong(tmp_path, change, told):

@@ -252,6 +252,9 @@ def test_verify_fails_on_a_solver_that_the_benchmark_has_not(tmp_path):
         (ALIASES + "old = 'a'", "alias number 2: keys old: unknown, missing or empty; allowed: benchmark"),
         (ALIASES.replace('parameter = "orthogonaliser"\n', ""), "alias number 2: 'value' is there without"),
         (ALIASES.replace("benchmark_muon", "muon"), "'benchmark' is 'muon'; allowed: ., benchmark_dp"),
+        (ALIASES.split("\n\n")[0].replace("[[alias]]", "[alias]"), r"alias is \{.*\}; allowed: tables \[\[alias\]\]"),
+        ("superseded = 'all'", r"superseded is 'all'; allowed: tables \[\[superseded\]\]"),
+        (superseded("Muon", "datasets = [1]"), r"'datasets' is \[1\]; allowed: a list of texts"),
         (superseded("Muon").replace(published.COMMIT[:7], "v1"), r"'commits' is \['v1'\]; allowed: a list of texts"),
     ],
 )

@@ -207,6 +207,9 @@ def test_too_few_seeds_on_one_data_set_are_a_reason_and_move_no_verdict(check):
 def test_a_baseline_without_the_figures_of_an_opponent_tests_nothing(check):
     rows = root_frame(turbo(0.05)).assign(objective_orthogonality_error=0.3)
     assert check(rows, needs="{ orthogonality_error = 0.2 }").verdict == "reproduced"
+    verdict = check(rows, needs="{ certified_accuracy_36 = 0.4 }")
+    assert verdict.verdict == "not run here"
+    assert "is no opponent: no column certified_accuracy_36" in verdict.reason
     verdict = check(rows, needs="{ orthogonality_error = 0.4 }")
     told = "Muon is no opponent: orthogonality_error 0.300, 0.400 needed: everywhere"
     assert (verdict.verdict, verdict.reason) == ("not run here", told)

@@ -1,7 +1,7 @@
 """What the report knows of each benchmark: its ``benchmark.toml``, which each has in its folder of the repository."""
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -111,10 +111,13 @@ def _load(path):
         for each in told.pop("exceptions", ()):
             metrics = each.pop("metrics")
             exceptions |= {metric: {key: tuple(value) for key, value in each.items()} for metric in metrics}
-        told["evidence"] = {key: tuple(value) for key, value in told.get("evidence", {}).items()}
+        evidence = told.get("evidence", {})
+        if not isinstance(evidence, dict) or not all(isinstance(each, list) for each in evidence.values()):
+            raise TypeError(f"evidence is {evidence!r}, not a table of lists")
+        told["evidence"] = {key: tuple(value) for key, value in evidence.items()}
         columns = tuple(_columns(each) for each in told.pop("columns"))
         told = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
-        return Benchmark(path.parent.name, columns=columns, exceptions=exceptions, **told), shared
+        return _checked(Benchmark(path.parent.name, columns=columns, exceptions=exceptions, **told)), shared
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}: see the other {FILE} for what it holds.") from error
 
@@ -124,7 +127,28 @@ def _columns(told):
     if metric.get("better", LOWER) not in (LOWER, HIGHER) or metric.get("scale", "log") not in ("log", "linear"):
         raise ValueError(f"{told['names'][0]}: better is {LOWER} or {HIGHER}, and scale log or linear")
     told = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
-    return Columns(metric=Metric(**metric) if metric else None, **told)
+    made = _checked(Columns(metric=_checked(Metric(**metric)) if metric else None, **told))
+    if len(made.range) != 2 or not made.range[0] <= made.range[1]:
+        raise ValueError(f"{made.names[0]}: range is {list(made.range)}, not two numbers in ascending order")
+    return made
+
+
+def _checked(made):
+    """Return a part of a file, whose values are of the types of its fields; raise TypeError if one isn't."""
+    for each in fields(made):
+        value, of = getattr(made, each.name), {"columns": Columns, "range": int | float}.get(each.name, str)
+        listed = each.type is not tuple or (isinstance(value, tuple) and all(isinstance(one, of) for one in value))
+        needed = each.name in ("names", "monitored", "leaderboards")
+        if not isinstance(value, each.type) or not listed or (needed and not value):
+            kind = (
+                each.type.__name__
+                if each.type is not tuple
+                else "list of numbers"
+                if of is not str
+                else "list of texts"
+            )
+            raise TypeError(f"{each.name} is {value!r}, not a {kind}{' with one or more' if needed else ''}")
+    return made
 
 
 def _find_root():
@@ -149,7 +173,11 @@ def _declared(root):
                     raise ValueError(f"{path}: {name} is {metric}, and {metrics[name]} elsewhere: declare it equally.")
         benchmarks[benchmark.folder] = benchmark
     for benchmark in benchmarks.values():
-        for name in (*benchmark.leaderboards, *benchmark.claims, *benchmark.to_target):
+        names = {name for each in (*benchmark.columns, *shared) for name in each.names}
+        for name in benchmark.monitored:
+            if name.removeprefix("1 - ") not in names:
+                raise ValueError(f"{root / benchmark.folder / FILE}: monitored {name!r} is no column, nor '1 - ' one.")
+        for name in (*benchmark.leaderboards, *benchmark.claims, *benchmark.to_target, *benchmark.guaranteed):
             if name not in metrics:
                 raise ValueError(f"{root / benchmark.folder / FILE}: {name!r} is no column with a label.")
     return benchmarks, shared, metrics

@@ -336,6 +336,8 @@ def _compare_pairs(frame, dataset, objective, query):
 def _no_opponent(rows, dataset, objective, query, baseline):
     """Say what a baseline lacks to be an opponent; nothing if it is one."""
     for metric, least in query.needs:
+        if f"objective_{metric}" not in rows:
+            return f"{query.baseline} is no opponent: no column {metric}"
         ends = _ends(rows, dataset, objective, replace(query, metric=metric, steps=LAST), baseline, 1)
         reached = np.mean([end.value for end in ends.values() if np.isfinite(end.value)] or [np.nan])
         if not reached >= least:

@@ -78,6 +78,8 @@ class Superseded:
 
     def check(self):
         """Return what is wrong with the entry; empty if nothing is."""
+        if not all(isinstance(each, str) for each in self.datasets):
+            return f"'datasets' is {self.datasets!r}; allowed: a list of texts"
         right = all(isinstance(each, str) and re.fullmatch(r"[0-9a-f]{7,40}", each) for each in self.commits)
         return "" if right else f"'commits' is {self.commits!r}; allowed: a list of texts of 7 to 40 digits 0-9 a-f"
 
@@ -143,6 +145,9 @@ def load(path):
         raise ValueError(
             f"{path}: unknown tables {', '.join(content.keys() - kinds.keys())}; allowed: alias, superseded."
         )
+    for name in content:
+        if not isinstance(content[name], list) or not all(isinstance(each, dict) for each in content[name]):
+            raise ValueError(f"{path}: {name} is {content[name]!r}; allowed: tables [[{name}]].")
     read = [
         tuple(
             _entry(f"{path}: {name} number {number}", kind, table)

@@ -9,7 +9,7 @@ import pandas as pd
 from orthobench.report.names import parameters
 
 COLUMN = "objective_env_stand"
-BEFORE = "before"  # what a row is of that tells none, as all were before there were stands, and in the bench still are
+BEFORE = "before"  # what a row is of that tells none, as all were before there were stands
 IN_PROCESS = "in process"  # a debugger's: such rows are not published
 MEANING = (
     "in what process the solver ran. process: in one of its own, whose time the wall clock and the processor's bound "

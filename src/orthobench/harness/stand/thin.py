@@ -365,9 +365,11 @@ class SolverFile:
             value = self._value(what)
             _check_plain(value)
             if (value is not None or key == "name") and not isinstance(value, METADATA[key]):
-                raise ValueError(f"it is of type {type(value).__name__}")
+                kinds = METADATA[key] if isinstance(METADATA[key], tuple) else (METADATA[key],)
+                wanted = " or ".join(each.__name__ for each in kinds)
+                raise ValueError(f"it is of type {type(value).__name__}, not {wanted}")
         except (TypeError, ValueError) as error:
-            self._report(f"`{key}` is no constant that can be read ({error}): write it out", line)
+            self._report(f"`{key}` is no constant that can be read ({error}): write it out", line, rank=0)
             return None
         return value
 
