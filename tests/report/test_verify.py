@@ -83,6 +83,7 @@ def test_planned_cells_are_there_or_skipped(tmp_path, reason, missing, skipped):
     found, notes = problems(tmp_path / "results", rows(), **options)
     assert (len(found), len(notes)) == (missing, skipped)
     assert all("Shampoo[learning_rate=0.01]" in each for each in found + notes)
+    assert all("(OSError: no data)" in each for each in found) or not isinstance(reason, Exception)
     plan[0] = Plan(DIGITS, TRAINING, ADAMW, (0, 1, 2, 3), "")
     found, _ = problems(tmp_path / "results", rows(), **options)
     assert any(f"{ADAMW} on {DIGITS}, {TRAINING}: no repetition 3" in each for each in found)

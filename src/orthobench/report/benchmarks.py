@@ -140,13 +140,8 @@ def _checked(made):
         listed = each.type is not tuple or (isinstance(value, tuple) and all(isinstance(one, of) for one in value))
         needed = each.name in ("names", "monitored", "leaderboards")
         if not isinstance(value, each.type) or not listed or (needed and not value):
-            kind = (
-                each.type.__name__
-                if each.type is not tuple
-                else "list of numbers"
-                if of is not str
-                else "list of texts"
-            )
+            lists = "list of texts" if of is str else "list of numbers"
+            kind = lists if each.type is tuple else each.type.__name__
             raise TypeError(f"{each.name} is {value!r}, not a {kind}{' with one or more' if needed else ''}")
     return made
 

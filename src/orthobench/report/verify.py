@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from orthobench.report import history
-from orthobench.report.page import one_line
+from orthobench.report.page import one_line, shorten
 from orthobench.report.plausible import one_run, provenance
 from orthobench.report.publish import compare_sums
 from orthobench.report.site.results import CELL, Problem, read_results
@@ -62,7 +62,7 @@ def verify(results, root=None, planned=None):
             old = history.old(frame)
             if len(old):
                 reasons = "; ".join(map(one_line, old[history.SUPERSEDED].unique()))
-                told.append(f"{len(old)} of {len(frame)} rows are superseded: {reasons}.")
+                told.append(f"{len(old)} of {len(frame)} rows are superseded: {reasons.rstrip('.')}.")
             notes += [Problem(where, what) for what in told]
             configuration = folder / "configs" / f"{file.name}.yml" if folder else None
             if planned is not None and configuration is not None and configuration.is_file():
@@ -91,19 +91,21 @@ def _against(frame, plan):
         if lost and own:
             missing.append(f"{place}: no repetition {', '.join(map(str, lost))}")
         elif lost:
-            reason = _reason(each)
-            (skipped if reason else missing).append(f"{place}: {reason or 'no row'}")
+            reason, doubt = _reason(each)
+            told = f"no row, and whether it is skipped can't be told ({doubt})" if doubt else reason or "no row"
+            (skipped if reason else missing).append(f"{place}: {told}")
     told = [f"{len(missing)} planned cells are missing: {_some(missing)}. Run them again."] if missing else []
     told += [f"{len(unplanned)} solvers have more than planned: {_some(unplanned)}."] if unplanned else []
     return told, skipped
 
 
 def _reason(planned):
+    """Return why a solver skips a planned cell, and what keeps that from being known; empty if nothing does."""
     try:
         with contextlib.redirect_stderr(io.StringIO()):  # a solver that raises leaves its traceback there
-            return one_line(planned.skipped())
-    except Exception:  # whatever a method or a data set raises: then nothing says that it does not apply
-        return ""
+            return one_line(planned.skipped()), ""
+    except Exception as error:  # whatever a method or a data set raises: then nothing says that it does not apply
+        return "", shorten(f"{type(error).__name__}: {error}", 200)
 
 
 def _uneven(frame):
