@@ -149,7 +149,7 @@ def test_a_frame_of_failures_alone_shows_them():
     assert menus["metric"] == ["value"]
     (table,) = tables.values()
     assert {row[0] for row in table["data"]} == {"failed"}
-    assert {row[3] for row in table["data"]} == {"2 error"}
+    assert {row[6] for row in table["data"]} == {"2 error"}
     curves, _ = PLOTS["learning_curve"]()._get_all_plots(FRAMES["all failed"])
     assert all("no value" in trace["label"] for each in curves.values() for trace in each["data"])
 

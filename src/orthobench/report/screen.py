@@ -60,7 +60,7 @@ def _failures(result):
             last = own.iloc[-1]
             place = f"{solver}, repetition {seed}, {setting.dataset}"
             told = f"{last['objective_status']}: {place}: {last['objective_message']}"
-            again = command(result.benchmark, setting, solver, rows[rows["solver_name"] == solver])
+            again = command(result.benchmark, setting, rows[rows["solver_name"] == solver])
             found.append((one_line(told), again))
     return [(told, again.splitlines()[-1]) for told, again in found]
 

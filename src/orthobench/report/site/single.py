@@ -46,8 +46,7 @@ def _section(result):
                 "picture": base64.b64encode(cards.draw(board, get_style)).decode(),
                 "table": board_table(board, board.first, f"board-{setting.number}-{board.first}", _nowhere, _nowhere),
                 "commands": [
-                    rows.command(result.benchmark, setting, each, frame[frame["solver_name"] == each])
-                    for each in failed
+                    rows.command(result.benchmark, setting, frame[frame["solver_name"] == each]) for each in failed
                 ],
             }
         )
