@@ -55,11 +55,12 @@ class AdaMuon(TurboMuon):
         super().__init__(params, **settings, **options)
 
     def _init_group(self, group, params, *others):
-        super()._init_group(group, params, *others)
+        is_mixed = super()._init_group(group, params, *others)
         for p in params:
             state = self.state[p]
             if "second_moment" not in state:  # flat, of all its matrices
                 state["second_moment"] = torch.zeros(p.numel(), dtype=state["momentum_buffer"].dtype, device=p.device)
+        return is_mixed
 
     def directions(self, params, gradients, updates, group):
         """Return the orthogonalised signs of the updates, scaled."""
