@@ -876,6 +876,19 @@ def test_what_may_stand_still_or_suits_another_optimizer_is_warned_of(kind):
         kind([torch.nn.Parameter(torch.ones(64, 1, 1))], split="stacked")
 
 
+@pytest.mark.parametrize(
+    "coefficients", [RECIPES["turbo_muon_v1"].coefficients, RECIPES["turbo_muon_v1"], (-1.0, 0.0, 0.0), (3.0, -3.2, 0.0)]
+)
+def test_coefficients_that_step_uphill_are_warned_of(coefficients):
+    with pytest.warns(UserWarning, match=r"aren't positive on \(0.0001, 1.02\).*uphill") as warned:
+        TurboMuon(make_parameters(), ns_coefficients=coefficients)
+    assert [each.filename for each in warned] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TurboMuon(make_parameters(), ns_coefficients=(1.5, -0.5, 0.0), ns_steps=9)
+        TurboMuon(make_parameters(), ns_coefficients=RECIPES["cubic5"])
+
+
 @pytest.mark.parametrize("kind", [TurboMuon, SchattenMuon])
 def test_no_parameters_is_an_error_that_says_why(kind):
     routes = route_parameters(torch.nn.Sequential(torch.nn.Embedding(3, 4), torch.nn.Linear(4, 3)))
