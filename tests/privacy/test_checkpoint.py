@@ -91,6 +91,11 @@ def test_a_state_of_something_else_is_refused():
         restore({name: saved[name] for name in ("model", "optimizer")}, *parts)
     with pytest.raises(ValueError, match="a state of list"):
         restore([], *parts)
+    before = copy.deepcopy(saved["model"])
+    for made, found in ((clip_free, clipped), (clipped, clip_free)):
+        with pytest.raises(ValueError, match="the state isn't one of a Clip"):
+            restore(saved | {"optimizer": run(found, 0)[0][1].state_dict()}, *run(made, 0)[0])
+    assert all(torch.equal(parts[0].state_dict()[name], value) for name, value in before.items())
     other = private_mlp(0, features=5)
     with pytest.raises(ValueError, match=r"(?s)isn't one of this model: .*size mismatch"):
         restore(saved | {"model": other.state_dict()}, *parts)
