@@ -73,6 +73,17 @@ def test_a_zero_gradient_moves_nothing(dtype):
     assert all(map(torch.equal, parameters, before))
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_shows_in_its_parameter_alone(bad):
+    parameters = make_parameters(torch.float32, [(6, 4), (6, 4), (4, 6)])
+    optimizer = AdaMuon(parameters)
+    for p in parameters:
+        p.grad = torch.ones_like(p)
+    parameters[1].grad[2, 3] = bad
+    optimizer.step()
+    assert [bool(p.isfinite().all()) for p in parameters] == [True, False, True]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_training_goes_on_after_a_save_to_the_last_bit(dtype, tmp_path):
     parameters = make_parameters(dtype)

@@ -64,7 +64,9 @@ class AdaMuon(TurboMuon):
 
     def directions(self, params, gradients, updates, group):
         """Return the orthogonalised signs of the updates, scaled."""
-        directions = super().directions(params, gradients, torch._foreach_sign(updates), group)
+        signs = torch._foreach_sign(updates)
+        torch._foreach_add_(signs, torch._foreach_mul(updates, 0))  # that of NaN is 0: it would stand still in silence
+        directions = super().directions(params, gradients, signs, group)
         moments = [self.state[p]["second_moment"] for p in params]
         directions = [each.to(moments[0].dtype) for each in directions]
         moments = _like(moments, directions)

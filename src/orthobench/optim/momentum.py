@@ -287,12 +287,14 @@ class MomentumOptimizer(torch.optim.Optimizer):
         for name in ("nesterov", "maximize", "transposed", "master_weights"):
             if not isinstance(options[name], bool):
                 raise TypeError(f"{name} must be True or False, got {options[name]!r}.")
-        check_split(options["split"])
+        options["split"] = check_split(options["split"])
         check_choice("adjust_lr", options["adjust_lr"], self.adjustments, "'original' is Muon's")
         if isinstance(options["orthogonaliser"], Recipe):
             _warn_of_ascent(options["orthogonaliser"], options["steps"])
         else:
             check_orthogonaliser(options["orthogonaliser"], options["steps"])
+        if options["steps"] is not None:
+            options["steps"] = int(options["steps"])  # states hold plain numbers
         if options["dtype"] not in (None, *DTYPES):
             allowed = ", ".join(map(str, DTYPES))
             raise ValueError(
