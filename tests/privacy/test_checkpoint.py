@@ -4,6 +4,7 @@ import copy
 import io
 
 import mechanisms as given
+import numpy as np
 import pytest
 import torch
 
@@ -68,6 +69,12 @@ def test_a_restored_run_is_the_run(make):
     assert again[1].transcript.steps == STEPS
     with pytest.raises(IndexError, match="all 9 batches"):
         step_again()
+
+
+def test_the_state_of_a_loader_holds_pythons_numbers():
+    file = io.BytesIO()
+    torch.save(PoissonLoader(given.examples(COUNT), np.int64(SIZE), np.int64(STEPS)).state_dict(), file)
+    assert torch.load(io.BytesIO(file.getvalue()), weights_only=True)["sampling_rate"] == SIZE / COUNT
 
 
 @pytest.mark.parametrize("make", [clip_free, clipped])
