@@ -73,6 +73,17 @@ def test_a_zero_gradient_moves_nothing(dtype):
     assert all(map(torch.equal, parameters, before))
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_gradient_that_is_not_finite_shows_in_its_parameter_alone(bad):
+    parameters = make_parameters(torch.float32, [(6, 4), (6, 4), (4, 6)])
+    optimizer = AdaMuon(parameters)
+    for p in parameters:
+        p.grad = torch.ones_like(p)
+    parameters[1].grad[2, 3] = bad
+    optimizer.step()
+    assert [bool(p.isfinite().all()) for p in parameters] == [True, False, True]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_training_goes_on_after_a_save_to_the_last_bit(dtype, tmp_path):
     parameters = make_parameters(dtype)
@@ -85,6 +96,31 @@ def test_training_goes_on_after_a_save_to_the_last_bit(dtype, tmp_path):
     train(parameters, optimizer, 3, start=3)
     train(resumed, other, 3, start=3)
     assert all(map(torch.equal, parameters, resumed))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({}, (6, 4)),
+        ({"split": (1, 3, 2)}, (6, 4)),
+        ({"split": 2, "transposed": True}, (4, 6)),
+        ({"split": "stacked"}, (3, 4, 5)),
+    ],
+)
+def test_with_master_weights_steps_are_those_of_float32(options, shape, dtype):
+    narrow = make_parameters(dtype, [shape, shape])
+    wide = [torch.nn.Parameter(p.detach().float()) for p in narrow]
+    options = {"lr": 1e-3, "weight_decay": 0.01, **options}
+    first, second = AdaMuon(narrow, master_weights=True, **options), AdaMuon(wide, **options)
+    for step in range(20):
+        train(narrow, first, 1, start=step)
+        for p, q in zip(narrow, wide, strict=True):
+            q.grad = p.grad.float()
+        second.step()
+    for p, q in zip(narrow, wide, strict=True):
+        assert torch.equal(p.detach(), q.detach().to(dtype))
+        assert first.state[p]["second_moment"].dtype == torch.float32
 
 
 def test_the_compiled_step_does_what_the_plain_one_does():

@@ -8,6 +8,7 @@ import re
 import shutil
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -811,6 +812,21 @@ def test_a_division_that_does_not_fit_is_named(options, shape, message):
 # --- narrow types ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "make_split", [lambda: np.array([1, 3]), lambda: [np.int64(1), np.int64(3)], lambda: iter([1, 3])]
+)
+def test_sizes_may_be_any_integers_and_are_saved_as_pythons(make_split, tmp_path):
+    first, second = make_parameters(shapes=[(4, 6)]), make_parameters(shapes=[(4, 6)])
+    optimizers = [TurboMuon(first, split=(1, 3), steps=2), TurboMuon(second, split=make_split(), steps=np.int64(2))]
+    for step in range(2):
+        for p, optimizer in zip((first, second), optimizers, strict=True):
+            give_gradients(p, step)
+            optimizer.step()
+    assert torch.equal(first[0], second[0])
+    torch.save(optimizers[1].state_dict(), tmp_path / "saved")
+    assert torch.load(tmp_path / "saved", weights_only=True)["param_groups"][0]["split"] == (1, 3)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("make", [TurboMuon, SchattenMuon])
 def test_with_master_weights_a_thousand_small_decays_are_not_lost(dtype, make):
@@ -874,6 +890,20 @@ def test_what_may_stand_still_or_suits_another_optimizer_is_warned_of(kind):
         kind(make_parameters(dtype=torch.float32))
         kind(make_parameters(dtype=torch.bfloat16), master_weights=True)
         kind([torch.nn.Parameter(torch.ones(64, 1, 1))], split="stacked")
+
+
+@pytest.mark.parametrize(
+    "coefficients",
+    [RECIPES["turbo_muon_v1"].coefficients, RECIPES["turbo_muon_v1"], (-1.0, 0.0, 0.0), (3.0, -3.2, 0.0)],
+)
+def test_coefficients_that_step_uphill_are_warned_of(coefficients):
+    with pytest.warns(UserWarning, match=r"aren't positive on \(0.0001, 1.02\).*uphill") as warned:
+        TurboMuon(make_parameters(), ns_coefficients=coefficients)
+    assert [each.filename for each in warned] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TurboMuon(make_parameters(), ns_coefficients=(1.5, -0.5, 0.0), ns_steps=9)
+        TurboMuon(make_parameters(), ns_coefficients=RECIPES["cubic5"])
 
 
 @pytest.mark.parametrize("kind", [TurboMuon, SchattenMuon])

@@ -4,6 +4,7 @@ import copy
 import io
 
 import mechanisms as given
+import numpy as np
 import pytest
 import torch
 
@@ -70,6 +71,12 @@ def test_a_restored_run_is_the_run(make):
         step_again()
 
 
+def test_the_state_of_a_loader_holds_pythons_numbers():
+    file = io.BytesIO()
+    torch.save(PoissonLoader(given.examples(COUNT), np.int64(SIZE), np.int64(STEPS)).state_dict(), file)
+    assert torch.load(io.BytesIO(file.getvalue()), weights_only=True)["sampling_rate"] == SIZE / COUNT
+
+
 @pytest.mark.parametrize("make", [clip_free, clipped])
 def test_a_checkpoint_is_a_copy(make):
     parts, step = run(make, 0)
@@ -91,6 +98,11 @@ def test_a_state_of_something_else_is_refused():
         restore({name: saved[name] for name in ("model", "optimizer")}, *parts)
     with pytest.raises(ValueError, match="a state of list"):
         restore([], *parts)
+    before = copy.deepcopy(saved["model"])
+    for made, found in ((clip_free, clipped), (clipped, clip_free)):
+        with pytest.raises(ValueError, match="the state isn't one of a Clip"):
+            restore(saved | {"optimizer": run(found, 0)[0][1].state_dict()}, *run(made, 0)[0])
+    assert all(torch.equal(parts[0].state_dict()[name], value) for name, value in before.items())
     other = private_mlp(0, features=5)
     with pytest.raises(ValueError, match=r"(?s)isn't one of this model: .*size mismatch"):
         restore(saved | {"model": other.state_dict()}, *parts)

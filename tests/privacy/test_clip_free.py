@@ -705,6 +705,19 @@ def test_a_copy_of_a_model_clips_on_its_own():
             other.step()
 
 
+def test_outputs_of_a_pass_around_the_hooks_are_refused():
+    model = private_mlp(0, zero_last=False)
+    optimizer = made(model)
+    inputs, targets = batch(3)
+    for _ in range(2):
+        with torch.no_grad():
+            model(inputs)
+        for outputs in (model.forward(1e3 * inputs), nn.Sequential(*model)(1e3 * inputs)):
+            with pytest.raises(ValueError, match="call it, not its forward or its layers"):
+                optimizer.loss(CRITERION, outputs, targets)
+        take(optimizer, model)
+
+
 @pytest.mark.parametrize("change", ["autocast", "half"])
 def test_products_in_less_precision_are_refused(change):
     model = private_mlp(0, zero_last=False)

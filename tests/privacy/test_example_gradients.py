@@ -203,6 +203,12 @@ def mixing():
         def forward(self, x):
             return x + x.roll(1, 0).detach()
 
+    class Before(nn.Module):
+        def forward(self, x):
+            return x + (x.cumsum(0) - x).detach()
+
+    yield "those before", nn.Sequential(nn.Linear(4, 4), Before()), images(4)
+
     yield "a mean", nn.Sequential(nn.Linear(4, 4), Centred()), images(4)
     yield "a detached neighbour", nn.Sequential(nn.Linear(4, 4), Neighbours()), images(4)
     attention = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0)  # over the first dimension
@@ -257,8 +263,10 @@ def test_a_buffer_that_keeps_examples_is_refused_and_one_that_does_not_stays_as_
             lambda outputs, targets: losses(outputs + outputs.roll(1, 0) - outputs[0], targets),
             "the loss of an example depends on",
         ),
+        (lambda o, t: losses(o, t) / losses(o, t).detach().max(), "depends on how many others there are"),
+        (lambda o, t: losses(o, t) / losses(o, t).detach().min(), "depends on how many others there are"),
     ],
-    ids=["mean", "size", "centred", "softmax", "neighbour"],
+    ids=["mean", "size", "centred", "softmax", "neighbour", "largest", "smallest"],
 )
 @pytest.mark.parametrize("way", WAYS)
 def test_a_loss_that_couples_examples_is_refused(way, loss, message):
@@ -282,7 +290,9 @@ def hidden():
     rows = Called(lambda self, x: self.layer(x.flatten(0, 1)).view(x.shape), layer=nn.Linear(4, 4))
     yield "rows of a batch", rows, images(3, 4), "layer.weight aren't those of autograd"
     places = Called(
-        lambda self, x: self.words(x) + self.places(x[0]), words=nn.Embedding(4, 3), places=nn.Embedding(4, 3)
+        lambda self, x: self.words(x) + self.places(torch.arange(6)),
+        words=nn.Embedding(4, 3),
+        places=nn.Embedding(6, 3),
     )
     yield "no examples", places, words(6), "places.weight aren't those of autograd"
     decay = Called(lambda self, x: self.layer(x) + 0.1 * self.layer.weight.square().sum(), layer=nn.Linear(4, 4))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from orthobench.privacy.sampling import PoissonLoader
-from orthobench.privacy.transcript import Event, Transcript, combined
+from orthobench.privacy.transcript import Event, Transcript, check_rate, combined
 
 
 def test_equal_steps_in_a_row_are_one_event():
@@ -28,6 +28,12 @@ def test_mechanisms_on_one_sample_are_one_gaussian_mechanism():
     assert 1 / combined(stds.tolist()) == pytest.approx(distance, rel=0.01)
     assert combined([4.0] * 4) == pytest.approx(2.0, rel=1e-12)
     assert combined([1.7]) == 1.7
+
+
+@pytest.mark.parametrize("rate", [None, "0.1", True])
+def test_a_rate_that_is_no_number_is_refused(rate):
+    with pytest.raises(TypeError, match=r"a sampling rate of .* number in \(0, 1\]"):
+        check_rate(rate)
 
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, 1.1, math.nan])

@@ -23,7 +23,7 @@ _OF_PARAMETERS = {
 _OWN = ("orthobench.lipschitz.", "orthobench.privacy.")
 
 # What torch calls of a module, and finds in the module itself before its class.
-_REPLACED = ("forward", "_call_impl", "_slow_forward")
+REPLACED = ("forward", "_call_impl", "_slow_forward")
 
 
 def hooks_of(module):
@@ -46,7 +46,7 @@ def hooks_of(module):
         for attribute, kind in _OF_PARAMETERS.items():
             if parameter is not None and getattr(parameter, attribute):
                 found += [(f"{kind} {name!r}", hook) for hook in getattr(parameter, attribute).values()]
-    return found + [(f"a {name} of its own", state[name]) for name in _REPLACED if name in state]
+    return found + [(f"a {name} of its own", state[name]) for name in REPLACED if name in state]
 
 
 def hooks_of_all():

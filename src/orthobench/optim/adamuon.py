@@ -55,15 +55,18 @@ class AdaMuon(TurboMuon):
         super().__init__(params, **settings, **options)
 
     def _init_group(self, group, params, *others):
-        super()._init_group(group, params, *others)
+        is_mixed = super()._init_group(group, params, *others)
         for p in params:
             state = self.state[p]
             if "second_moment" not in state:  # flat, of all its matrices
                 state["second_moment"] = torch.zeros(p.numel(), dtype=state["momentum_buffer"].dtype, device=p.device)
+        return is_mixed
 
     def directions(self, params, gradients, updates, group):
         """Return the orthogonalised signs of the updates, scaled."""
-        directions = super().directions(params, gradients, torch._foreach_sign(updates), group)
+        signs = torch._foreach_sign(updates)
+        torch._foreach_add_(signs, torch._foreach_mul(updates, 0))  # that of NaN is 0: it would stand still in silence
+        directions = super().directions(params, gradients, signs, group)
         moments = [self.state[p]["second_moment"] for p in params]
         directions = [each.to(moments[0].dtype) for each in directions]
         moments = _like(moments, directions)

@@ -36,9 +36,9 @@ def count_matrices(p, group):
 
 
 def check_split(split):
-    """Raise TypeError or ValueError unless it is None, "stacked", a number of parts or their sizes."""
-    if split is None or split == STACKED:
-        return
+    """Return it, in Python's numbers; raise ValueError unless None, "stacked", a number of parts or their sizes."""
+    if split is None or (isinstance(split, str) and split == STACKED):
+        return split
     try:
         sizes = (split,) if isinstance(split, Integral) else tuple(split)
         fits = bool(sizes) and all(isinstance(n, Integral) and not isinstance(n, bool) and n >= 1 for n in sizes)
@@ -49,6 +49,7 @@ def check_split(split):
             f"split must be None, {STACKED!r}, a number of equal parts or the numbers of rows of each, got {split!r}; "
             "None is one matrix."
         )
+    return int(split) if isinstance(split, Integral) else tuple(map(int, sizes))
 
 
 def check_division(shape, split, transposed, which):

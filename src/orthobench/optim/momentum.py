@@ -7,6 +7,7 @@ from numbers import Real
 import torch
 
 from ..linalg import RECIPES, Recipe, check_orthogonaliser
+from ..linalg.recipes import SINGULAR_VALUES
 from ..linalg.scaling import at_least_float32
 from ..linalg.shapes import DTYPES
 from .blocks import STACKED, check_division, check_split, divide, is_sharded, shard_like, whole
@@ -286,12 +287,14 @@ class MomentumOptimizer(torch.optim.Optimizer):
         for name in ("nesterov", "maximize", "transposed", "master_weights"):
             if not isinstance(options[name], bool):
                 raise TypeError(f"{name} must be True or False, got {options[name]!r}.")
-        check_split(options["split"])
+        options["split"] = check_split(options["split"])
         check_choice("adjust_lr", options["adjust_lr"], self.adjustments, "'original' is Muon's")
         if isinstance(options["orthogonaliser"], Recipe):
-            options["orthogonaliser"].polynomials(options["steps"])
+            _warn_of_ascent(options["orthogonaliser"], options["steps"])
         else:
             check_orthogonaliser(options["orthogonaliser"], options["steps"])
+        if options["steps"] is not None:
+            options["steps"] = int(options["steps"])  # states hold plain numbers
         if options["dtype"] not in (None, *DTYPES):
             allowed = ", ".join(map(str, DTYPES))
             raise ValueError(
@@ -341,6 +344,15 @@ class MomentumOptimizer(torch.optim.Optimizer):
                 "pass master_weights=True.",
                 stacklevel=6,
             )
+
+
+def _warn_of_ascent(recipe, steps):
+    if not recipe.scalar_minimum(steps) > 0:
+        warnings.warn(
+            f"the polynomials of {recipe.name!r} aren't positive on {SINGULAR_VALUES}: they turn singular directions "
+            "around, along which steps go uphill; use others, such as those of 'turbo_muon'.",
+            stacklevel=7,
+        )
 
 
 def _add_scaled(params, others, scale):

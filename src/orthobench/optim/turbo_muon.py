@@ -76,7 +76,8 @@ class TurboMuon(MomentumOptimizer):
     -----
     UserWarning
         On parameters narrower than float32 without `master_weights`: steps and decay of less than half the spacing of
-        their type are lost. On vectors with three dimensions or more, such as gains (m, 1, 1), which suit AdamW.
+        their type are lost. On vectors with three dimensions or more, such as gains (m, 1, 1), which suit AdamW. On
+        coefficients of one's own whose polynomials are negative somewhere: steps go uphill there.
 
     Notes
     -----

@@ -70,6 +70,10 @@ def restore(state, model, optimizer, loader):
     if not isinstance(state, dict) or {*state} != {*PARTS}:
         found = ", ".join(map(str, state)) if isinstance(state, dict) else type(state).__name__
         raise ValueError(f"a state of {found or 'nothing'}: give one of `checkpoint`, of {', '.join(PARTS)}")
+    if state["optimizer"].keys() != optimizer.state_dict().keys():
+        raise ValueError(
+            f"the state isn't one of a {type(optimizer).__name__}: its optimizer has {', '.join(state['optimizer'])}"
+        )
     loader.load_state_dict(state["loader"])
     try:
         model.load_state_dict(state["model"])

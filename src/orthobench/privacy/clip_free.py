@@ -163,11 +163,16 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         Raises
         ------
         ValueError
-            If the model isn't what it was.
+            If the model isn't what it was, or wasn't called since the last step.
         TypeError
             If outputs are of another type than the weights had, as those of autocast are.
         """
         self._check_model()
+        if not self.inputs.passed:
+            raise ValueError(
+                "the outputs aren't those of a call of the model, whose hooks clip inputs: call it, not its forward or "
+                "its layers"
+            )
         if outputs.dtype != self._dtype:
             raise TypeError(
                 f"outputs are of {outputs.dtype}, the bounds are for {self._dtype}: others round more; leave the "
@@ -233,6 +238,7 @@ class ClipFreeOptimizer(torch.optim.Optimizer):
         for name, parameter in self._trained.items():
             parameter.grad = noisy[name]
         self.inner.step()
+        self.inputs.passed = False
         self._since += 1
         if self._since < self.project_every:
             self._grow()

@@ -308,8 +308,11 @@ def _check_company(wrapped, buffers, inputs, targets, loss, devices):
             outputs = wrapped(inputs[chosen])
             return outputs, loss(outputs, targets[chosen]), _put_back(wrapped, buffers)
 
-    outputs, (own, _), left = computed([0, 1])
-    _, (beside_itself, _), left_by_itself = computed([0, 0])
+    outputs, own, left = computed([0, 1])
+    # Each one beside itself, in its place: one may depend on those before it, or on those with a smaller loss, alone.
+    _, first, left_by_itself = computed([0, 0])
+    _, second, _ = computed([1, 1])
+    beside_itself = torch.stack([first[0], second[1]])
     for name, each in left.items():
         if not bool(((each == left_by_itself[name]) | each.isnan()).all()):
             raise ValueError(
@@ -319,7 +322,7 @@ def _check_company(wrapped, buffers, inputs, targets, loss, devices):
     scale = 0.0
     if isinstance(outputs, torch.Tensor):
         scale = float(outputs.abs().max())
-        (alone,) = loss(outputs[:1], targets[:1])
+        alone = torch.cat([loss(outputs[i : i + 1], targets[i : i + 1]) for i in (0, 1)])
         if not _is_close(own, alone, scale):
             raise ValueError(
                 "the loss of an example depends on how many others there are: return that of each, (n,), of its own "

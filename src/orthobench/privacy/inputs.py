@@ -63,10 +63,12 @@ class InputClipping:
     ----------
     changed : int or Tensor ()
         How many examples of passes with gradients were clipped or left out. Not private.
+    passed : bool
+        Whether there was a pass with gradients since this was set to False.
     """
 
     def __init__(self, model, norm):
-        self.norm, self.changed, self._factors = norm, 0, None
+        self.norm, self.changed, self.passed, self._factors = norm, 0, False, None
         self.take_off(model)
         model.register_forward_pre_hook(self._clip)
         model.register_forward_hook(self._mark)
@@ -89,6 +91,7 @@ class InputClipping:
         inputs, self._factors = clip_examples(arguments[0], self.norm)
         if torch.is_grad_enabled():
             self.changed += (self._factors != 1).sum()
+            self.passed = True
         return (inputs,)
 
     def _mark(self, model, arguments, outputs):

@@ -86,7 +86,7 @@ class PoissonLoader:
     @property
     def sampling_rate(self):
         """The probability with which an example is in a batch."""
-        return self.expected_batch_size / self.count
+        return float(self.expected_batch_size / self.count)
 
     def __len__(self):
         """Return the number of batches that are left."""

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from numbers import Real
 from typing import NamedTuple
 
 ADJACENCIES = ("add_or_remove_one",)
@@ -181,9 +182,11 @@ def check_rate(sampling_rate):
 
     Raises
     ------
-    ValueError
-        If it is not in (0, 1].
+    TypeError, ValueError
+        If it is not a number in (0, 1].
     """
+    if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, Real):
+        raise TypeError(f"a sampling rate of {sampling_rate!r}: give a number in (0, 1]")
     if not 0 < sampling_rate <= 1:
         raise ValueError(f"a sampling rate of {sampling_rate!r}: give one in (0, 1], the batch size over the examples")
     return float(sampling_rate)

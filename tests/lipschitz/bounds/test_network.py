@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules import module as hooks
 
 from orthobench.lipschitz.bounds import NetworkBound, Residual, linear_upper_bound, lower_bound, upper_bound
 from orthobench.lipschitz.bounds.pooling import POOLINGS, pooling_constant
@@ -347,8 +348,9 @@ class Sine(nn.Module):
         lambda module: module.register_forward_hook(lambda module, inputs, outputs: 3 * outputs.abs()),
         lambda module: module.register_forward_pre_hook(lambda module, inputs: (3 * inputs[0].abs(),)),
         lambda module: setattr(module, "forward", lambda x: 3 * x.abs()),
+        lambda module: setattr(module, "_call_impl", lambda x: 3 * x.abs()),
     ],
-    ids=["hook", "pre-hook", "forward"],
+    ids=["hook", "pre-hook", "forward", "_call_impl"],
 )
 def test_what_changes_a_part_from_outside_is_not_overlooked(part, change):
     model = nn.Sequential(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), Sine(nn.Linear(3, 3)))
@@ -356,6 +358,29 @@ def test_what_changes_a_part_from_outside_is_not_overlooked(part, change):
     change(model.get_submodule(part))
     with pytest.raises(ValueError, match="no bound is known"):
         upper_bound(model, (3,))
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda: hooks.register_module_forward_hook(lambda module, inputs, outputs: 9 * outputs),
+        lambda: hooks.register_module_forward_pre_hook(lambda module, inputs: (9 * inputs[0],)),
+    ],
+    ids=["hook", "pre-hook"],
+)
+def test_a_hook_of_every_module_is_not_overlooked(register):
+    handle = register()
+    try:
+        with pytest.raises(ValueError, match="no bound is known"):
+            upper_bound(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), (3,))
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize("layer", [nn.Threshold(-6.0, 20.0), nn.Hardshrink(5e-3), nn.Threshold(-50.0, 0.0)])
+def test_what_moves_entries_of_one_size_alone_is_not_taken_for_a_selection(layer):
+    with pytest.raises(ValueError, match="no bound is known"):
+        upper_bound(layer, (4,))
 
 
 def test_a_module_that_is_no_sequence_states_its_bound_by_a_method(monkeypatch):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from ...models.hooks import is_own
+from ...models.hooks import REPLACED, hooks_of_all, is_own
 from .jacobian import dtype_and_device, evaluate, evaluating
 from .linear import linear_upper_bound
 from .pooling import POOLINGS, pooling_constant
@@ -96,7 +96,7 @@ def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False, trust
     - pooling: `pooling_constant`, times the factor that deel-torchlip's poolings by L2 norms are given;
     - a module that moves, repeats or drops entries and puts zeros between them, as Flatten, PixelUnshuffle, ZeroPad2d
       or a slice do: the square root of the largest number of times that it repeats one. It counts as such if it moves
-      16 random inputs alike;
+      16 random inputs, of several lengths, alike;
     - an affine module: `linear_upper_bound`, which refuses others.
 
     Examples
@@ -165,8 +165,9 @@ def _is(module, kind):
 
 def _changed_from_outside(module):
     """Whether hooks of others, or a forward of the instance's own, may change what its class does."""
-    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-    return "forward" in vars(module) or not all(map(is_own, hooks))
+    of_all = [hook for kind, hook in hooks_of_all() if "forward" in kind]
+    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values(), *of_all)
+    return any(name in vars(module) for name in REPLACED) or not all(map(is_own, hooks))
 
 
 def _bound(module, shape, name, options):
@@ -306,7 +307,8 @@ def _selection_constant(module, shape):
         return None
     dtype, device = dtype_and_device(module)
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.randn(16, math.prod(shape), generator=generator, dtype=torch.float64).to(device, dtype)
+    inputs = torch.randn(16, math.prod(shape), generator=generator, dtype=torch.float64)
+    inputs = (inputs * torch.tensor([1.0, 1.0, 1e-2, 1e3]).repeat(4)[:, None]).to(device, dtype)
     outputs = evaluate(module, inputs.view(-1, *shape)).flatten(1)
     outputs = outputs[:, (outputs != outputs[:1]).any(0)]  # the others are constants
     if inputs.shape[1] == 0 or outputs.shape[1] == 0:
