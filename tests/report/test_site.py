@@ -17,8 +17,10 @@ from made_up import ADAMW, DIGITS, DOCS, SGD, training_frame, training_rows
 from scipy import stats
 
 from orthobench.report import performance
+from orthobench.report.claims import Check
+from orthobench.report.claims_file import Query
 from orthobench.report.site import build, render, vendor, workers
-from orthobench.report.site.findings import ORDER
+from orthobench.report.site.findings import ORDER, sentence
 from orthobench.report.site.plots import plain
 from orthobench.report.site.results import CELL, POINT, read_results
 from orthobench.report.site.tables import leading_number, slugs
@@ -141,6 +143,22 @@ def test_what_was_found_is_said_with_the_figures_of_the_rows(files):
         half = stats.t.ppf(0.975, len(gap) - 1) * gap.std() / len(gap) ** 0.5
         assert [gap.mean() - half, gap.mean() + half] == pytest.approx([float(low), float(high)], rel=1e-2)
     assert compared
+
+
+@pytest.mark.parametrize(
+    ("estimate", "relation", "factor", "told"),
+    [
+        (-20.0, "≤", None, "A is at least 20.0 lower than B"),
+        (-20.0, "≥", None, "A is at most 20.0 lower than B"),
+        (0.5, "≤", None, "A is at most 0.500 higher than B"),
+        (0.0, "", None, "A is the same as B"),
+        (0.5, "≤", 0.7, "A is at most 0.500 times B"),
+    ],
+)
+def test_a_figure_that_is_a_bound_is_said_the_right_way_round(estimate, relation, factor, told):
+    query = Query("steps_to_target", ("*",), "A", "B", "lower", "benchmark_muon", factor=factor)
+    check = Check(DIGITS, "", "holds", "", 8, estimate, -np.inf, estimate, relation=relation)
+    assert f"Steps to the target: {told} (" in sentence(check, query)
 
 
 def test_the_matrix_has_each_claim_once_a_machine_and_badges_say_on_what(files):

@@ -64,9 +64,12 @@ def sentence(check, query):
     at = {"≤": "at most ", "≥": "at least "}.get(check.relation, "")
     if query.factor is not None:
         size = f"{at}{format_number(check.estimate)} times {query.baseline}"
+    elif check.estimate < 0:
+        at = {"≤": "at least ", "≥": "at most "}.get(check.relation, "")  # of how much lower it is
+        size = f"{at}{format_number(-check.estimate)} lower than {query.baseline}"
     else:
-        side = "lower" if check.estimate < 0 else "higher"
-        size = f"{at}{format_number(abs(check.estimate))} {side} than {query.baseline}"
+        more = f"{at}{format_number(check.estimate)} higher than" if check.estimate else "the same as"
+        size = f"{more} {query.baseline}"
     return f"{metric[:1].upper()}{metric[1:]}: {query.solver} is {size} ({ends})."
 
 
