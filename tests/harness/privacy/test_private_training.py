@@ -129,7 +129,7 @@ def test_where_prv_fails_pld_alone_judges_and_the_row_says_so(monkeypatch, claim
     monkeypatch.setattr(PRVAccountant, "get_epsilon", fails)
     run = toys.trained("clipping", task=toys.make_task(steps=3), noise=1.23)
     own = SimpleNamespace(part="tuning", _task=run.task)
-    own._judged = partial(PrivacyObjective._judged, own)
+    own._judged, own.part_of = (partial(getattr(PrivacyObjective, name), own) for name in ("_judged", "part_of"))
     result = {"state": run.question.weights, "kind": toys.kind_of("clipping"), "steps": 3, "elapsed_s": 1.0}
     result |= {"train_loss": 1.0, "transcript": run.transcript, "noise_multiplier": 1.23, "claimed": claimed}
     row = PrivacyObjective.evaluate(own, **result, examined=examine(run.task, result["kind"], run, run.ask))
