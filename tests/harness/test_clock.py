@@ -6,8 +6,10 @@ import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 import torch
+from conftest import ROOT, SmallBenchmark
 from toys import STRATEGIES, toy
 
 from orthobench import device
@@ -108,3 +110,28 @@ def test_the_number_of_threads_is_set_at_import():
         env |= {} if given is None else {"ORTHOBENCH_THREADS": given}
         done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
         assert done.stdout.strip() == expected
+
+
+def test_honest_rows_of_several_threads_are_ok(tmp_path):
+    """OpenMP's threads spin for milliseconds after each question: no work that anybody hides."""
+    folder, small = ROOT / "benchmark_muon", SmallBenchmark(tmp_path / "small")
+    names = ("objective.py", "datasets/digits.py", "solvers/adamw.py", "solvers/soap.py")
+    small.write({name: (folder / name).read_text() for name in names})
+    command = [
+        "benchopt",
+        "run",
+        str(small.folder),
+        "-d",
+        "digits[steps=40]",
+        "-r",
+        "3",
+        "--no-plot",
+        "--output",
+        "run",
+    ]
+    environment = os.environ | {"ORTHOBENCH_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-m", *command], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = pd.read_parquet(next(small.folder.glob("outputs/*.parquet")))
+    assert len(rows.groupby(["solver_name", "idx_rep"])) == 6
+    assert set(zip(rows["objective_status"], rows["objective_message"], strict=True)) == {("ok", "")}

@@ -508,6 +508,8 @@ NOTHING = Cost(0.0, 0.0)
         (1.0, 1.0, 1.11, 1, "its processor time is 110.0 ms beyond the 1000.0 ms that it says for 1 thread"),
         (1.0, 1.0, 2.2, 2, ""),
         (1.0, 1.0, 2.3, 2, "for 2 threads"),
+        (0.0, 0.006, 0.0065, 2, ""),  # OpenMP's second thread waits for more work a while
+        (0.0, 0.006, 0.0075, 2, "its processor time is 7.5 ms"),
         (0.001, 0.001, 0.0032, 1, "its processor time is 2.2 ms"),
         (1.0, 1.0, None, 1, ""),
         (-1.0, 1.0, 1.0, 1, "it says that the method took -1 s"),

@@ -215,6 +215,7 @@ class Stand:
 
     kind = "process" if sys.platform.startswith("linux") else "process, wall clock alone"
     idle_s = _last_s = 0.0
+    questions = 0
     folder = None
 
     def __init__(self, role, imports=(), memory=None):
@@ -262,6 +263,7 @@ class Stand:
         """
         if self._last_s:  # else it is only starting
             self.idle_s += own_processor_s(self.pid) - self._last_s
+        self.questions += 1
         before, in_line = (self.processor_s(), self._waited_s()) if measured else (None, 0.0)
         started = time.monotonic()
         deadline = None if budget_s is None else started + max(budget_s, 0.0)
@@ -380,6 +382,7 @@ class LocalStand:
     kind = "in process"
     pid = None
     idle_s = 0.0
+    questions = 0
 
     def __init__(self, role, imports=(), memory=None):
         self._role = roles.resolve(role)()

@@ -126,7 +126,8 @@ class Cell(Contained):
 
     def check_idle(self, stand):
         """Raise `Refuted` if the stand computed while nobody asked it: no clock would see that work."""
-        if self.device.type == "cpu" and stand.idle_s > IDLE_SLACK_S + IDLE_SHARE * self._spent_s:
+        spinning_s = stand.questions * (torch.get_num_threads() - 1) * clocks.SPIN_S
+        if self.device.type == "cpu" and stand.idle_s > IDLE_SLACK_S + spinning_s + IDLE_SHARE * self._spent_s:
             raise Refuted(f"{self.name} computed for {1e3 * stand.idle_s:.0f} ms between the harness's questions")
 
     def check_ended(self, processes):

@@ -51,6 +51,7 @@ class TrainingCell(CallbackCell):
     def begin(self):
         """Have the stand warm up and make model and optimizers."""
         self._done, self._elapsed_s, self._advanced = 0, 0.0, []
+        self._in_stand_s = 0.0  # of `_elapsed_s`, in the present stand's own words: its phases are of these
         self._together.run(self._prepare)
         self.stand.reset_peak_memory()
         self.show_progress(self._task.steps)
@@ -76,6 +77,7 @@ class TrainingCell(CallbackCell):
         self.check_settings(self.stand)
         self.check_idle(self.stand)
         self._elapsed_s += seconds
+        self._in_stand_s += seconds
         self._bar.update(point - self._done)
         self._done = point
         self._advanced.append(point)
@@ -99,7 +101,7 @@ class TrainingCell(CallbackCell):
             "state": Unsaved(self._weights(shown, point)),
             "digest": checked.fields.get("digest") and checked.text("digest"),
             "train_loss": checked.number("train_loss"),
-            "phases": self._phases(checked, self._elapsed_s + sum(seconds)),
+            "phases": self._phases(checked, self._in_stand_s + sum(seconds)),
             "optimizer_state_bytes": int(shown.number("optimizer_state_bytes")),
             "exponents": shown.text("exponents"),
             "parameters_by_route": shown.text("parameters_by_route"),
@@ -112,10 +114,11 @@ class TrainingCell(CallbackCell):
         self.stand.end()  # the progress bar stays
         self.stand, _ = self.open()
         self._prepare()
-        done = 0
+        done, self._in_stand_s = 0, 0.0
         for point in self._advanced:
-            self._ask(self.stand, "advance", steps=point - done)
-            self._ask(self.stand, "state", largest=self._largest())
+            advanced = self._ask(self.stand, "advance", steps=point - done)
+            shown = self._ask(self.stand, "state", largest=self._largest())
+            self._in_stand_s += advanced.number("seconds") + shown.number("seconds")
             done = point
 
     def _ask(self, stand, kind, *tensors, **fields):
