@@ -576,6 +576,17 @@ def test_a_sparse_gradient_in_a_later_group_is_refused_before_an_earlier_one_cha
     assert torch.equal(optimizer.state[p]["momentum_buffer"], momentum)
 
 
+def check_refused(options, error, message):
+    """Check that neither an optimizer nor a group of one takes these options."""
+    parameters = make_parameters([(4, 6), (4, 6)])
+    with pytest.raises(error, match=message):
+        TurboMuon(parameters, **options)
+    optimizer = TurboMuon(parameters[:1])
+    with pytest.raises(error, match=message):
+        optimizer.add_param_group({"params": parameters[1:], **options})
+    assert len(optimizer.param_groups) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -601,13 +612,7 @@ def test_a_sparse_gradient_in_a_later_group_is_refused_before_an_earlier_one_cha
     ],
 )
 def test_a_bad_option_is_named_with_what_is_allowed(options, error, message):
-    parameters = make_parameters([(4, 6), (4, 6)])
-    with pytest.raises(error, match=message):
-        TurboMuon(parameters, **options)
-    optimizer = TurboMuon(parameters[:1])
-    with pytest.raises(error, match=message):
-        optimizer.add_param_group({"params": parameters[1:], **options})
-    assert len(optimizer.param_groups) == 1
+    check_refused(options, error, message)
 
 
 # --- in the place of torch.optim.Muon --------------------------------------------------------------------------------
@@ -699,13 +704,7 @@ def test_all_of_torchs_defaults_are_torchs_muon():
     ],
 )
 def test_torchs_options_are_checked(options, message):
-    parameters = make_parameters([(4, 6), (4, 6)])
-    with pytest.raises(ValueError, match=message):
-        TurboMuon(parameters, **options)
-    optimizer = TurboMuon(parameters[:1])
-    with pytest.raises(ValueError, match=message):
-        optimizer.add_param_group({"params": parameters[1:], **options})
-    assert len(optimizer.param_groups) == 1
+    check_refused(options, ValueError, message)
 
 
 def test_eps_is_checked_and_changes_nothing():

@@ -98,7 +98,7 @@ class Structure:
     """
 
     def __init__(self, model):
-        self._layers = [(_label(name, each), each, *_parts(each)) for name, each in model.named_modules()]
+        self._layers = [(label(name, each), each, *_parts(each)) for name, each in model.named_modules()]
         self._of_all = foreign(hooks_of_all())
 
     def check(self):
@@ -158,10 +158,11 @@ def _compare_hooks(where, before, now):
 def _everywhere(model):
     yield "every module", hooks_of_all()
     for name, module in model.named_modules():
-        yield _label(name, module), hooks_of(module)
+        yield label(name, module), hooks_of(module)
 
 
-def _label(name, module):
+def label(name, module):
+    """Return what a message calls a layer of a model, whose own name is empty."""
     return f"layer {name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
+from ..models.hooks import label
+
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TYPES = (torch.float32, torch.float64)
 
@@ -39,11 +41,7 @@ def check_layers(model):
     for name, module in model.named_modules():
         reason = _reason(module)
         if reason:
-            raise ValueError(f"{_label(name, module)} {reason}")
-
-
-def _label(name, module):
-    return f"layer {name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
+            raise ValueError(f"{label(name, module)} {reason}")
 
 
 def _reason(module):
@@ -94,7 +92,7 @@ def wrapped_model(model, *, clip_norm=None, factor=None):
     from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
     from opacus.grad_sample.functorch import prepare_layer
 
-    labels = {module: _label(name, module) for name, module in model.named_modules()}
+    labels = {module: label(name, module) for name, module in model.named_modules()}
 
     class Checked:
         """Refuses calls of a layer whose gradients Opacus would get wrong."""

@@ -6,6 +6,7 @@ from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import NO_GUARANTEE, find_baseline, format_number
 from orthobench.report.names import parameters, short_names, short_solvers
 from orthobench.report.page import one_line
+from orthobench.report.site.results import CELL
 from orthobench.report.site.rows import command
 from orthobench.report.statistics import MIN_SEEDS
 from orthobench.report.tables import leaderboard_rows
@@ -42,13 +43,10 @@ def _cut(text, width):
 
 
 def _truth(results, failures):
-    cells = sum(len(result.frame.groupby([*_CELL], sort=False)) for result in results)
+    cells = sum(len(result.frame.groupby(CELL, sort=False)) for result in results)
     seeds = max((int(result.frame["idx_rep"].nunique()) for result in results), default=0)
     few = f"; n < {MIN_SEEDS}: no evidence, no ranks" if seeds < MIN_SEEDS else ""
     return f"{cells} cells, {failures} failed{few}"
-
-
-_CELL = ("dataset_name", "objective_name", "solver_name", "idx_rep")
 
 
 def _failures(result):
@@ -61,8 +59,8 @@ def _failures(result):
             place = f"{solver}, repetition {seed}, {setting.dataset}"
             told = f"{last['objective_status']}: {place}: {last['objective_message']}"
             again = command(result.benchmark, setting, rows[rows["solver_name"] == solver])
-            found.append((one_line(told), again))
-    return [(told, again.splitlines()[-1]) for told, again in found]
+            found.append((one_line(told), again.splitlines()[-1]))  # without the checkout of the commit
+    return found
 
 
 def _benchmark(result):
@@ -78,9 +76,9 @@ def _benchmark(result):
     baseline = next((row for row in rows if row.solver == theirs), None)
     best = [row for row in rows if np.isfinite(row.mean) and row.rank != NO_GUARANTEE and row is not baseline][:2]
     dataset = short_names([setting.dataset])[setting.dataset].partition("[")[0]
-    told = [METRICS[metric].label, f"on {dataset}, {METRICS[metric].better} is better", ""]
+    notes = METRICS[metric].label, f"on {dataset}, {METRICS[metric].better} is better", ""
     shown = [row for row in rows if row in best or row is baseline]
-    for row, note in zip(shown, told, strict=False):
+    for row, note in zip(shown, notes, strict=False):
         name, beside = _cut(names[row.solver], 20), "baseline" if row is baseline else _ratio(row, baseline)
         yield f"  {name:<21}{_figure(row):<19}{beside:<9}{_time(row):<10}{note}".rstrip()
 
@@ -91,9 +89,7 @@ def _figure(row):
 
 
 def _ratio(row, baseline):
-    if baseline is None or row is baseline or not baseline.mean:
-        return ""
-    return f"x{format_number(row.mean / baseline.mean)}"
+    return f"x{format_number(row.mean / baseline.mean)}" if baseline is not None and baseline.mean else ""
 
 
 def _time(row):

@@ -81,16 +81,8 @@ def _run(folder, title, file, log):
         earlier.unlink()
     planned = _planned(where)
     begin, start = time.monotonic(), log.stat().st_size
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "benchopt",
-        "run",
-        str(where),
-        "--config",
-        str(where / f"configs/{NAME}.yml"),
-    ]
+    configuration = str(where / "configs" / f"{NAME}.yml")
+    command = [sys.executable, "-P", "-m", "benchopt", "run", str(where), "--config", configuration]
     command += ["--output", NAME, "--no-display"]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
     try:
