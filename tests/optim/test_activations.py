@@ -1,19 +1,17 @@
 """Second moments of the inputs of layers against sums over every row, and against what the layer itself computes."""
 
 import copy
-import datetime
 import gc
 import itertools
 import math
-import os
 import weakref
 
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
 from torch import nn
 from torch.nn.utils import parametrizations
+from two_processes import in_two_processes
 
 from orthobench.optim import ActivationMoments
 from orthobench.optim import activations as module
@@ -372,12 +370,7 @@ def test_a_copy_of_model_and_statistics_goes_on_by_itself():
 
 
 def collect_in_process(rank, world, folder):
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    store = f"file://{folder}/store"
-    limit = datetime.timedelta(minutes=10)
-    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world, timeout=limit)
     torch.save(collect_share(rank, world), f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 def collect_share(rank, world):
@@ -400,7 +393,7 @@ def collect_share(rank, world):
 
 
 def test_processes_pool_their_rows(tmp_path):
-    torch.multiprocessing.spawn(collect_in_process, (2, str(tmp_path)), nprocs=2)
+    in_two_processes(collect_in_process, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     alone = collect_share(0, 1)
     for moments in (first, second):

@@ -1,15 +1,13 @@
 """Processes that share the orthogonalisation take the steps of a single one."""
 
-import datetime
 import itertools
-import os
 
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Shard, distribute_tensor
+from two_processes import in_two_processes
 
 from orthobench.optim import ActivationMoments, SchattenMuon, TurboMuon
 from orthobench.optim import powers as powers_module
@@ -38,25 +36,13 @@ def steps(optimizer, parameters, count):
         optimizer.step()
 
 
-def join(rank, world, folder):
-    if world == 1:
-        return None
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    limit = datetime.timedelta(minutes=10)
-    store = f"file://{folder}/store"
-    torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world, timeout=limit)
-    return torch.distributed.group.WORLD
-
-
 def train(rank, world, folder, dtype, nesterov, within):
-    group = join(rank, world, folder)
+    group = torch.distributed.group.WORLD if world > 1 else None
     generator = torch.Generator().manual_seed(0)
     parameters = [torch.nn.Parameter(torch.randn(shape, generator=generator).to(dtype)) for shape in SHAPES]
     optimizer = TurboMuon(parameters, nesterov=nesterov, weight_decay=0.1, dtype=within, process_group=group)
     steps(optimizer, parameters, 5)
     torch.save([parameter.detach() for parameter in parameters], f"{folder}/{world}_{rank}.pt")
-    if world > 1:
-        torch.distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize(
@@ -69,7 +55,7 @@ def train(rank, world, folder, dtype, nesterov, within):
 )
 def test_two_processes_take_the_steps_of_one(tmp_path, dtype, nesterov, within, tolerance):
     train(0, 1, tmp_path, dtype, nesterov, within)
-    torch.multiprocessing.spawn(train, (2, str(tmp_path), dtype, nesterov, within), nprocs=2)
+    in_two_processes(train, tmp_path, dtype, nesterov, within)
     alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
     for one, two, expected in zip(first, second, alone, strict=True):
         assert torch.equal(one, two)
@@ -87,7 +73,7 @@ EXPONENTS = {
 
 def train_by_powers(rank, world, folder):
     """Each process has its share of the rows, and the sum of the gradients."""
-    group = join(rank, world, folder)
+    group = torch.distributed.group.WORLD if world > 1 else None
     powers, original = [], powers_module.schatten_power
 
     def counted(matrices, *arguments):
@@ -115,13 +101,11 @@ def train_by_powers(rank, world, folder):
         results[name] = {"weights": weights, "powers": len(powers), "exponents": optimizer.exponents()}
     torch.save(results, f"{folder}/{world}_{rank}.pt")
     powers_module.schatten_power = original
-    if world > 1:
-        torch.distributed.destroy_process_group()
 
 
 def test_two_processes_raise_to_the_powers_that_one_chooses_and_share_the_work(tmp_path):
     train_by_powers(0, 1, tmp_path)
-    torch.multiprocessing.spawn(train_by_powers, (2, str(tmp_path)), nprocs=2)
+    in_two_processes(train_by_powers, tmp_path)
     alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
     for name in EXPONENTS:
         assert first[name]["exponents"] == second[name]["exponents"]
@@ -139,7 +123,7 @@ def test_two_processes_raise_to_the_powers_that_one_chooses_and_share_the_work(t
 
 def differ(rank, world, folder):
     """As if each device rounded in its own way."""
-    group = join(rank, world, folder)
+    group = torch.distributed.group.WORLD if world > 1 else None
     torch.manual_seed(0)
     layer = torch.nn.Linear(5, 4)
     activations = ActivationMoments(layer, [layer.weight])
@@ -152,11 +136,10 @@ def differ(rank, world, folder):
         optimizer.step()
         results.append(optimizer.exponents())
     torch.save(results, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 def test_processes_choose_alike_whatever_their_devices_make_of_it(tmp_path):
-    torch.multiprocessing.spawn(differ, (2, str(tmp_path)), nprocs=2)
+    in_two_processes(differ, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert first == second
     assert all(each != {0: 0.0} for each in first)
@@ -183,7 +166,7 @@ def test_a_group_of_one_process_changes_nothing(tmp_path):
 
 def step_unlike(rank, world, folder):
     """What one process has and the other hasn't, each an error in both."""
-    group = join(rank, world, folder)
+    group = torch.distributed.group.WORLD if world > 1 else None
     messages = {}
     cases = {
         "gradient": (SHAPES, (SHAPES[:4], SHAPES)[rank]),
@@ -206,11 +189,10 @@ def step_unlike(rank, world, folder):
             if name in ("gradient", "none"):
                 optimizer.step()  # what the message says to do
     torch.save(messages, f"{folder}/{rank}.pt")
-    torch.distributed.destroy_process_group()
 
 
 def test_processes_that_do_not_step_alike_are_told_and_wait_for_nothing(tmp_path):
-    torch.multiprocessing.spawn(step_unlike, (2, str(tmp_path)), nprocs=2)
+    in_two_processes(step_unlike, tmp_path)
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
     assert first == second
     for kind in ("TurboMuon", "SchattenMuon"):
@@ -236,7 +218,7 @@ SHARDED_OPTIONS = {
 
 def step_sharded(rank, world, folder):
     """As FSDP2 shards: rows are dealt out, the first process has one more or, of a single row, all."""
-    group = join(rank, world, folder)
+    group = torch.distributed.group.WORLD if world > 1 else None
     mesh = init_device_mesh("cpu", (2,)) if world > 1 else None
     results = {}
     for name, make in SHARDED_OPTIONS.items():
@@ -264,13 +246,11 @@ def step_sharded(rank, world, folder):
                 ):
                     optimizer.step()
     torch.save(results, f"{folder}/{world}_{rank}.pt")
-    if world > 1:
-        torch.distributed.destroy_process_group()
 
 
 def test_parameters_that_are_sharded_by_rows_take_the_steps_of_whole_ones(tmp_path):
     step_sharded(0, 1, tmp_path)
-    torch.multiprocessing.spawn(step_sharded, (2, str(tmp_path)), nprocs=2)
+    in_two_processes(step_sharded, tmp_path)
     alone, first, second = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
     for name in SHARDED_OPTIONS:
         for one, two, expected in zip(first[name], second[name], alone[name], strict=True):

@@ -5,6 +5,7 @@ submitit's ``TorchDistributedEnvironment().export()`` does for the tasks of a jo
 benches meet once, over gloo, and for each cell the stands meet anew, over what their device takes.
 """
 
+import atexit
 import itertools
 import os
 import time
@@ -38,6 +39,14 @@ def join_processes(meeting=BENCHES, backend=None):
         where = torch.distributed.PrefixStore(meeting, _common_store(host=meeting == BENCHES))
         number, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
         torch.distributed.init_process_group(backend, store=where, rank=number, world_size=count)
+        # Gloo's threads abort a process that ends while they hold a tensor (pytorch/pytorch#179291).
+        atexit.register(leave_processes)
+
+
+def leave_processes():
+    """Part from the processes that were met, if there are any."""
+    if process_group() is not None:
+        torch.distributed.destroy_process_group()
 
 
 def _common_store(host):

@@ -1,24 +1,16 @@
 """Two processes, each with its share of the batch and of the matrices, take the steps that one process takes."""
 
-import datetime
-import os
-
 import pytest
 import torch
 import torch.distributed
-import torch.multiprocessing
 from training_toys import CPU, make_task
+from two_processes import in_two_processes
 
 from orthobench.harness.training import Trainer
 from orthobench.optim import TurboMuon
 
 
 def train(rank, world, folder, batch_size, micro_batch_size):
-    if world > 1:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        store = f"file://{folder}/store"
-        limit = datetime.timedelta(seconds=60)
-        torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=world, timeout=limit)
     options = {"batch_size": batch_size, "micro_batch_size": micro_batch_size, "augment": shift}
     task = make_task(torch.float64, dropout=0.0, **options)
     model = task.make_model(1).double()
@@ -34,8 +26,6 @@ def train(rank, world, folder, batch_size, micro_batch_size):
     for _ in range(6):
         trainer.step()
     torch.save({"weights": model.state_dict(), "loss": trainer.take_losses()}, f"{folder}/{world}_{rank}.pt")
-    if world > 1:
-        torch.distributed.destroy_process_group()
 
 
 def shift(inputs, generator):
@@ -45,7 +35,7 @@ def shift(inputs, generator):
 @pytest.mark.parametrize(("batch_size", "micro_batch_size"), [(12, None), (13, 4)])
 def test_the_global_batch_does_not_depend_on_the_number_of_processes(tmp_path, batch_size, micro_batch_size):
     train(0, 1, tmp_path, batch_size, micro_batch_size)
-    torch.multiprocessing.spawn(train, (2, str(tmp_path), batch_size, micro_batch_size), nprocs=2)
+    in_two_processes(train, tmp_path, batch_size, micro_batch_size)
     alone, *together = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
     for each in together:
         assert each["loss"] == pytest.approx(alone["loss"], rel=1e-6)
