@@ -14,7 +14,7 @@ import yaml
 from benchopt.results import read_results
 from conftest import ROOT, SmallBenchmark
 
-from orthobench.report import sweep
+from orthobench.report import history, sweep
 from orthobench.runs.planned import planned_cells
 
 BENCHMARKS = [ROOT, *sorted(path.parent for path in ROOT.glob("benchmark_*/objective.py"))]
@@ -346,6 +346,7 @@ def test_the_methods_work_without_benchopt():
 # Of each published sweep, with equal budgets: benchmark, results, its configuration, and the one with its rates.
 TUNED = [
     ("benchmark_muon", "training", "tune", "cpu"),
+    ("benchmark_muon", "training", "tune_later", "later"),
     ("benchmark_lipschitz", "robustness", "tune", "cpu"),
     ("benchmark_lipschitz", "robustness", "tune_fashion_mnist", "fashion_mnist"),
     ("benchmark_dp", "privacy", "tune", "cpu"),
@@ -354,9 +355,10 @@ TUNED = [
 ALSO_NAMED = {"fashion_mnist": {"AOC": {"parametrisation=bjorck"}}}
 
 
-def tuned(results, sweep_name):
+def tuned(benchmark, results, sweep_name):
     """Return the sweeps of learning rates of a published file, as the report reads them: lists of `Method`."""
-    frame = read_results(ROOT / "results" / results / "epyc_2_cores" / f"{sweep_name}.parquet")
+    path = ROOT / "results" / results / "epyc_2_cores" / f"{sweep_name}.parquet"
+    frame = history.current(history.beside(path).apply(read_results(path), benchmark))
     return [sweep.sweep(frame, objective) for objective in sweep.tuning_objectives(frame)]
 
 
@@ -373,7 +375,8 @@ def parameters_of(line):
 def test_the_published_comparison_has_the_learning_rates_that_the_sweep_chose(
     benchmark, results, sweep_name, configuration
 ):
-    lines = [yaml.safe_load("\n".join(sweep.solver_lines(methods)))["solver"] for methods in tuned(results, sweep_name)]
+    found = tuned(benchmark, results, sweep_name)
+    lines = [yaml.safe_load("\n".join(sweep.solver_lines(methods)))["solver"] for methods in found]
     chosen = [parameters_of(line) for each in lines for line in each]
     also = ALSO_NAMED.get(configuration, {})
     configured = [parameters_of(line) for line in solvers_of(benchmark, configuration)]
@@ -386,7 +389,7 @@ def test_the_published_sweep_is_that_of_its_configuration_and_no_choice_is_at_an
 ):
     lines = solvers_of(benchmark, sweep_name)
     grids = {line.split("[")[0]: yaml.safe_load(re.search(r"learning_rate=(\[.*?\])", line)[1]) for line in lines}
-    methods = [method for methods in tuned(results, sweep_name) for method in methods]
+    methods = [method for methods in tuned(benchmark, results, sweep_name) for method in methods]
     assert {method.name.split("[")[0] for method in methods} == set(grids)
     for method in methods:
         rates = [each.rate for each in method.rates]
