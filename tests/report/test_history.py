@@ -10,6 +10,7 @@ from made_up import ADAMW, DIGITS, DOCS, GAUSSIAN, SGD, TRAINING, TURBO, objecti
 from orthobench.report import history
 from orthobench.report.claims import check_claims, load_claims
 from orthobench.report.leaderboard import format_row, leaderboard
+from orthobench.report.publish import publish
 from orthobench.report.site import render
 from orthobench.report.site.results import read_results
 from orthobench.report.text import main
@@ -209,6 +210,111 @@ def test_figures_of_other_metrics_and_objectives_are_marked_too(tmp_path):
     (tmp_path / "history.toml").write_text(superseded("Muon").replace("benchmark_muon", "."))
     found = leaderboard(read(tmp_path).frame, GAUSSIAN, objective(), "time_per_matrix_s", "SVD")
     assert [(row.solver, row.rank) for row in found] == [("SVD", "1"), ("Muon", "superseded")]
+
+
+# ----- cells that are run again -----
+
+AGAIN = "fedcba9876543210fedcba9876543210fedcba98"
+ALSO = "0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"
+
+
+def run_again(solvers=(TURBO,), commit=AGAIN, better=0.5, date="2026-02-02T03:04:05"):
+    """The rows of solvers by another commit, with other figures."""
+    frame = rows(solvers).assign(objective_env_commit=commit, run_date=date, solver_description="As it is now")
+    columns = ["objective_held_out_loss", "objective_value", "objective_step_time_ms"]
+    return frame.assign(**{column: frame[column] * better for column in columns})
+
+
+def with_again(folder, name="again", text=None, **more):
+    """Published rows, a solver's of which are superseded, and in another file its cells once more."""
+    text = superseded("Turbo-Muon") if text is None else text
+    folder = write(folder, rows(), text)
+    files = {f"training/one/{name}.parquet": run_again()} | {
+        f"training/one/{each}.parquet": own for each, own in more.items()
+    }
+    published.write(folder, files)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["again", "zzz"])  # before and after the superseded one, cpu
+def test_a_superseded_cell_that_is_run_again_has_its_place(tmp_path, name):
+    folder = with_again(tmp_path, name)
+    assert verify(folder)[0] == []
+    result = read(folder)
+    expected = pd.concat([rows((SGD, ADAMW)), run_again()], ignore_index=True)
+    order = ["solver_name", "dataset_name", "idx_rep", "stop_val"]
+    now, wanted = (each.sort_values(order).reset_index(drop=True) for each in (result.current, expected))
+    pd.testing.assert_frame_equal(now[wanted.columns], wanted, check_dtype=False)
+    for metric in ("held_out_loss", "held_out_accuracy"):
+        *others, last = leaderboard(result.frame, DIGITS, TRAINING, metric, "AdamW")
+        assert others == leaderboard(expected, DIGITS, TRAINING, metric, "AdamW")
+        assert (others == leaderboard(rows(), DIGITS, TRAINING, metric, "AdamW")) == (metric == "held_out_accuracy")
+        assert (last.solver, last.rank, last.note) == (TURBO, "superseded", REASON)
+    claims = load_claims(published.ROOT / "benchmark_muon" / "claims.toml")
+    assert check_claims(result.frame, claims) == check_claims(expected, claims)
+
+
+def test_publish_takes_cells_whose_rows_are_superseded_and_no_others(tmp_path):
+    folder = write(tmp_path / "results", rows(), superseded("Turbo-Muon"))
+    good, bad = tmp_path / "good.parquet", tmp_path / "bad.parquet"
+    run_again().to_parquet(good)
+    run_again((SGD,)).to_parquet(bad)
+    kept = (folder / PLACE).read_bytes()
+    assert publish(good, folder, "one") == folder / "training/one/good.parquet"
+    with pytest.raises(ValueError, match=r"are in training/one/\w+.parquet too, such as SGD.*history.toml"):
+        publish(bad, folder, "one")
+    with pytest.raises(ValueError, match="such as Turbo-Muon"):  # both are current
+        publish(good, folder, "one", name="once_more")
+    assert (folder / PLACE).read_bytes() == kept
+    assert verify(folder)[0] == []
+
+
+def test_a_copy_of_superseded_rows_is_still_a_conflict(tmp_path):
+    folder = write(tmp_path, rows(), superseded("Turbo-Muon"))
+    published.write(folder, {"training/one/more.parquet": rows((TURBO,))})
+    _, (problem,) = read_results(folder)
+    assert f"are in {PLACE} too, such as {TURBO}" in problem.what
+
+
+def test_cells_may_be_superseded_several_times(tmp_path):
+    text = superseded("Turbo-Muon") + superseded("Turbo-Muon").replace(published.COMMIT[:7], AGAIN).replace(
+        REASON, "so was this"
+    )
+    third = run_again(commit=ALSO, better=0.25, date="2026-03-02T03:04:05")
+    folder = with_again(tmp_path, text=text, third=third)
+    assert verify(folder)[0] == []
+    found = leaderboard(read(folder).frame, DIGITS, TRAINING, "held_out_loss", "AdamW")
+    assert [row.rank == "superseded" for row in found if row.solver == TURBO] == [False, True, True]
+    assert [row.note for row in found if row.rank == "superseded"] == [REASON, "so was this"]
+    one_commit = text.replace("so was this", REASON)
+    (folder / "history.toml").write_text(one_commit)
+    files, problems = render(folder, root=published.ROOT)
+    assert problems == []
+    detail = next(text.decode() for path, text in files.items() if re.match(r"training/one/\d-digits", path))
+    told = next(own for key, own in tables_of(detail).items() if key.startswith("rows-turbo"))
+    assert [row[-1] for row in told[1:]] == [""] * 8 + [f"superseded: {REASON}"] * 16
+
+
+def test_pages_of_cells_that_are_run_again_tell_how_the_new_rows_are_made(tmp_path):
+    folder = with_again(tmp_path, "zzz")
+    files, problems = render(folder, root=published.ROOT)
+    assert problems == []
+    detail = next(text.decode() for path, text in files.items() if re.match(r"training/one/\d-digits", path))
+    own = detail.partition('class="rows">\n<h3><a href="../../training/solvers/turbo-muon.html">')[2]
+    own = own.partition("</section>")[0]
+    assert f"git checkout {AGAIN}" in own
+    assert f"<dt>commit</dt><dd>{AGAIN}</dd>" in own
+    assert published.COMMIT not in own
+    assert "As it is now" in files["training/solvers/turbo-muon.html"].decode()
+    board = next(own for key, own in tables_of(detail).items() if key.startswith("board"))
+    assert [row[0] for row in board[1:] if row[1].startswith("Turbo-Muon")][1:] == ["superseded"]
+
+
+def test_a_row_that_is_run_again_is_of_the_configuration_of_the_one_in_whose_place_it_is(tmp_path):
+    text = superseded("Turbo-Muon") + superseded("Turbo-Muon").replace(published.COMMIT[:7], AGAIN)
+    third = run_again(commit=ALSO, date="2026-03-02T03:04:05")
+    frame = read(with_again(tmp_path, text=text, third=third)).frame
+    assert set(frame["configuration"]) == {"cpu"}
 
 
 # ----- verify -----

@@ -21,6 +21,7 @@ MEANING = (
     "the method has changed since its rows were computed, for the reason beside it: they are kept, but have no place, "
     "and no comparison or verdict counts them"
 )
+CELL = ["dataset_name", "objective_name", "solver_name", "idx_rep"]
 _COMMIT = "objective_env_commit"
 
 
@@ -187,6 +188,44 @@ def current(frame):
 def old(frame):
     """Return the rows that are superseded."""
     return frame[frame[SUPERSEDED].notna()] if SUPERSEDED in frame else frame[:0]
+
+
+def standing(frame):
+    """Return the rows that are not superseded; all where there are no others."""
+    now = current(frame)
+    return now if len(now) else frame
+
+
+def generations(frame):
+    """Divide the rows that are superseded so that no part has two runs of a cell; a list of frames, the first first."""
+    rows = _by_date(old(frame))
+    if not len(rows):
+        return []
+    number = rows.groupby(CELL, sort=False)[_COMMIT].transform(lambda commits: pd.factorize(commits)[0])
+    return [own for _, own in rows.groupby(number.astype(int))]
+
+
+def _by_date(rows):
+    return rows.sort_values("run_date", kind="stable") if "run_date" in rows else rows
+
+
+def in_place(frame, column):
+    """Return rows where each that is of a cell run again has a column's value of the cell's first superseded run."""
+    rows = _by_date(old(frame))
+    if not len(rows):
+        return frame
+    first = rows.drop_duplicates(CELL)[[*CELL, column]]
+    values = frame[CELL].merge(first, how="left", on=CELL)[column].to_numpy()
+    return frame.assign(**{column: frame[column].mask(pd.notna(values), values)})
+
+
+def claimed(frame):
+    """Return the cells that rows claim, a set of tuples.
+
+    A superseded one is claimed at its commit alone: a later run has it again.
+    """
+    parts = [current(frame)[CELL]] + ([old(frame)[[*CELL, _COMMIT]]] if SUPERSEDED in frame else [])
+    return {cell for own in parts for cell in own.drop_duplicates().itertuples(index=False, name=None)}
 
 
 def ran_as(frame):

@@ -76,13 +76,15 @@ def leaderboard(frame, dataset, objective, metric, baseline=None):
 
 
 def superseded(frame, dataset, objective, metric):
-    """Return what `leaderboard` has of superseded rows, by solver."""
-    old = stands.rows_where(history.old(frame), dataset_name=dataset, objective_name=objective)
-    reasons = dict(zip(old["solver_name"], old[history.SUPERSEDED], strict=True)) if len(old) else {}
-    return [
-        replace(row, rank=history.SUPERSEDED, difference=None, note=reasons[row.solver])
-        for row in (_by_kind(old, dataset, objective, metric, None) if len(old) else ())
-    ]
+    """Return what `leaderboard` has of superseded rows, by solver; where cells were run several times, by run."""
+    found = []
+    for old in history.generations(stands.rows_where(frame, dataset_name=dataset, objective_name=objective)):
+        reasons = dict(zip(old["solver_name"], old[history.SUPERSEDED], strict=True))
+        found += [
+            replace(row, rank=history.SUPERSEDED, difference=None, note=reasons[row.solver])
+            for row in _by_kind(old, dataset, objective, metric, None)
+        ]
+    return found
 
 
 def _by_kind(frame, dataset, objective, metric, baseline):

@@ -43,12 +43,12 @@ def together(named):
     """Return the rows of several files, each a name and a frame, as one frame.
 
     Failed rows are of the kind of stand of their files; the column `CONFIGURATION` says whose each is, if there are
-    several.
+    several; a row of a cell that is run again has that of the superseded one.
     """
     if len(named) == 1:
         return stands.settled(named[0][1])
     frames = [stands.settled(frame).assign(**{CONFIGURATION: name}) for name, frame in named]
-    return stands.settled(pd.concat(frames, ignore_index=True))
+    return history.in_place(stands.settled(pd.concat(frames, ignore_index=True)), CONFIGURATION)
 
 
 def _named(paths):

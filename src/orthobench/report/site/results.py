@@ -13,7 +13,7 @@ from orthobench.report.page import one_line
 from orthobench.report.statistics import MIN_SEEDS
 from orthobench.report.text import read_file, together
 
-CELL = ["dataset_name", "objective_name", "solver_name", "idx_rep"]
+CELL = history.CELL
 POINT = [*CELL, "stop_val", "objective_status"]
 PLACE = "results/<benchmark>/<machine>/<name>.parquet"
 
@@ -120,7 +120,7 @@ def read_results(folder):
 
     A file that can't be read, is not a result of this suite, is in no folder of a benchmark and machine, has rows whose
     solver nothing was protected from, or claims a cell that another one of its machine has, is left out, and is a
-    problem.
+    problem. A cell whose rows are superseded may be in another file again.
 
     Parameters
     ----------
@@ -192,15 +192,16 @@ def _without_conflicts(files):
     """Return the files that claim no cell of one before them, and the problems of the others."""
     kept, problems, owners = [], [], {}
     for file in files:
-        cells = set(file.frame[CELL].drop_duplicates().itertuples(index=False, name=None))
+        cells = history.claimed(file.frame)
         clash = sorted(cells & owners.keys(), key=str)
         if clash:
-            dataset, _, solver, seed = clash[0]
+            dataset, _, solver, seed, *_ = clash[0]
             problems.append(
                 Problem(
                     file.path.as_posix(),
                     f"{len(clash)} of its cells are in {owners[clash[0]].as_posix()} too, such as {one_line(solver)}, "
-                    f"repetition {seed}, on {one_line(dataset)}: publish each cell of a machine once.",
+                    f"repetition {seed}, on {one_line(dataset)}: publish each cell of a machine once, or say in "
+                    f"{history.FILE} which rows are superseded.",
                 )
             )
             continue

@@ -53,7 +53,9 @@ def rows_tables(rows, columns, keys):
     needed = ["solver_name", "idx_rep", "objective_status", "stop_val", "time", "objective_message", *columns]
     needed += [history.SUPERSEDED] if history.SUPERSEDED in rows else []
     timed = rows.assign(time=stands.method_time(rows))
-    for row in last_rows(timed[list(dict.fromkeys(needed))]).to_dict("records"):
+    needed = list(dict.fromkeys(needed))
+    runs = [history.current(timed), *history.generations(timed)]
+    for row in (row for run in runs for row in last_rows(run[needed]).to_dict("records")):
         failed, told = "failed" if row["objective_status"] != "ok" else None, _message(row["objective_message"])
         reason = _message(row.get(history.SUPERSEDED))
         if reason:
@@ -85,11 +87,11 @@ def _value(value):
 
 
 def environments(frame, by_solver):
-    """Map solvers to the environment of their rows, a dict of frames; ``frame`` holds all of them."""
+    """Map solvers to the environment of their rows that count, if any; ``frame`` holds all of ``by_solver``."""
     names = [name for name in frame if name.startswith(ENV) or name in SYSTEM]
     if len(frame[names].drop_duplicates()) <= 1:
         return dict.fromkeys(by_solver, environment(frame))
-    return {solver: environment(own) for solver, own in by_solver.items()}
+    return {solver: environment(history.standing(own)) for solver, own in by_solver.items()}
 
 
 def environment(rows):
@@ -117,7 +119,8 @@ def commits(rows):
 
 
 def command(benchmark, setting, rows):
-    """Return the shell commands that compute the rows of one solver again, one a line."""
+    """Return the shell commands that compute the rows of one solver again, one a line; of those that count, if any."""
+    rows = history.standing(rows)
     solver = history.ran_as(rows).iloc[-1]
     number_of = int(rows["idx_rep"].max()) + 1
     lines = [f"git checkout {each}" for each in commits(rows)[-1:]]

@@ -28,7 +28,7 @@ def solver_pages(site, name, machines):
             "name": name,
             "heading": machines[0].result.title,
             "solver": own,
-            "description": _description(frame),
+            "description": _description(history.standing(frame)),
             "earlier": history.earlier_names(frame),
             "code": _code(site, machines[0].result.benchmark, frame),
             "references": _references(site, machines, own),
