@@ -45,6 +45,8 @@ def clip_examples(x, norm=math.inf):
     else:
         within = norms <= norm * (1 + _ROUNDING * torch.finfo(norms.dtype).eps)
         factors = (norm / torch.where(within, norm, norms)).nan_to_num(0.0)
+    if x.device.type == "cpu" and bool((factors == 1).all()):  # elsewhere the question would wait for the device
+        return Clipped(x, factors)
     return Clipped(x.nan_to_num(0.0, 0.0, 0.0) * factors.view(-1, *[1] * (x.ndim - 1)), factors)
 
 
