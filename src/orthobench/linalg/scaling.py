@@ -10,6 +10,10 @@ from .shapes import map_by_shape
 from .symmetric import gram
 
 
+# Sums of squares between these have lost nothing to under- or overflow, whatever the largest entry is.
+MODERATE = 2.0**-80, 2.0**80
+
+
 def at_least_float32(dtype):
     """The dtype in which norms and sums are accumulated, and factorisations computed."""
     return torch.promote_types(dtype, torch.float32)
@@ -36,21 +40,41 @@ def _largest_entry(X):
 
 def frobenius_normalise(X, safety=0.0):
     """Return X / (||X||_F (1 + safety)) for each matrix, and zero for zero; a new tensor."""
-    X = divide_by_power_of_two(X)
-    norm = torch.linalg.vector_norm(X.flatten(-2), dim=-1, dtype=at_least_float32(X.dtype))[..., None, None]
+    norm = _norms(X)
+    if not _are_moderate(norm.square()):
+        X = divide_by_power_of_two(X)
+        norm = _norms(X)
     # Rounded to the type of X first: with two types torch makes temporaries in the larger one, ten times slower.
-    return X.div_(torch.where(norm == 0, 1, norm * (1 + safety)).to(X.dtype))
+    return X / torch.where(norm == 0, 1, norm * (1 + safety)).to(X.dtype)
+
+
+def _norms(X):
+    return torch.linalg.vector_norm(X.flatten(-2), dim=-1, dtype=at_least_float32(X.dtype))[..., None, None]
+
+
+def _are_moderate(sums):
+    """Tell whether sums of squares are as exact as those of a scaled matrix; False where to ask would take longer."""
+    if sums.device.type != "cpu" or torch.compiler.is_compiling():
+        return False
+    return bool(((sums >= MODERATE[0]) & (sums <= MODERATE[1])).all())
 
 
 def aol_normalise(X, safety=0.0):
     """Return D X and its Gram matrix D X X^T D with one product, for D = (that of `aol_rescale`) / (1 + safety)."""
-    X = divide_by_power_of_two(X)
     if kernels.takes_kernels(X):
-        return kernels.gram_of_scaled_rows(X, 1 + safety)
+        return kernels.gram_of_scaled_rows(divide_by_power_of_two(X), 1 + safety)
     A = gram(X)
-    row_sums = A.abs().sum(dim=-1, keepdim=True, dtype=at_least_float32(X.dtype))
+    row_sums = _row_sums(A)
+    if not _are_moderate(row_sums):
+        X = divide_by_power_of_two(X)
+        A = gram(X)
+        row_sums = _row_sums(A)
     scale = torch.where(row_sums == 0, 1, row_sums.rsqrt() / (1 + safety)).to(X.dtype)
-    return X.mul_(scale), A.mul_(scale).mul_(scale.mT)
+    return X * scale, A.mul_(scale).mul_(scale.mT)
+
+
+def _row_sums(A):
+    return A.abs().sum(dim=-1, keepdim=True, dtype=at_least_float32(A.dtype))
 
 
 def aol_rescale(matrices):
