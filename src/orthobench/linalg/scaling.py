@@ -9,7 +9,6 @@ from . import kernels
 from .shapes import map_by_shape
 from .symmetric import gram
 
-
 # Sums of squares between these have lost nothing to under- or overflow, whatever the largest entry is.
 MODERATE = 2.0**-80, 2.0**80
 
