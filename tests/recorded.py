@@ -8,6 +8,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from orthobench.linalg import scaling
+from orthobench.optim import capture
+
 LOOKS = {torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero, torch.ops.aten.equal, torch.ops.aten.is_nonzero}
 
 
@@ -40,6 +43,14 @@ class Recording(TorchDispatchMode):
             for old, new in zip(_tensors(result), _tensors(function(*args, **kwargs)), strict=True):
                 if old is not new:
                     old.copy_(new)
+
+
+def record_on_a_cpu(monkeypatch):
+    """Let `capture` record by this stand-in, what a GPU would compute."""
+    monkeypatch.setattr(capture, "DEVICE", "cpu")
+    monkeypatch.setattr(capture, "_run_aside", lambda function, device: function())
+    monkeypatch.setattr(capture, "_record", record)
+    monkeypatch.setattr(scaling, "_looks", lambda X: False)
 
 
 def record(function, device):

@@ -17,6 +17,7 @@ from orthobench.linalg import (
     orthogonalise,
     polar_express_coefficients,
     polar_factor,
+    scaling,
 )
 
 # As published; written again here, so that a typing error in the package cannot hide.
@@ -275,6 +276,21 @@ def test_one_step_of_torch_muon_is_ours(shape, nesterov):
     # After one step the momentum is a multiple of the gradient, with and without nesterov.
     ours = -(max(1, shape[0] / shape[1]) ** 0.5) * newton_schulz(parameter.grad.bfloat16()).float()
     assert (parameter.data - ours).norm() <= 0.03 * ours.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("normalise", [scaling.frobenius_normalise, lambda X: torch.cat(scaling.aol_normalise(X), -1)])
+@pytest.mark.parametrize("exponent", [-140, -70, -41, -39, 0, 1, 39, 41, 70, 120])
+def test_without_division_by_a_power_of_two_a_moderate_matrix_is_normalised_to_the_same_bits(
+    exponent, normalise, dtype, monkeypatch
+):
+    for spread in (1.0, 8.0):  # of the entries, in powers of ten
+        X = torch.randn(2, 7, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        X = (X.sign() * X.abs() ** spread * 2.0**exponent).to(dtype)
+        monkeypatch.setattr(scaling, "_looks", lambda X: False)
+        expected = normalise(X)
+        monkeypatch.undo()
+        assert torch.equal(normalise(X), expected)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 import torch
-from recorded import record
+from recorded import record_on_a_cpu
 
-from orthobench.optim import ActivationMoments, CapturedStep, SchattenMuon, TurboMuon, capture
+from orthobench.optim import ActivationMoments, CapturedStep, SchattenMuon, TurboMuon
 
 SHAPES = [(6, 4), (4, 6), (6, 4), (4, 2, 3), (5, 5)]
 OPTIMIZERS = {
@@ -24,9 +24,7 @@ OPTIMIZERS = {
 
 @pytest.fixture
 def on_a_cpu(monkeypatch):
-    monkeypatch.setattr(capture, "DEVICE", "cpu")
-    monkeypatch.setattr(capture, "_run_aside", lambda function, device: function())
-    monkeypatch.setattr(capture, "_record", record)
+    record_on_a_cpu(monkeypatch)
 
 
 def make_parameters(device="cpu"):

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from orthobench.linalg import ORTHOGONALISERS, RECIPES, newton_schulz, orthogonalise
 from orthobench.models import digits_convnet
-from orthobench.optim import SchattenMuon, TurboMuon, route_parameters
+from orthobench.optim import AdaMuon, SchattenMuon, TurboMuon, momentum, route_parameters
+from orthobench.optim.momentum import MomentumOptimizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*narrower than float32", "ignore:.*a vector's")
 
@@ -171,6 +172,28 @@ def test_the_order_of_the_parameters_does_not_matter():
             give_gradients(parameters, step)
             optimizer.step()
     assert relative_difference(forward, backward, before) < 1e-12
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 200, 2**21])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda params: TurboMuon(params, weight_decay=0.1),
+        lambda params: TurboMuon([p for p in params if len(p) % 2 == 0], split=2, nesterov=False),
+        lambda params: TurboMuon(params, orthogonaliser="muon", master_weights=True, maximize=True),
+        lambda params: AdaMuon(params),
+    ],
+)
+def test_how_many_parameters_are_stepped_at_a_time_changes_no_bit(make, chunk_bytes, monkeypatch):
+    parameters, others = make_parameters(dtype=torch.float32), make_parameters(dtype=torch.float32)
+    with torch.no_grad():
+        parameters[3], others[3] = (torch.nn.Parameter(p[3].bfloat16()) for p in (parameters, others))
+    monkeypatch.setattr(MomentumOptimizer, "_chunks", lambda self, tensors: [tensors])
+    train(parameters, make(parameters), 3)
+    monkeypatch.undo()
+    monkeypatch.setattr(momentum, "CHUNK_BYTES", chunk_bytes)
+    train(others, make(others), 3)
+    assert all(torch.equal(p, q) for p, q in zip(parameters, others, strict=True))
 
 
 def test_types_may_be_mixed():

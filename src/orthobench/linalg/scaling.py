@@ -9,6 +9,9 @@ from . import kernels
 from .shapes import map_by_shape
 from .symmetric import gram
 
+# Sums of squares between these have lost nothing to under- or overflow.
+MODERATE = 2.0**-80, 2.0**80
+
 
 def at_least_float32(dtype):
     """The dtype in which norms and sums are accumulated, and factorisations computed."""
@@ -36,21 +39,45 @@ def _largest_entry(X):
 
 def frobenius_normalise(X, safety=0.0):
     """Return X / (||X||_F (1 + safety)) for each matrix, and zero for zero; a new tensor."""
-    X = divide_by_power_of_two(X)
-    norm = torch.linalg.vector_norm(X.flatten(-2), dim=-1, dtype=at_least_float32(X.dtype))[..., None, None]
+    X, (norm, _) = _scaled(X, _norm_and_square)
     # Rounded to the type of X first: with two types torch makes temporaries in the larger one, ten times slower.
-    return X.div_(torch.where(norm == 0, 1, norm * (1 + safety)).to(X.dtype))
+    return X / torch.where(norm == 0, 1, norm * (1 + safety)).to(X.dtype)
 
 
 def aol_normalise(X, safety=0.0):
     """Return D X and its Gram matrix D X X^T D with one product, for D = (that of `aol_rescale`) / (1 + safety)."""
-    X = divide_by_power_of_two(X)
     if kernels.takes_kernels(X):
-        return kernels.gram_of_scaled_rows(X, 1 + safety)
-    A = gram(X)
-    row_sums = A.abs().sum(dim=-1, keepdim=True, dtype=at_least_float32(X.dtype))
+        return kernels.gram_of_scaled_rows(divide_by_power_of_two(X), 1 + safety)
+    X, (A, row_sums) = _scaled(X, _gram_and_row_sums)
     scale = torch.where(row_sums == 0, 1, row_sums.rsqrt() / (1 + safety)).to(X.dtype)
-    return X.mul_(scale), A.mul_(scale).mul_(scale.mT)
+    return X * scale, A.mul_(scale).mul_(scale.mT)
+
+
+def _scaled(X, measure):
+    """Return X with ``measure(X)``, whose last tensor has sums of squares, or of absolute products of rows.
+
+    X is divided by a power of two before; on a CPU, which can look at the sums, only if they aren't moderate.
+    """
+    if _looks(X):
+        found = measure(X)
+        if bool(((found[-1] >= MODERATE[0]) & (found[-1] <= MODERATE[1])).all()):
+            return X, found
+    X = divide_by_power_of_two(X)
+    return X, measure(X)
+
+
+def _looks(X):
+    return X.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def _norm_and_square(X):
+    norm = torch.linalg.vector_norm(X.flatten(-2), dim=-1, dtype=at_least_float32(X.dtype))[..., None, None]
+    return norm, norm.square()
+
+
+def _gram_and_row_sums(X):
+    A = gram(X)
+    return A, A.abs().sum(dim=-1, keepdim=True, dtype=at_least_float32(X.dtype))
 
 
 def aol_rescale(matrices):

@@ -22,6 +22,10 @@ ADJUSTMENTS = {
 }
 
 
+# Of the parameters that a CPU steps at a time: the work on them stays in its cache, and needs no fresh memory.
+CHUNK_BYTES = 2**21
+
+
 class MomentumOptimizer(torch.optim.Optimizer):
     """Momentum, decoupled decay and a step along the directions that a subclass makes of the momenta.
 
@@ -29,6 +33,7 @@ class MomentumOptimizer(torch.optim.Optimizer):
     """
 
     adjustments = ADJUSTMENTS
+    is_separable = False  # whether the direction of a parameter depends on that one alone
     process_group = None  # of a copy too, which is not part of the group
     # Options that states and pickles of earlier versions don't have.
     later_options = {"maximize": False, "split": None, "transposed": False, "master_weights": False}
@@ -112,8 +117,21 @@ class MomentumOptimizer(torch.optim.Optimizer):
                     gradients = torch._foreach_neg(gradients)
                 alike = self._group_tensors_by_device_and_dtype([params, gradients, momenta, remainders])
                 for tensors, _ in alike.values():
-                    self._update(*tensors, group)
+                    for chunk in self._chunks(tensors) if processes is None else [tensors]:
+                        self._update(*chunk, group)
         return loss
+
+    def _chunks(self, tensors):
+        """Divide lists of tensors into those to step at a time: on a CPU of one shape, and few."""
+        if not self.is_separable or tensors[0][0].device.type != "cpu":
+            return [tensors]
+        by_shape, chunks = {}, []
+        for each in zip(*tensors, strict=True):
+            by_shape.setdefault(each[0].shape, []).append(each)
+        for alike in by_shape.values():
+            size = max(1, CHUNK_BYTES // (alike[0][0].element_size() * alike[0][0].numel()))
+            chunks += [list(zip(*alike[i : i + size], strict=True)) for i in range(0, len(alike), size)]
+        return [[list(column) for column in chunk] for chunk in chunks]
 
     # The name that torch.compile knows: it runs this method instead of tracing it.
     def _init_group(self, group, params, gradients, momenta, remainders):

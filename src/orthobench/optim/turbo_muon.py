@@ -123,6 +123,8 @@ class TurboMuon(MomentumOptimizer):
     >>> optimizers = [TurboMuon(routes.matrix, lr=0.02), torch.optim.AdamW(routes.other, lr=3e-4)]
     """
 
+    is_separable = True
+
     def __init__(
         self,
         params,

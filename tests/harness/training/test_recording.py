@@ -2,20 +2,18 @@
 
 import pytest
 import torch
-from recorded import record
+from recorded import record_on_a_cpu
 from training_toys import CPU, make_task
 
 from orthobench.harness.status import InvalidResult
 from orthobench.harness.training.guard import WatchedTrainer as Trainer
-from orthobench.optim import SchattenMuon, TurboMuon, capture
+from orthobench.optim import SchattenMuon, TurboMuon
 
 
 @pytest.fixture
 def on_a_cpu(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda model: model)
-    monkeypatch.setattr(capture, "DEVICE", "cpu")
-    monkeypatch.setattr(capture, "_run_aside", lambda function, device: function())
-    monkeypatch.setattr(capture, "_record", record)
+    record_on_a_cpu(monkeypatch)
 
 
 def two_optimizers(make, model):
