@@ -45,9 +45,14 @@ def clip_examples(x, norm=math.inf):
     else:
         within = norms <= norm * (1 + _ROUNDING * torch.finfo(norms.dtype).eps)
         factors = (norm / torch.where(within, norm, norms)).nan_to_num(0.0)
-    if x.device.type == "cpu" and bool((factors == 1).all()):  # elsewhere the question would wait for the device
+    if _are_all(factors == 1):
         return Clipped(x, factors)
     return Clipped(x.nan_to_num(0.0, 0.0, 0.0) * factors.view(-1, *[1] * (x.ndim - 1)), factors)
+
+
+def _are_all(answers):
+    """Tell whether all answers are yes; False where the question would wait for a device."""
+    return answers.device.type == "cpu" and bool(answers.all())
 
 
 class InputClipping:
@@ -98,5 +103,7 @@ class InputClipping:
 
     def _mark(self, model, arguments, outputs):
         factors, self._factors = self._factors.detach(), None
+        if _are_all(factors != 0):
+            return outputs
         marks = factors / factors - 1  # 0, or NaN
         return outputs + marks.to(outputs.dtype).view(-1, *[1] * (outputs.ndim - 1))
