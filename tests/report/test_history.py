@@ -9,11 +9,13 @@ from made_up import ADAMW, DIGITS, DOCS, GAUSSIAN, SGD, TRAINING, TURBO, objecti
 
 from orthobench.report import history
 from orthobench.report.claims import check_claims, load_claims
+from orthobench.report.command import main
 from orthobench.report.leaderboard import format_row, leaderboard
 from orthobench.report.site import render
 from orthobench.report.site.results import read_results
-from orthobench.report.text import main
 from orthobench.report.verify import tables_of, verify
+
+pytestmark = pytest.mark.usefixtures("wide_terminal")
 
 PLACE = "training/one/cpu.parquet"
 EARLIER = TURBO.replace("Turbo-Muon", "Turbo")
@@ -264,7 +266,7 @@ def test_a_mistake_in_the_file_is_named(tmp_path, text, message):
     assert problem.where == "history.toml"
     assert re.search(message, problem.what)
     assert [each.where for each in verify(folder)[0]] == ["history.toml"]
-    assert main([str(folder / PLACE)]) == 2
+    assert main([str(folder / PLACE)]) == 1
 
 
 def test_the_published_history_is_right():
