@@ -51,11 +51,12 @@ def clone(tmp_path):
     (clone / "configs").mkdir(parents=True)
     (clone / "configs" / "quick.yml").write_text(SMALL)
     files = ["Makefile", "pyproject.toml", "requirements.lock", "requirements-triton.lock", "benchmark.toml"]
-    files += ["config.yml", "objective.py", "datasets/gaussian.py", "solvers/svd.py", "solvers/muon.py"]
+    files += ["claims.toml", "config.yml", "objective.py", "datasets/gaussian.py", "solvers/svd.py", "solvers/muon.py"]
     for name in files:
         (clone / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, clone / name)
-    shutil.copytree(ROOT / "src", clone / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("plots", "src"):
+        shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     installed = clone / ".venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(installed)], check=True)
     (packages,) = installed.glob("lib/python*/site-packages")
@@ -83,9 +84,18 @@ def environment(folder):
 
 def without_network():
     """Return the words before a command that has no network, if this machine lets a user do that; else none."""
-    words = ["unshare", "--map-root-user", "--net"]
-    allowed = shutil.which(words[0]) and subprocess.run([*words, "true"], capture_output=True).returncode == 0
+    program = shutil.which("unshare")
+    words = [program, "--map-root-user", "--net"]
+    allowed = program and subprocess.run([*words, "true"], capture_output=True).returncode == 0
     return words if allowed else []
+
+
+def test_who_leaves_the_machine_is_refused_and_written_down(clone, tmp_path):
+    asks = "import urllib.request; urllib.request.urlopen('http://example.org')"
+    variables = environment(tmp_path)
+    done = subprocess.run([clone / ".venv/bin/python", "-c", asks], env=variables, capture_output=True, text=True)
+    assert "there is no network" in done.stderr
+    assert (tmp_path / "tried").read_text() == "example.org\n"
 
 
 @pytest.mark.skipif(MAKE is None, reason="there is no make on this machine")
@@ -101,4 +111,4 @@ def test_make_run_needs_neither_network_nor_npm(clone, tmp_path):
     text = page.read_text()
     assert "Muon" in text
     assert "SVD" in text
-    assert not re.findall(r"""<script|(?:src|href)=["'](?!data:|#)|url\\((?!["']?data:)|@import""", text)
+    assert not re.findall(r"""<script|(?:src|href)=["'](?!data:|#)|url\((?!["']?data:)|@import""", text)

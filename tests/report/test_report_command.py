@@ -31,7 +31,7 @@ from orthobench.report.leaderboard import COLUMNS
 from orthobench.report.terminal import NARROWEST, Screen, length, shortened, wrap
 from orthobench.report.text import LEFT_OUT, MEAN, leaderboards
 
-WIDTHS = (10, NARROWEST, 64, 80, 100, 120, 200, 300)
+WIDTHS = (10, 64, 80, 120, 200)
 FOLDERS = {"benchmark_muon": "training", "benchmark_lipschitz": "robustness"}
 
 
@@ -189,7 +189,7 @@ def test_the_width_of_text_is_that_in_a_terminal():
             assert "…" in short
 
 
-@pytest.mark.parametrize("width", range(8, 60))
+@pytest.mark.parametrize("width", range(8, 60, 4))
 def test_wrapped_text_fits_and_loses_nothing(width):
     for text in (
         "one two  three-hundred-and-forty-five/six,seven[eight=nine,ten=" + "x" * 70 + "]",
@@ -201,12 +201,13 @@ def test_wrapped_text_fits_and_loses_nothing(width):
         assert "".join("".join(lines).split()) == "".join(("! " + text).split())
 
 
-LONG = "Gram Newton-Schulz of 正交化[" + ",".join(f"parameter_{i}=a_value_{i}" for i in range(6)) + ",kind={}]"
+def long_name(kind):
+    return f"Gram Newton-Schulz of 正交化[{','.join(f'parameter_{i}={kind}_{i}' for i in range(6))}]"
 
 
 def difficult():
     """Rows with long and wide names, of several failures, and of metrics that don't apply."""
-    rows = [cell(LONG.format(kind), seed, [0.3 + 0.1 * seed]) for kind in ("a", "b" * 90) for seed in range(9)]
+    rows = [cell(long_name(kind), seed, [0.3 + 0.1 * seed]) for kind in ("a", "bc" * 30) for seed in range(9)]
     rows.append(cell("正" * 60, 0, [], "error", "ValueError: " + "no/such/kernel" * 20))
     return pd.concat([every_status(), frame(*rows)], ignore_index=True)
 
@@ -222,13 +223,17 @@ def test_no_line_is_longer_than_the_terminal_is_wide(width, make, tmp_path, monk
         assert all(length(line) <= max(width, NARROWEST) for line in lines if not line.startswith("orthobench "))
 
 
+def header_of(text):
+    return next(line for line in text.splitlines() if re.match("rank +solver", line))
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_columns_are_left_out_in_the_stated_order_and_said(width):
     rows = difficult()
     screen = Screen(max(width, NARROWEST))
     text = leaderboards(rows, None, None, screen)
-    header = next(line for line in text.splitlines() if line.startswith("rank"))
-    shown = [name for name in (*COLUMNS, MEAN) if name in re.split(r" {2,}", header)]
+    header = re.split(r" {2,}", header_of(text))
+    shown = [name for name in (*COLUMNS, MEAN) if name in header]
     assert {"rank", "solver", MEAN} <= set(shown)
     absent = [name for name in LEFT_OUT if name in COLUMNS and name not in shown]
     assert absent == [name for name in LEFT_OUT if name in COLUMNS][: len(absent)]
@@ -236,8 +241,7 @@ def test_columns_are_left_out_in_the_stated_order_and_said(width):
     told = " ".join(screen.note())
     assert told == "" if not absent else told.startswith(f"{len(absent)} column")
     assert all(f'"{name}"' in told for name in absent)
-    for part in (f"parameter_{i}=a_value_{i}" for i in range(6)):
-        assert part in "".join(text.split())  # names go on in the next line, whole where they differ
+    assert all(f"parameter_{i}=a_{i}" in "".join(text.split()) for i in range(6))  # names go on in the next line
 
 
 def test_wide_shows_all_columns_and_whole_names(tmp_path, monkeypatch, capsys):
@@ -245,19 +249,17 @@ def test_wide_shows_all_columns_and_whole_names(tmp_path, monkeypatch, capsys):
     path = put(tmp_path / "run.parquet", difficult())
     assert main([str(path), "--wide"]) == 0
     printed = capsys.readouterr().out
-    header = next(line for line in printed.splitlines() if line.startswith("rank"))
-    assert [name for name in COLUMNS if name not in header and name != "mean"] == []
-    assert "left out" not in printed
-    assert LONG.format("a") in printed
+    assert [name for name in COLUMNS if name not in header_of(printed)] == []
+    assert "left out for width" not in printed
+    assert long_name("a") in printed
 
 
 def test_a_narrower_terminal_shows_no_column_that_a_wider_one_does_not():
     rows, before = difficult(), -1
     for width in range(NARROWEST, 260, 7):
         screen = Screen(width)
-        header = next(line for line in leaderboards(rows, None, None, screen).splitlines() if line.startswith("rank"))
+        assert MEAN in header_of(leaderboards(rows, None, None, screen))
         assert len(screen.left_out) <= before or before < 0
-        assert MEAN in header
         before = len(screen.left_out)
     assert before == 0
 
@@ -300,8 +302,9 @@ def test_enough_repetitions_have_ranks_and_no_such_note():
 def test_rules_that_were_told_above_are_not_told_again():
     rows = robustness_frame(datasets=("digits[a=1]batch_size=64", "digits[a=2]batch_size=64"))
     text = leaderboards(rows, None, None, Screen())
-    assert text.count("Holm") == 1
-    assert text.count("lower is better") + text.count("higher is better") == 2
+    assert text.count("Student t interval") == 1
+    assert text.count("higher is better: ") == 2
+    assert text.count("higher is better: as above") == 1
 
 
 def test_the_same_message_of_several_solvers_is_shown_once():
@@ -326,7 +329,7 @@ def test_failures_are_counted_with_the_command_that_shows_each(tmp_path, monkeyp
     assert words[:2] == ["orthobench", "report"]
     assert main(words[2:]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("! diverged: torch.optim.Muon") == 2
+    assert len(re.findall(r"! diverged:\s+torch.optim.Muon", printed)) == 2
     assert printed.splitlines().count(again) == 2
     assert printed.count("loss is NaN") == 2
     assert main(["a run.parquet", "--wide"]) == 0

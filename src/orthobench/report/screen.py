@@ -79,7 +79,7 @@ def _benchmark(result, width):
     for row, note in zip(shown, notes, strict=False):
         name, beside = shortened(names[row.solver], room), "baseline" if row is baseline else _ratio(row, baseline)
         figure = format_mean(row) + ("" if np.isfinite(row.high) else f" (n = {row.n})")
-        yield f"  {pad(name, room)} {figure:<19}{beside:<9}{_time(row):<10}{note}".rstrip()
+        yield f"  {pad(name, room)} {figure:<19}{beside:<8} {_time(row):<9} {note}".rstrip()
 
 
 def _ratio(row, baseline):
