@@ -200,7 +200,7 @@ def test_the_report_of_published_files_reads_it_too(tmp_path, capsys):
     assert main([str(folder / PLACE)]) == 0
     first, *others = capsys.readouterr().out.split("\n\n\n")
     assert re.search(r"^superseded +Turbo-Muon\[", first, re.MULTILINE)
-    assert f"! {TURBO}: {REASON}" in first
+    assert f"! Turbo-Muon: {REASON}" in first
     assert TURBO not in first.partition("steps to the target")[2]
     assert all("superseded" not in each for each in others)
 

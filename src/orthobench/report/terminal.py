@@ -63,12 +63,12 @@ def wrap(text, width, indent="", first=""):
     names of solvers and of files can, or else anywhere. Nothing is lost.
     """
     lines = [first]
-    for word in text.split():
-        joined = f"{lines[-1]} {word}" if lines[-1].strip() else lines[-1] + word
+    for place, word in enumerate(text.split()):
+        joined = f"{lines[-1]} {word}" if place else first + word
         if length(joined) <= width:
             lines[-1] = joined
             continue
-        if lines[-1].strip():
+        if place:
             lines.append(indent)
         for piece in _pieces(word, width - length(indent)):
             if length(lines[-1] + piece) > width:

@@ -272,7 +272,7 @@ def render_claims(frame, claims, screen=None):
     paragraphs = [screen.paragraph(told), screen.paragraph(summary(verdicts))]
     for verdict in verdicts:
         first, *others = map(one_line, format_verdict(verdict))
-        lines = screen.paragraph(f"{first.upper()}  {verdict.claim.id}", "  ")
+        lines = screen.paragraph(verdict.claim.id, "  ", f"{first.upper()}  ")
         for label, text in zip(CLAIM_COLUMNS[1:], others, strict=True):
             lines += screen.paragraph(f"{label}: {text}", "    ", "  ")
         paragraphs.append(lines)
