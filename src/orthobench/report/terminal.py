@@ -111,6 +111,13 @@ class Screen:
         """Return a text as lines that fit, the first one after ``first``, the others after ``indent``."""
         return wrap(one_line(text), self.width, indent, first) if self.width else [first + one_line(text)]
 
+    def once(self, text):
+        """Return a note as lines that fit, or none if it has been said."""
+        if text in self._said:
+            return []
+        self._said.add(text)
+        return self.paragraph(text, "  ")
+
     def rules(self, text):
         """Return a sentence ``WHAT: BY WHICH RULES`` as lines that fit; rules that were told before, as such."""
         what, _, told = one_line(text).partition(": ")

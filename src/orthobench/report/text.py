@@ -128,7 +128,7 @@ def _leaderboard(rows, dataset, objective, metric, baseline, screen):
         names = short_solvers([row.solver for row in rows])
         whose = "" if all(row in few for row in rows if row.n) else f" of {', '.join(names[row.solver] for row in few)}"
         told = f"{format_seeds(row.n for row in few)}{whose} is too small to rank: {MIN_SEEDS} repetitions are needed."
-        text = "\n".join([text, *screen.paragraph(told)])
+        text = "\n".join([text, *screen.once(told)])
     return text
 
 
@@ -208,7 +208,7 @@ def _render(title, columns, cells, notes, screen, order=()):
 
 
 def _notes(notes, screen, names):
-    """Return notes as lines that fit: what several have in common once, under the short names where lines wrap."""
+    """Return notes as lines that fit, each once: what several have in common under all their names."""
     by_text = {}
     for name, note in notes:
         if note:
@@ -217,7 +217,7 @@ def _notes(notes, screen, names):
     return [
         line
         for note, own in by_text.items()
-        for line in screen.paragraph(f"! {', '.join(dict.fromkeys(own))}: {note}", "  ")
+        for line in screen.once(f"! {', '.join(dict.fromkeys(own))}: {note}")
     ]
 
 
