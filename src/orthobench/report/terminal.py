@@ -9,7 +9,8 @@ from orthobench.report.page import one_line
 NARROWEST = 50  # columns of a terminal: in a narrower one, lines are those of this width
 NAME = 24  # columns: a name that takes more goes on in the next line before a table leaves out a column for it
 _GAP = 2
-_BREAKS = re.compile(r"(?<=[,/])|(?=\[)")  # where a word that is longer than a line may be broken
+# Where a word that is longer than a line is broken, and what is still longer than one.
+_BREAKS, _FINER = re.compile(r"(?<=[,/])|(?=\[)"), re.compile(r"(?<==)")
 
 
 def columns():
@@ -60,7 +61,7 @@ def wrap(text, width, indent="", first=""):
     """Return a text as lines of at most this width, the first one after ``first``, the others after ``indent``.
 
     They break between words; a word that is longer than a line breaks after a comma or a slash or before a bracket, as
-    names of solvers and of files can, or else anywhere. Nothing is lost.
+    names of solvers and of files can, or else after =, or anywhere. Nothing is lost.
     """
     lines = [first]
     for place, word in enumerate(text.split()):
@@ -82,13 +83,17 @@ def _pieces(word, width):
     if length(word) <= width:
         return [word]
     pieces = []
-    for piece in _BREAKS.split(word):
+    for piece in _finer(_BREAKS.split(word), width):
         while length(piece) > width:
             start = _start(piece, max(width, 2))  # a wide character takes two
             pieces.append(start)
             piece = piece[len(start) :]
         pieces.append(piece)
     return pieces
+
+
+def _finer(pieces, width):
+    return [part for piece in pieces for part in ([piece] if length(piece) <= width else _FINER.split(piece))]
 
 
 class Screen:

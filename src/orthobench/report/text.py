@@ -177,7 +177,7 @@ def render_learning_rates(frame, objective, screen=None):
     if "flags" in screen.left_out:
         del screen.left_out["flags"]
         flags = [(method.name, flag) for method in methods for flag in method.flags]
-        table = "\n".join([table, *_notes(flags, screen, {})])
+        table = "\n".join([table, *_notes(flags, screen, short_solvers([method.name for method in methods]))])
     return "\n".join([table, *screen.note(), "", *sweep.solver_lines(methods)])
 
 
@@ -214,11 +214,7 @@ def _notes(notes, screen, names):
         if note:
             told = names.get(name, name) if screen.width and not screen.wide else name
             by_text.setdefault(one_line(note).partition(_RETRY)[0], []).append(told)
-    return [
-        line
-        for note, own in by_text.items()
-        for line in screen.once(f"! {', '.join(dict.fromkeys(own))}: {note}")
-    ]
+    return [line for note, own in by_text.items() for line in screen.once(f"! {', '.join(dict.fromkeys(own))}: {note}")]
 
 
 def leaderboards(frame, metric, baseline, screen):
