@@ -28,6 +28,12 @@ def _cache_of_its_own(tmp_path_factory):
 
 
 @pytest.fixture
+def wide_terminal(monkeypatch):
+    """A terminal in which no line of a report wraps, and no table leaves out a column."""
+    monkeypatch.setenv("COLUMNS", "2000")
+
+
+@pytest.fixture
 def has_bfloat16(monkeypatch):
     """Return a function that makes the CPU one with or without instructions for bfloat16, as far as we look."""
 

@@ -14,6 +14,7 @@ import yaml
 from benchopt.results import read_results
 from conftest import ROOT, SmallBenchmark
 
+from orthobench import cli
 from orthobench.report import history, sweep
 from orthobench.runs.planned import planned_cells
 
@@ -36,11 +37,14 @@ def code_blocks(language=""):
     ]
 
 
+STARTS = (["make"], ["benchopt"], ["python"], ["orthobench"])
+
+
 def commands():
     """Return every shell command of the documents: lines of plain blocks and inline code."""
     inline = [code for document in DOCUMENTS for code in re.findall(r"`([^`\n]+)`", document.read_text())]
     lines = [line for block in code_blocks() for line in block.splitlines()]
-    return sorted({line for line in lines + inline if line.split()[:1] in (["make"], ["benchopt"], ["python"])})
+    return sorted({line for line in lines + inline if line.split()[:1] in STARTS})
 
 
 def test_the_two_commands_are_documented():
@@ -73,10 +77,19 @@ def test_documented_benchopt_commands_name_what_exists(command):
 
 def test_documented_modules_can_be_run():
     modules = {word for command in commands() for word in re.findall(r"python -m (\S+)", command)}
-    assert "orthobench.report" in modules
+    assert "orthobench.studies.speed" in modules
     for module in modules:
         done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
+
+
+def test_documented_subcommands_exist(capsys):
+    subcommands = {command.split()[1] for command in commands() if command.startswith("orthobench ")}
+    assert {"report", "run", "publish"} <= subcommands
+    for subcommand in subcommands:
+        with pytest.raises(SystemExit) as end:
+            cli.main([subcommand, "--help"])
+        assert end.value.code == 0, capsys.readouterr().err
 
 
 def test_the_readmes_solver_runs_as_it_stands(root_copy):

@@ -1,4 +1,4 @@
-"""The command ``orthobench``: runs that survive dead jobs, the published site, and the checks of published results."""
+"""The command ``orthobench``: runs that survive dead jobs, reports, the published site, and the checks of results."""
 
 import argparse
 import sys
@@ -8,8 +8,13 @@ SHOWN = 20  # kinds of problems on a screen
 
 def main(argv=None):
     """Run a subcommand; return 0, 1 where something about the results is wrong, or 2 where it can't be run."""
-    arguments = _parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
+        if words[:1] == ["report"]:  # whose options name what the benchmarks declare
+            from orthobench.report.command import main as report
+
+            return report(words[1:])
+        arguments = _parser().parse_args(words)
         return arguments.run(arguments)
     except ModuleNotFoundError as error:
         reason = f"{error}. Install what the site needs: pip install 'orthobench[site]'"
@@ -20,7 +25,9 @@ def main(argv=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="orthobench", description="Runs, published results, their site and checks.")
+    parser = argparse.ArgumentParser(
+        prog="orthobench", description="Runs, reports, published results, their site and checks."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="`benchopt run`, where a cell whose process dies ends as a row")
@@ -30,6 +37,8 @@ def _parser():
     quick = commands.add_parser("quick", help="run the quick configuration of every benchmark, and show what it found")
     quick.add_argument("folders", nargs="*", metavar="FOLDER", help="benchmarks (default: all)")
     quick.set_defaults(run=_quick)
+
+    commands.add_parser("report", help="print leaderboards, claims, learning rates or failures of results")
 
     site = commands.add_parser("site", help="write the site from published results")
     site.add_argument(

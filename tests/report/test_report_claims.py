@@ -22,7 +22,10 @@ from orthobench.report.claims import (
     matches,
     summary,
 )
-from orthobench.report.text import main, read_frame, together
+from orthobench.report.command import main
+from orthobench.report.text import read_frame, together
+
+pytestmark = pytest.mark.usefixtures("wide_terminal")
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT / "claims.toml"
@@ -579,7 +582,7 @@ def test_the_command_takes_the_claims_of_the_current_folder(tmp_path, monkeypatc
 def test_two_runs_in_one_file_are_refused_by_the_command(tmp_path, write, capsys):
     path = tmp_path / "run.parquet"
     pd.concat([root_frame(datasets=[GAUSSIAN])] * 2).to_parquet(path)
-    assert main([str(path), "--claims", str(write())]) == 2
+    assert main([str(path), "--claims", str(write())]) == 1
     assert "report on one file at a time" in capsys.readouterr().err
 
 

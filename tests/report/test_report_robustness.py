@@ -27,11 +27,13 @@ from made_up import (
 
 from orthobench.report import benchmarks, robustness
 from orthobench.report.claims import check_claims, load_claims
+from orthobench.report.command import find_claims, main
 from orthobench.report.curves import Trace
 from orthobench.report.leaderboard import leaderboard
 from orthobench.report.statistics import median_interval
 from orthobench.report.sweep import choices
-from orthobench.report.text import find_claims, main
+
+pytestmark = pytest.mark.usefixtures("wide_terminal")
 
 ROOT = Path(__file__).parents[2]
 REAL = ROOT / "benchmark_lipschitz" / "claims.toml"

@@ -23,6 +23,7 @@ from scipy import stats
 from test_report_plots import HOSTILE, hostile_frame
 from test_report_training_plots import FOLDER, PLOTS, assert_plain
 
+from orthobench.report.command import main
 from orthobench.report.names import selected, shortest_selector, without
 from orthobench.report.sweep import (
     AT_THE_EDGE,
@@ -36,7 +37,9 @@ from orthobench.report.sweep import (
     sweep,
     sweep_traces,
 )
-from orthobench.report.text import main, read_frame, render_learning_rates
+from orthobench.report.text import read_frame, render_learning_rates
+
+pytestmark = pytest.mark.usefixtures("wide_terminal")
 
 TUNING = TRAINING.replace("held_out", "tuning")
 RATES = (0.001, 0.01, 0.1)
@@ -585,8 +588,8 @@ def test_the_command_prints_the_table_and_then_lines_to_paste(tmp_path, capsys):
     rows.to_parquet(tmp_path / "run.parquet")
     assert main([str(tmp_path / "run.parquet"), "--learning-rates"]) == 0
     table, pasted = capsys.readouterr().out.split("\nsolver:")
-    assert table.startswith(TUNING)
-    assert f"! {SGD}: no finite loss at 0.001" in table
+    assert f"\n{TUNING}\n" in table
+    assert "! SGD: no finite loss at 0.001" in table
     assert table.count(AT_THE_EDGE) == 2
     assert yaml.safe_load("solver:" + pasted) == {
         "solver": [

@@ -6,11 +6,14 @@ import subprocess
 
 import numpy as np
 import published
+import pyarrow
 import pytest
 from made_up import ADAMW, DIGITS, TRAINING, TURBO, training_frame
+from pyarrow import parquet
 
 from orthobench import cli
-from orthobench.report import publish, text
+from orthobench.report import publish
+from orthobench.report.command import main
 from orthobench.report.site import render
 from orthobench.report.verify import verify
 
@@ -94,7 +97,7 @@ def test_rows_stored_in_another_way_are_the_same_rows(tmp_path):
     names = dict.fromkeys(("dataset_name", "objective_name", "solver_name", "objective_status"), "category")
     results = written(tmp_path, rows().astype(names).set_index("dataset_name", drop=False))
     assert problems(results) == []
-    assert text.main([str(results / PLACE)]) == 0
+    assert main([str(results / PLACE)]) == 0
 
 
 def test_rows_in_the_folder_of_another_benchmark_are_named(tmp_path):
@@ -132,6 +135,10 @@ def test_lost_changed_and_added_files_are_named(tmp_path):
     assert list(publish.compare_sums(results)) == [publish.SUMS]
 
 
+def twice(table):
+    return table.append_column("time", table["time"])
+
+
 GARBAGE = {
     "bytes": lambda path: path.write_bytes(b"PAR1" + bytes(range(256)) + b"PAR1"),
     "half a file": lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
@@ -144,6 +151,14 @@ GARBAGE = {
     ),
     "no repetitions": lambda path: rows().drop(columns="idx_rep").to_parquet(path),
     "no figures": lambda path: rows().drop(columns="objective_value").to_parquet(path),
+    "no rows": lambda path: rows().iloc[:0].to_parquet(path),
+    "no columns": lambda path: rows()[[]].to_parquet(path),
+    "a column twice": lambda path: parquet.write_table(twice(pyarrow.Table.from_pandas(rows())), path),
+    "lists for figures": lambda path: rows().assign(objective_value=[[0.1]] * len(rows())).to_parquet(path),
+    "lists of lists for messages": lambda path: (
+        rows().assign(objective_message=[[["a"], ["b"]]] * len(rows())).to_parquet(path)
+    ),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
     "texts for repetitions": lambda path: rows().assign(idx_rep="first").to_parquet(path),
 }
 
@@ -164,7 +179,7 @@ def test_a_file_that_is_wrong_is_named_and_costs_nothing_else(tmp_path, name, ca
     assert "training/two/cpu.parquet" in files["index.html"].decode()
     assert "training/one/board" in " ".join(files)
 
-    assert text.main([str(results / PLACE), str(bad)]) == 1
+    assert main([str(results / PLACE), str(bad)]) == 1
     printed = capsys.readouterr()
     assert "AdamW" in printed.out
     assert printed.err.startswith(f"error: {bad}: ")

@@ -1,9 +1,9 @@
-"""``python -m orthobench.report FILE.parquet``."""
+"""``python -m orthobench.report``: `orthobench report`, without the command."""
 
 import sys
 
 try:
-    from orthobench.report.text import main
+    from orthobench.report.command import main
 except FileNotFoundError as error:  # there is no repository
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)

@@ -229,6 +229,12 @@ def format_interval(low, high):
     return f"[{format_number(low)}, {format_number(high)}]" if np.isfinite(low) and np.isfinite(high) else "n/a"
 
 
+def format_mean(row):
+    """``0.107 ±0.00302``, the mean of a `Row` and half its interval; without one the mean alone."""
+    half = (row.high - row.low) / 2
+    return format_number(row.mean) + (f" ±{format_number(half)}" if np.isfinite(half) else "")
+
+
 def format_failures(failures):
     """``2 diverged, 1 out of memory``; empty if nothing failed."""
     return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(failures.items()))

@@ -3,18 +3,19 @@
 import numpy as np
 
 from orthobench.report.benchmarks import METRICS
-from orthobench.report.leaderboard import NO_GUARANTEE, find_baseline, format_number
+from orthobench.report.leaderboard import NO_GUARANTEE, find_baseline, format_mean, format_number
 from orthobench.report.names import parameters, short_names, short_solvers
 from orthobench.report.page import one_line
 from orthobench.report.site.results import CELL
 from orthobench.report.site.rows import command
 from orthobench.report.statistics import MIN_SEEDS
 from orthobench.report.tables import leaderboard_rows
+from orthobench.report.terminal import cut, length, pad, shortened
 
-WIDTH, FAILURES = 80, 1
+FAILURES = 1
 
 
-def screen(results, width=WIDTH):
+def screen(results, width=80):
     """Say what results are, on lines of at most so many characters but for commands to copy.
 
     Parameters
@@ -29,17 +30,13 @@ def screen(results, width=WIDTH):
         data set), and for the first failures what failed and the command that runs it again.
     """
     failed = [each for result in results for each in _failures(result)]
-    lines = [_truth(results, len(failed)), *(line for result in results for line in _benchmark(result))]
+    lines = [_truth(results, len(failed)), *(line for result in results for line in _benchmark(result, width))]
     for told, again in failed[:FAILURES]:
         lines += [f"! {told}", again]
     if len(failed) > FAILURES:
         lines.append(f"! and {len(failed) - FAILURES} cells more failed: the page lists them.")
     commands = {again for _, again in failed}
-    return [line if line in commands else _cut(line, width) for line in lines]
-
-
-def _cut(text, width):
-    return text if len(text) <= width else text[: width - 1].rstrip() + "…"
+    return [line if line in commands else cut(line, width) for line in lines]
 
 
 def _truth(results, failures):
@@ -63,7 +60,7 @@ def _failures(result):
     return found
 
 
-def _benchmark(result):
+def _benchmark(result, width):
     benchmark, setting = result.benchmark, result.settings[0]
     metric = benchmark.metric_for(parameters(setting.objective))
     yield benchmark.asked
@@ -78,14 +75,11 @@ def _benchmark(result):
     dataset = short_names([setting.dataset])[setting.dataset].partition("[")[0]
     notes = METRICS[metric].label, f"on {dataset}, {METRICS[metric].better} is better", ""
     shown = [row for row in rows if row in best or row is baseline]
+    room = max(20, min(max((length(names[row.solver]) for row in shown), default=0), width - 90))
     for row, note in zip(shown, notes, strict=False):
-        name, beside = _cut(names[row.solver], 20), "baseline" if row is baseline else _ratio(row, baseline)
-        yield f"  {name:<21}{_figure(row):<19}{beside:<9}{_time(row):<10}{note}".rstrip()
-
-
-def _figure(row):
-    half = (row.high - row.low) / 2
-    return format_number(row.mean) + (f" ±{format_number(half)}" if np.isfinite(half) else f" (n = {row.n})")
+        name, beside = shortened(names[row.solver], room), "baseline" if row is baseline else _ratio(row, baseline)
+        figure = format_mean(row) + ("" if np.isfinite(row.high) else f" (n = {row.n})")
+        yield f"  {pad(name, room)} {figure:<19}{beside:<8} {_time(row):<9} {note}".rstrip()
 
 
 def _ratio(row, baseline):

@@ -22,7 +22,7 @@ from orthobench.report.statistics import LEVEL, Interval, interval
 
 LEARNING_RATE = "learning_rate"
 TUNING, HELD_OUT = "tuning", "held_out"  # the objective's `part`
-_REMEDY = "Give a result of a benchmark's configs/tune.yml, and one of its objectives."
+REMEDY = "Give a result of a benchmark's configs/tune.yml, and one of its objectives."
 AT_THE_EDGE = "at the edge of the grid: the optimum may lie outside"
 
 
@@ -95,7 +95,7 @@ def sweep(frame, objective):
     if objective not in known:
         raise ValueError(
             f"{objective!r}: learning rates are chosen from objectives with part=tuning alone, and this result has "
-            f"{_listed(known)}. {_REMEDY}"
+            f"{_listed(known)}. {REMEDY}"
         )
     datasets = in_order(frame.loc[frame["objective_name"] == objective, "dataset_name"].unique())
     found = {dataset: cells_by_solver(frame, dataset, objective, _metric(frame)) for dataset in datasets}
@@ -152,7 +152,7 @@ def choices(frame, objective=None):
     """
     known = tuning_objectives(frame)
     if objective is None and len(known) != 1:
-        raise ValueError(f"expected one objective with part=tuning, this result has {_listed(known)}. {_REMEDY}")
+        raise ValueError(f"expected one objective with part=tuning, this result has {_listed(known)}. {REMEDY}")
     methods = sweep(frame, objective or known[0])
     return {method.name: method.chosen.rate if method.chosen else None for method in methods}
 

@@ -1,24 +1,42 @@
-"""Leaderboards, claims and chosen learning rates for the terminal: ``python -m orthobench.report FILE.parquet ...``."""
+"""Result files as rows, and these as text: leaderboards, claims, chosen learning rates, and what failed."""
 
-import argparse
-import sys
 from pathlib import Path
 
 import pandas as pd
 
 from orthobench.report import history, stands, survival, sweep
-from orthobench.report.benchmarks import BENCHMARKS, recognise
+from orthobench.report.benchmarks import recognise
 from orthobench.report.cells import check_frame
 from orthobench.report.claims import COLUMNS as CLAIM_COLUMNS
-from orthobench.report.claims import check_claims, format_verdict, load_claims, summary
+from orthobench.report.claims import check_claims, format_verdict, summary
 from orthobench.report.claims import protocol as claims_protocol
 from orthobench.report.claims_file import CONFIGURATION
-from orthobench.report.leaderboard import COLUMNS, format_row, leaderboard, protocol
-from orthobench.report.names import parameters
+from orthobench.report.leaderboard import COLUMNS, format_mean, format_row, format_seeds, leaderboard, protocol
+from orthobench.report.names import parameters, short_solvers
 from orthobench.report.page import one_line
 from orthobench.report.plausible import implausible
 from orthobench.report.separable import separable
+from orthobench.report.statistics import MIN_SEEDS
+from orthobench.report.terminal import Screen
 
+# Which columns a terminal that is too narrow for a table leaves out, the first one first. The others always stay: rank,
+# solver and mean with its half-width; median and share of cells that reached a target; a method and its chosen rate.
+LEFT_OUT = (
+    "time range",
+    COLUMNS[3],  # the interval: the mean has its half-width
+    survival.COLUMNS[4],
+    "learning rates",
+    "flags",  # which are then below the table
+    "difference, interval, p",
+    "not reached",
+    "n",
+    survival.COLUMNS[2],
+    "time (s)",
+    "failures",  # which are counted below all tables
+)
+MEAN = "mean ± half-width"
+
+_RETRY = " | retry: "  # in a message of the harness, before the command that runs the cell again
 _REMEDY = "Give a .parquet file that `benchopt run` wrote; they are in the benchmark's outputs/ folder."
 
 
@@ -61,12 +79,17 @@ def read_file(path):
     A file with figures that no run gives (see `implausible`) is none of this suite either.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: a folder, not a file. {_REMEDY}")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. {_REMEDY}")
     try:
         frame = pd.read_parquet(path)
     except Exception as error:  # whatever its bytes make of the reader
         raise ValueError(f"{path}: not a parquet file ({one_line(error)}). {_REMEDY}") from error
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise ValueError(f"{path}: not a result file of OrthoBench: it has two columns {one_line(twice[0])}. {_REMEDY}")
     frame = frame.reset_index(drop=True)
     frame = frame.astype({name: object for name, kind in frame.dtypes.items() if kind == "category"})
     try:
@@ -80,29 +103,61 @@ def read_file(path):
     return frame, benchmark.folder
 
 
-def render_leaderboard(frame, dataset, objective, metric=None, baseline=None):
+def render_leaderboard(frame, dataset, objective, metric=None, baseline=None, screen=None):
     """Return the leaderboard of one data set and objective as aligned text, the messages of failures below it.
 
     The metric and the baseline are those of the benchmark whose rows these are, unless others are given.
     """
-    benchmark = recognise(frame)
-    metric, baseline = metric or benchmark.metric_for(parameters(objective)), baseline or benchmark.baseline
+    metric, baseline = _chosen(frame, objective, metric, baseline)
     rows = leaderboard(frame, dataset, objective, metric, baseline)
-    title = [f"{objective} | {dataset}", protocol(rows, metric, baseline)]
-    return _render(title, COLUMNS, [format_row(row) for row in rows], [(row.solver, row.note) for row in rows])
+    return _leaderboard(rows, dataset, objective, metric, baseline, screen or Screen())
 
 
-def render_to_target(frame, dataset, objective, metric="steps_to_target"):
+def _chosen(frame, objective, metric, baseline):
+    benchmark = recognise(frame)
+    return metric or benchmark.metric_for(parameters(objective)), baseline or benchmark.baseline
+
+
+def _leaderboard(rows, dataset, objective, metric, baseline, screen):
+    title = [*screen.paragraph(f"{objective} | {dataset}", "  "), *screen.rules(protocol(rows, metric, baseline))]
+    columns = [MEAN if name == "mean" else name for name in COLUMNS]
+    notes = [(row.solver, row.note) for row in rows]
+    text = _render(title, columns, [_cells(row) for row in rows], notes, screen)
+    few = [row for row in rows if _is_tied_by_few(row)]
+    if few:
+        names = short_solvers([row.solver for row in rows])
+        whose = "" if all(row in few for row in rows if row.n) else f" of {', '.join(names[row.solver] for row in few)}"
+        told = f"{format_seeds(row.n for row in few)}{whose} is too small to rank: {MIN_SEEDS} repetitions are needed."
+        text = "\n".join([text, *screen.once(told)])
+    return text
+
+
+def _is_tied_by_few(row):
+    """Whether a row's rank is a range because of its few repetitions."""
+    return 0 < row.n < MIN_SEEDS and "-" in row.rank and row.rank[0].isdigit()
+
+
+def _cells(row):
+    """Return the cells of a row; what few repetitions can't tell is not in each of them, but said below the table."""
+    rank, name, _, interval, difference, *others = format_row(row)
+    if _is_tied_by_few(row):
+        rank = "-†" if rank.endswith("†") else "-"
+        difference = difference.removesuffix(", p = n/a").removesuffix(" on one seed")
+    return [rank, name, format_mean(row), interval, difference, *others]
+
+
+def render_to_target(frame, dataset, objective, metric="steps_to_target", screen=None):
     """Return steps or time to the target, on one data set and objective, as aligned text."""
+    screen = screen or Screen()
     rows = survival.to_target(frame, dataset, objective, metric)
     targets = survival.levels(frame, dataset, objective, "target")
-    grid = survival.evaluation_grid(frame, dataset, objective)
-    title = [f"{objective} | {dataset}", survival.protocol(rows, targets, metric, grid)]
+    told = survival.protocol(rows, targets, metric, survival.evaluation_grid(frame, dataset, objective))
+    title = [*screen.paragraph(f"{objective} | {dataset}", "  "), *screen.rules(told)]
     cells = [survival.format_row(row, metric) for row in rows]
-    return _render(title, survival.COLUMNS, cells, [(row.solver, row.note) for row in rows])
+    return _render(title, survival.COLUMNS, cells, [(row.solver, row.note) for row in rows], screen)
 
 
-def render_learning_rates(frame, objective):
+def render_learning_rates(frame, objective, screen=None):
     """Return the chosen learning rates of one objective on the tuning part, and the lines that a configuration takes.
 
     Raises
@@ -110,170 +165,111 @@ def render_learning_rates(frame, objective):
     ValueError
         As for `sweep.sweep`.
     """
+    screen = screen or Screen()
     methods = sweep.sweep(frame, objective)
+    quantity = recognise(frame).tuned_by
+    columns = sweep.columns(methods, quantity)
     cells = [sweep.format_method(method, methods) for method in methods]
     notes = [(method.name, method.note) for method in methods]
-    quantity = recognise(frame).tuned_by
-    table = _render([objective, sweep.protocol(methods, quantity)], sweep.columns(methods, quantity), cells, notes)
-    return "\n".join([table, "", *sweep.solver_lines(methods)])
+    title = [*screen.paragraph(objective, "  "), *screen.rules(sweep.protocol(methods, quantity))]
+    losses = columns[:2:-1]  # after the flags, the last one first
+    table = _render(title, columns, cells, notes, screen, order=losses)
+    if "flags" in screen.left_out:
+        del screen.left_out["flags"]
+        flags = [(method.name, flag) for method in methods for flag in method.flags]
+        table = "\n".join([table, *_notes(flags, screen, short_solvers([method.name for method in methods]))])
+    return "\n".join([table, *screen.note(), "", *sweep.solver_lines(methods)])
 
 
-def _render(title, columns, cells, notes):
+def render_failures(frame, screen):
+    """Return each cell that failed, what it said, and the command that runs it again, where it names one."""
+    failed = frame[frame["objective_status"] != "ok"]
+    failed = failed.assign(objective_message=failed["objective_message"].astype(object).fillna(""))
+    place = ["objective_name", "dataset_name", "solver_name", "objective_status", "idx_rep", "objective_message"]
+    blocks = []
+    for (objective, dataset, solver, status, seed, message), _ in failed.groupby(place, sort=False):
+        what, _, again = one_line(message).partition(_RETRY)
+        told = f"! {status.replace('_', ' ')}: {solver}, repetition {seed}, on {dataset}, {objective}"
+        lines = [*screen.paragraph(told, "  "), *(screen.paragraph(what, "  ", "  ") if what else ())]
+        blocks.append("\n".join(filter(None, [*lines, again])))
+    return "\n\n".join(blocks) or "no cell failed"
+
+
+def _render(title, columns, cells, notes, screen, order=()):
     """Return a title and an aligned table, and below it the notes: a name and a text each."""
-    title = list(map(one_line, title))
     if not cells:
         return "\n".join(title)
-    table = [list(columns), *([one_line(text) for text in row] for row in cells)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in table]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([*title, "", *lines, *(f"! {one_line(name)}: {one_line(note)}" for name, note in notes if note)])
+    named = next(place for place, name in enumerate(columns) if name in ("solver", "method"))
+    whole = [stands.unmarked(row[named]) for row in cells]
+    names = short_solvers([name for name, _ in whole])
+    short = [stands.marked(names[name], kind) for name, kind in whole]
+    table = screen.table(columns, cells, (*LEFT_OUT, *order), named, short)
+    return "\n".join([*title, "", *table, *_notes(notes, screen, names)])
 
 
-def _sections(frame, dataset, objective, metric, baseline):
-    """Return what is printed of one data set and objective."""
+def _notes(notes, screen, names):
+    """Return notes as lines that fit, each once: what several have in common under all their names."""
+    by_text = {}
+    for name, note in notes:
+        if note:
+            told = names.get(name, name) if screen.width and not screen.wide else name
+            by_text.setdefault(one_line(note).partition(_RETRY)[0], []).append(told)
+    return [line for note, own in by_text.items() for line in screen.once(f"! {', '.join(dict.fromkeys(own))}: {note}")]
+
+
+def leaderboards(frame, metric, baseline, screen):
+    """Return one leaderboard a data set and objective; of training also the steps to the target, and which gaps count.
+
+    Raises
+    ------
+    ValueError
+        As for `leaderboard` and `to_target`.
+    """
+    pairs = frame[["dataset_name", "objective_name"]].drop_duplicates().to_numpy()
+    return "\n\n\n".join("\n\n".join(_sections(frame, *pair, metric, baseline, screen)) for pair in pairs)
+
+
+def _sections(frame, dataset, objective, metric, baseline, screen):
+    """Return what is told of one data set and objective."""
     benchmark, now = recognise(frame), history.current(frame)
     if metric in benchmark.to_target:
-        return [render_to_target(now, dataset, objective, metric)]
-    sections = [render_leaderboard(frame, dataset, objective, metric, baseline)]
+        return [render_to_target(now, dataset, objective, metric, screen)]
+    shown, baseline = _chosen(frame, objective, metric, baseline)
+    rows = leaderboard(frame, dataset, objective, shown, baseline)
+    sections = [_leaderboard(rows, dataset, objective, shown, baseline, screen)]
     if benchmark.to_target:
-        if metric in (None, benchmark.metric):
-            sections.append(render_to_target(now, dataset, objective))
-        sections.append("\n".join(map(one_line, separable(now, dataset, objective, metric or benchmark.metric))))
+        if metric in (None, benchmark.metric) and survival.has_target(now, dataset, objective):
+            sections.append(render_to_target(now, dataset, objective, screen=screen))
+        if any(row.n >= MIN_SEEDS for row in rows):  # else it is said below the table that there is nothing to tell
+            lines = separable(now, dataset, objective, metric or benchmark.metric)
+            sections.append("\n".join(each for line in lines for each in screen.paragraph(line, "  ")))
     return sections
 
 
-def print_leaderboard(*parquet_paths, metric=None, baseline=None):
-    """Print one leaderboard a data set and objective; of training also the steps to the target, and which gaps count.
+def learning_rates(frame, screen):
+    """Return the learning rates that the rows on the tuning part choose, one table an objective.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        As for `read_frame` and `leaderboard`; the message starts with the file.
+    ValueError
+        As for `sweep.sweep`.
     """
-    frame = read_frame(*parquet_paths)
-    try:
-        texts = [
-            "\n\n".join(_sections(frame, dataset, objective, metric, baseline))
-            for dataset, objective in frame[["dataset_name", "objective_name"]].drop_duplicates().to_numpy()
-        ]
-    except ValueError as error:
-        raise ValueError(f"{_named(parquet_paths)}: {error}") from error
-    print("\n\n\n".join(texts) if texts else f"{_named(parquet_paths)}: no rows.")
+    frame = history.current(frame)
+    # Without an objective on the tuning part, the first one says what is missing.
+    objectives = sweep.tuning_objectives(frame) or list(frame["objective_name"].unique()[:1])
+    return "\n\n\n".join(render_learning_rates(frame, objective, screen) for objective in objectives)
 
 
-def print_learning_rates(*parquet_paths):
-    """Print the learning rates that the rows on the tuning part choose, one table an objective.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As for `read_frame` and `sweep.sweep`; the message starts with the file.
-    """
-    frame = history.current(read_frame(*parquet_paths))
-    try:
-        # Without an objective on the tuning part, the first one says what is missing.
-        objectives = sweep.tuning_objectives(frame) or list(frame["objective_name"].unique()[:1])
-        texts = [render_learning_rates(frame, objective) for objective in objectives]
-    except ValueError as error:
-        raise ValueError(f"{_named(parquet_paths)}: {error}") from error
-    print("\n\n\n".join(texts) if texts else f"{_named(parquet_paths)}: no rows.")
-
-
-def render_claims(frame, claims):
+def render_claims(frame, claims, screen=None):
     """Return the verdicts as text: one paragraph a claim, labelled as on the page."""
+    screen = screen or Screen()
     verdicts = check_claims(frame, claims)
-    paragraphs = [stands.noted(claims_protocol(claims), [each.stand for each in verdicts]), summary(verdicts)]
+    told = stands.noted(claims_protocol(claims), [each.stand for each in verdicts])
+    paragraphs = [screen.paragraph(told), screen.paragraph(summary(verdicts))]
     for verdict in verdicts:
         first, *others = map(one_line, format_verdict(verdict))
-        lines = [f"  {label}: {text}" for label, text in zip(CLAIM_COLUMNS[1:], others, strict=True)]
-        paragraphs.append("\n".join([f"{first.upper()}  {verdict.claim.id}", *lines]))
-    return "\n\n".join(paragraphs)
-
-
-def print_claims(*parquet_paths, claims_path=None):
-    """Print the verdict of each claim.
-
-    Parameters
-    ----------
-    claims_path : str or Path, optional
-        The claims; by default those of the benchmark whose rows these are, see `find_claims`.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As for `read_frame`, `load_claims` and `check_claims`; the message starts with the file.
-    """
-    frame = read_frame(*parquet_paths)
-    claims = load_claims(claims_path or find_claims(parquet_paths[0], recognise(frame)))
-    try:
-        print(render_claims(frame, claims))
-    except ValueError as error:
-        raise ValueError(f"{_named(parquet_paths)}: {error}") from error
-
-
-def find_claims(parquet_path, benchmark):
-    """Return the path of a benchmark's ``claims.toml``.
-
-    It is looked for in each folder above the result file, then in the current one, as that of the repository.
-    """
-    name = Path(benchmark.folder, "claims.toml")
-    folders = [*Path(parquet_path).resolve().parents, Path()]
-    return next((folder / name for folder in folders if (folder / name).is_file()), name)
-
-
-def main(argv=None):
-    """Print leaderboards, claims or learning rates; return 0, 1 if some files can't be read, or 2 with the reason."""
-    known = BENCHMARKS.values()
-    metrics = "; ".join(f"{each.folder}: {', '.join(each.leaderboards + each.to_target)}" for each in known)
-    baselines = "; ".join(f"{each.folder}: {each.baseline}" for each in known)
-    parser = argparse.ArgumentParser(prog="python -m orthobench.report", description="Leaderboards of a result.")
-    parser.add_argument(
-        "files",
-        nargs="+",
-        metavar="FILE",
-        help="a .parquet file that `benchopt run` wrote; several of one benchmark are read as one result",
-    )
-    parser.add_argument("--metric", help=f"by benchmark, the first is the default ({metrics})")
-    parser.add_argument("--baseline", help=f"the solver to compare with (default, by benchmark: {baselines})")
-    instead = parser.add_mutually_exclusive_group()
-    instead.add_argument(
-        "--claims",
-        nargs="?",
-        const="",
-        metavar="FILE",
-        help="print instead whether the result reproduces the published claims of FILE (default: the benchmark's own)",
-    )
-    instead.add_argument(
-        "--learning-rates",
-        action="store_true",
-        help="print instead the learning rates that the rows on the tuning part choose, and the lines that run them",
-    )
-    arguments = parser.parse_args(argv)
-    files = _readable(arguments.files) if len(arguments.files) > 1 else arguments.files
-    if not files:
-        return 2
-    try:
-        if arguments.claims is not None:
-            print_claims(*files, claims_path=arguments.claims or None)
-        elif arguments.learning_rates:
-            print_learning_rates(*files)
-        else:
-            print_leaderboard(*files, metric=arguments.metric, baseline=arguments.baseline)
-    except (OSError, ValueError) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        return 2
-    return 0 if len(files) == len(arguments.files) else 1
-
-
-def _readable(paths):
-    """Return those of several files that are results; the others are named on stderr and cost nothing else."""
-    found = []
-    for path in paths:
-        try:
-            read_file(path)
-        except (OSError, ValueError) as error:
-            print(f"error: {one_line(error)}", file=sys.stderr)
-        else:
-            found.append(path)
-    return found
+        lines = screen.paragraph(verdict.claim.id, "  ", f"{first.upper()}  ")
+        for label, text in zip(CLAIM_COLUMNS[1:], others, strict=True):
+            lines += screen.paragraph(f"{label}: {text}", "    ", "  ")
+        paragraphs.append(lines)
+    return "\n\n".join("\n".join(lines) for lines in paragraphs)

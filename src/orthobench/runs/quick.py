@@ -1,7 +1,6 @@
 """The quick configuration of every benchmark: a line of progress each, then a screen and a page of what they found."""
 
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -9,9 +8,10 @@ from pathlib import Path
 
 from orthobench.report.benchmarks import BENCHMARKS, ROOT
 from orthobench.report.page import one_line
-from orthobench.report.screen import WIDTH, screen
+from orthobench.report.screen import screen
 from orthobench.report.site.results import File, Result
 from orthobench.report.site.single import single
+from orthobench.report.terminal import columns
 from orthobench.report.text import read_frame
 
 NAME = "quick"
@@ -64,7 +64,7 @@ def run(folders=None, out=None):
                 broken.append(f"{folder} has no rows: see the log.")
     page.write_text(single(results, "OrthoBench: a quick run"), encoding="utf-8")
     print()
-    for line in screen(results, min(shutil.get_terminal_size((WIDTH, 0)).columns, 200)):
+    for line in screen(results, columns()):
         print(line)
     for line in broken:
         print(f"! {line}")

@@ -125,7 +125,7 @@ def _cut(text, length=26):
 def claims_commands(site):
     """List the commands that print the verdicts, one a machine and benchmark."""
     return [
-        "python -m orthobench.report "
+        "orthobench report "
         + " ".join(f"results/{file.path.as_posix()}" for file in machine.result.files)
         + " --claims"
         for machine in site.machines

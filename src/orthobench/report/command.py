@@ -1,0 +1,240 @@
+"""``orthobench report``: leaderboards, claims, learning rates or failures of result files, in the terminal."""
+
+import argparse
+import os
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from orthobench.report import history, sources, sweep
+from orthobench.report.benchmarks import BENCHMARKS, Benchmark
+from orthobench.report.claims_file import load_claims
+from orthobench.report.page import one_line
+from orthobench.report.terminal import Screen, columns
+from orthobench.report.text import (
+    LEFT_OUT,
+    leaderboards,
+    learning_rates,
+    read_file,
+    render_claims,
+    render_failures,
+    together,
+)
+
+_CELL = ["dataset_name", "objective_name", "solver_name", "idx_rep"]
+
+
+class Unusable(ValueError):
+    """What the command was asked for does not apply; no file is wrong."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A result file: its rows, after their `history`."""
+
+    path: Path
+    frame: pd.DataFrame
+    benchmark: Benchmark
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is printed of a result, the columns that were left out, and how many of its cells failed."""
+
+    text: str
+    left_out: tuple
+    failed: int
+    cells: int
+
+
+def main(argv=None):
+    """Print a report of each benchmark and folder of files, and say on stderr what is wrong.
+
+    Returns
+    -------
+    int
+        0; 1 if a file was wrong; 2 if an argument meant nothing, or what it asks for does not apply. Whatever can be
+        reported is.
+    """
+    arguments = _parsed(argv)
+    benchmarks = [each for each in BENCHMARKS.values() if arguments.metric in (None, *_metrics(each))]
+    if not benchmarks:
+        told = f"no benchmark has the metric {arguments.metric!r}: `orthobench report --help` lists them."
+        print(f"error: {one_line(told)}", file=sys.stderr)
+        return 2
+    paths, unusable = sources.find(arguments.named, benchmarks)
+    files, wrong = _read(paths)
+    reports = []
+    try:
+        for group in _groups(files):
+            for own, told in _reports(group, arguments):
+                if isinstance(told, Unusable):
+                    unusable.append(str(told))
+                elif isinstance(told, ValueError):
+                    wrong.append(f"{_named(own)}: {told}")
+                else:
+                    print("\n\n" * bool(reports) + told.text, flush=True)
+                    reports.append(told)
+        for line in _end(reports, arguments):
+            print(line, flush=True)
+    except BrokenPipeError:  # whoever reads it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for message in dict.fromkeys([*wrong, *unusable]):
+        print(f"error: {one_line(message)}", file=sys.stderr)
+    return 2 if unusable else 1 if wrong else 0
+
+
+def _end(reports, arguments):
+    """Return the lines that are said once, after all reports."""
+    screen, lines = Screen(columns()), []
+    screen.left_out = {name: True for each in reports for name in each.left_out}
+    failed, cells = sum(each.failed for each in reports), sum(each.cells for each in reports)
+    if not arguments.learning_rates:  # whose end is to be pasted
+        lines += screen.note()
+        if failed and not arguments.failures:
+            told = f"! {failed} of {cells} cells failed. What each said, and the command that runs it again:"
+            lines += screen.paragraph(told, "  ")
+            lines.append(shlex.join(["orthobench", "report", *arguments.named, "--failures"]))
+    return ["", *lines] if lines else []
+
+
+def _parsed(argv):
+    known = BENCHMARKS.values()
+    metrics = "; ".join(f"{each.folder}: {', '.join(_metrics(each))}" for each in known)
+    baselines = "; ".join(f"{each.folder}: {each.baseline}" for each in known)
+    parser = argparse.ArgumentParser(
+        prog="orthobench report",
+        description="Leaderboards of results in the terminal. Files of one benchmark and folder are one result, unless "
+        "they have cells in common; different ones are reported one after the other. A file that is wrong is named at "
+        "the end, and costs no other.",
+        epilog=f"In a narrow terminal tables leave out columns, in this order: {'; '.join(LEFT_OUT)}. The end "
+        "says which. Without a terminal lines are 80 columns wide, unless COLUMNS says otherwise. Exit code: 0; 1 if a "
+        "file was wrong; 2 if an argument could not be used.",
+    )
+    parser.add_argument("named", nargs="*", metavar="WHAT", help=sources.MEANING)
+    parser.add_argument("--wide", action="store_true", help="show all columns and whole names, however long the lines")
+    parser.add_argument("--metric", help=f"by benchmark, the first is the default ({metrics})")
+    parser.add_argument("--baseline", help=f"the solver to compare with (default, by benchmark: {baselines})")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--claims",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="print instead whether the result reproduces the published claims of FILE (default: the benchmark's own)",
+    )
+    instead.add_argument(
+        "--learning-rates",
+        action="store_true",
+        help="print instead the learning rates that the rows on the tuning part choose, and the lines that run them",
+    )
+    instead.add_argument(
+        "--failures",
+        action="store_true",
+        help="print instead each cell that failed, what it said, and the command that runs it again",
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.claims and arguments.claims.endswith(sources.SUFFIX):  # `--claims RESULT`
+        arguments.named, arguments.claims = [arguments.claims, *arguments.named], ""
+    return arguments
+
+
+def _metrics(benchmark):
+    return benchmark.leaderboards + benchmark.to_target
+
+
+def _named(files):
+    return " and ".join(str(each.path) for each in files)
+
+
+def _read(paths):
+    """Return the files that are results of this suite, and what is wrong with the others."""
+    files, wrong = [], []
+    for path in paths:
+        try:
+            frame, folder = read_file(path)
+            if not len(frame):
+                raise ValueError(f"{path}: holds no rows: run the benchmark again, or remove the file.")
+            files.append(Source(path, history.beside(path).apply(frame, folder), BENCHMARKS[folder]))
+        except (OSError, ValueError) as error:
+            wrong.append(str(error))
+    return files, wrong
+
+
+def _groups(files):
+    """Return the files of each benchmark and folder together."""
+    groups = {}
+    for file in files:
+        groups.setdefault((file.benchmark.folder, file.path.resolve().parent), []).append(file)
+    return list(groups.values())
+
+
+def _reports(files, arguments):
+    """Return files and their report, or what is wrong: files that make no result together, each by itself."""
+    told = _attempt(files, arguments)
+    if len(files) == 1 or isinstance(told, Report | Unusable):
+        return [(files, told)]
+    alone = [([each], _attempt([each], arguments)) for each in files]
+    wrong = [(own, told) for own, told in alone if not isinstance(told, Report)]
+    if not wrong:
+        return alone
+    good = [file for own, told in alone if isinstance(told, Report) for file in own]
+    return (_reports(good, arguments) if good else []) + wrong
+
+
+def _attempt(files, arguments):
+    try:
+        return _report(files, arguments)
+    except ValueError as error:
+        return error
+
+
+def _report(files, arguments):
+    """Return the `Report` of files as one result; raises ValueError where they make none."""
+    screen, benchmark = Screen(columns(), arguments.wide), files[0].benchmark
+    frame = together([(each.path.stem, each.frame) for each in files])
+    cells = len(frame[_CELL].drop_duplicates())
+    failed = len(frame.loc[frame["objective_status"] != "ok", _CELL].drop_duplicates())
+    heading = [
+        *screen.paragraph(f"== {'root' if benchmark.folder == '.' else benchmark.folder}: {benchmark.question}", "   "),
+        *screen.paragraph(
+            f"{', '.join(str(each.path) for each in files)}: {cells} cells, {failed} failed", "   ", "   "
+        ),
+    ]
+    text = "\n\n".join(["\n".join(heading), _text(frame, files, arguments, screen)])
+    return Report(text, tuple(screen.left_out), failed, cells)
+
+
+def _text(frame, files, arguments, screen):
+    """Return what is asked for of one result."""
+    benchmark, metric = files[0].benchmark, arguments.metric
+    if arguments.failures:
+        return render_failures(frame, screen)
+    if arguments.claims is not None:
+        try:
+            claims = load_claims(arguments.claims or find_claims(files[0].path, benchmark))
+        except (OSError, ValueError) as error:
+            raise Unusable(str(error)) from error
+        return render_claims(frame, claims, screen)
+    if arguments.learning_rates:
+        if not sweep.tuning_objectives(history.current(frame)):
+            told = "no objective with part=tuning, from which learning rates are chosen"
+            raise Unusable(f"{_named(files)}: {told}. {sweep.REMEDY}")
+        return learning_rates(frame, screen)
+    if metric not in (None, *_metrics(benchmark)):
+        allowed = ", ".join(_metrics(benchmark))
+        raise Unusable(f"{_named(files)}: no leaderboard of {metric!r}; choose one of {allowed}.")
+    return leaderboards(frame, metric, arguments.baseline, screen)
+
+
+def find_claims(parquet_path, benchmark):
+    """Return the path of a benchmark's ``claims.toml``.
+
+    It is looked for in each folder above the result file, then in the current one, as that of the repository.
+    """
+    name = Path(benchmark.folder, "claims.toml")
+    folders = [*Path(parquet_path).resolve().parents, Path()]
+    return next((folder / name for folder in folders if (folder / name).is_file()), name)
