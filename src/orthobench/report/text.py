@@ -10,7 +10,7 @@ from orthobench.report import history, stands, survival, sweep
 from orthobench.report.benchmarks import BENCHMARKS, recognise
 from orthobench.report.cells import check_frame
 from orthobench.report.claims import COLUMNS as CLAIM_COLUMNS
-from orthobench.report.claims import check_claims, format_verdict, load_claims, summary
+from orthobench.report.claims import by_claim, check_claims, disagreement, format_verdict, load_claims, summary
 from orthobench.report.claims import protocol as claims_protocol
 from orthobench.report.claims_file import CONFIGURATION
 from orthobench.report.leaderboard import COLUMNS, format_row, leaderboard, protocol
@@ -180,19 +180,40 @@ def print_learning_rates(*parquet_paths):
     print("\n\n\n".join(texts) if texts else f"{_named(parquet_paths)}: no rows.")
 
 
-def render_claims(frame, claims):
-    """Return the verdicts as text: one paragraph a claim, labelled as on the page."""
-    verdicts = check_claims(frame, claims)
-    paragraphs = [stands.noted(claims_protocol(claims), [each.stand for each in verdicts]), summary(verdicts)]
-    for verdict in verdicts:
-        first, *others = map(one_line, format_verdict(verdict))
-        lines = [f"  {label}: {text}" for label, text in zip(CLAIM_COLUMNS[1:], others, strict=True)]
+def render_claims(frames, claims):
+    """Return the verdicts as text: one paragraph a claim, labelled as on the page.
+
+    Parameters
+    ----------
+    frames : pandas.DataFrame or dict
+        The rows, or those of each machine by its name. A claim has one verdict for all of them, see `claims.standing`;
+        those of other machines are below it.
+    claims : list of Claim
+    """
+    machines = frames if isinstance(frames, dict) else {"": frames}
+    judged = [(each, machine) for machine, frame in machines.items() for each in check_claims(frame, claims)]
+    places = {id(each): stands.marked(machine, each.stand).strip() for each, machine in judged}
+    verdicts = by_claim([each for each, _ in judged])
+    paragraphs = [
+        stands.noted(claims_protocol(claims), [each.stand for each, _ in judged]),
+        summary([first for first, _ in verdicts]),
+    ]
+    for verdict, others in verdicts:
+        first, *cells = map(one_line, format_verdict(verdict))
+        lines = [f"  {label}: {text}" for label, text in zip(CLAIM_COLUMNS[1:], cells, strict=True)]
+        if places[id(verdict)]:
+            lines.append(f"  of the rows of: {one_line(places[id(verdict)])}")
+        for each in others:
+            label, *_, figure, reason = map(one_line, format_verdict(each))
+            lines.append(f"  on {one_line(places[id(each)])}: {label}: {figure}; {reason}")
+        told = disagreement([(each, places[id(each)]) for each in (verdict, *others)])
+        lines += [f"  disagreement: {one_line(told)}"] if told else []
         paragraphs.append("\n".join([f"{first.upper()}  {verdict.claim.id}", *lines]))
     return "\n\n".join(paragraphs)
 
 
 def print_claims(*parquet_paths, claims_path=None):
-    """Print the verdict of each claim.
+    """Print the verdict of each claim; published files of several machines are judged machine by machine.
 
     Parameters
     ----------
@@ -204,12 +225,26 @@ def print_claims(*parquet_paths, claims_path=None):
     FileNotFoundError, ValueError
         As for `read_frame`, `load_claims` and `check_claims`; the message starts with the file.
     """
-    frame = read_frame(*parquet_paths)
-    claims = load_claims(claims_path or find_claims(parquet_paths[0], recognise(frame)))
+    machines = {}
+    for path in parquet_paths:
+        machines.setdefault(machine_of(path), []).append(path)
+    frames = {machine: read_frame(*paths) for machine, paths in machines.items()}
+    benchmarks = {each.folder: each for each in map(recognise, frames.values())}
+    if len(benchmarks) > 1:
+        told = " and ".join(benchmarks)
+        raise ValueError(f"{_named(parquet_paths)}: rows of several benchmarks ({told}); report on one at a time.")
+    claims = load_claims(claims_path or find_claims(parquet_paths[0], *benchmarks.values()))
     try:
-        print(render_claims(frame, claims))
+        print(render_claims(frames, claims))
     except ValueError as error:
         raise ValueError(f"{_named(parquet_paths)}: {error}") from error
+
+
+def machine_of(path):
+    """Return the machine of a published file, the name of its folder; empty of a file that is not published."""
+    folders = Path(path).resolve().parents
+    published = {each.results for each in BENCHMARKS.values()}
+    return folders[0].name if len(folders) > 1 and folders[1].name in published else ""
 
 
 def find_claims(parquet_path, benchmark):
