@@ -1,4 +1,4 @@
-"""The changes of published results, from a small repository: which verdicts moved, the feed, and what verify can check."""
+"""The changes of published results in a small repository: which verdicts moved, the feed, what verify can check."""
 
 import html
 import os
@@ -21,7 +21,7 @@ from orthobench.report.site.verdicts import judge
 from orthobench.report.verify import OF_HISTORY, check_site
 
 PLACE = "training/one/cpu.parquet"
-HOSTILE = "</script><script>alert(1)</script> & \"x\" ]]> \x1b[31m é"
+HOSTILE = '</script><script>alert(1)</script> & "x" ]]> \x1b[31m é'
 CLAIMS = """
 benchmark = "benchmark_muon"
 solvers = ["AdamW", "Turbo-Muon"]
@@ -142,7 +142,11 @@ def test_each_commit_of_the_main_line_tells_its_files_and_which_verdicts_moved(f
         ("Superseded", ["results/history.toml"], [("less-loss", SMALL, "not run here")]),
         ("Merge better rows", [place], [("less-loss", FAILS, SMALL)]),
         (HOSTILE.replace("\x1b", " "), [place], [("less-loss", SMALL, FAILS)]),
-        ("Rows that hold", ["benchmark_muon/claims.toml", "claims.toml", place], [("less-loss", "not run here", SMALL)]),
+        (
+            "Rows that hold",
+            ["benchmark_muon/claims.toml", "claims.toml", place],
+            [("less-loss", "not run here", SMALL)],
+        ),
     ]
     assert [each.date for each in found.listed][-1] == "2025-12-31T23:00:00Z"
     assert (found.older, found.lack) == (False, "")

@@ -208,4 +208,4 @@ def test_no_text_of_a_claim_is_markup_in_a_badge(tmp_path):
     files, _ = render(results, root=tmp_path)
     (name,) = [path for path in files if path.startswith("badges/training/")]
     assert ElementTree.fromstring(files[name]).findtext(f".//{SVG}text") == "OrthoBench <b>&](x) $1$"
-    assert "![OrthoBench &lt;b&gt;&amp;)(x) $1$: 2 claims" in files["training/index.html"].decode()
+    assert "![OrthoBench &lt;b&gt;&amp;)(x) $1$: verdicts on" in files["training/index.html"].decode()

@@ -150,8 +150,16 @@ def check_claims(frame, claims):
         If the frame is not a result of this suite, or holds a point twice.
     """
     check_frame(frame)
-    frame = history.current(frame)
+    frame = _needed(history.current(frame), claims)
     return [verdict for claim in claims for verdict in _verdicts(frame, claim)]
+
+
+def _needed(frame, claims):
+    """Return a frame without the columns that no claim needs: rows have many, and copies of these take time."""
+    metrics = {name for claim in claims for name in (claim.query.metric, *dict(claim.query.needs))}
+    metrics |= {"held_out_loss", "target", "steps_to_target"} if metrics & set(TO_TARGET) else set()
+    names = {*REQUIRED, *stands.USED, CONFIGURATION, "objective_env_device", *(f"objective_{each}" for each in metrics)}
+    return frame[[name for name in frame if name in names]]
 
 
 def _verdicts(frame, claim):

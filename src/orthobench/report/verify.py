@@ -167,10 +167,10 @@ def check_site(results, site, root=None, **where):
 
 
 def _revision_of(site):
-    """Return the commit that a site says it is of; empty if it says none."""
+    """Return the commit that a site's footer says it is of; empty if it says none."""
     page = Path(site) / _INDEX
-    found = re.search(r'/commit/([0-9a-f]{40})"', page.read_text(errors="replace")) if page.is_file() else None
-    return found[1] if found else ""
+    found = re.findall(r'/commit/([0-9a-f]{40})"', page.read_text(errors="replace")) if page.is_file() else []
+    return found[-1] if found else ""
 
 
 def compare_site(files, site, unread=()):

@@ -32,7 +32,7 @@ class Badge:
     @property
     def markdown(self):
         """What a README has to have."""
-        alternative = self.told.translate(str.maketrans({"[": "(", "]": ")"}))
+        alternative = f"{self.label}: verdicts on published claims".translate(str.maketrans({"[": "(", "]": ")"}))
         return f"[![{alternative}]({self.site}{self.path})]({self.site}{self.page})"
 
     def svg(self):
@@ -62,7 +62,7 @@ def width(text):
 
 
 def badges(site):
-    """Return all badges: of all claims by the empty text; of each benchmark with rows by its folder in the site, a list.
+    """Return lists of badges: of all claims by the empty text, of each benchmark with rows by its folder in the site.
 
     A benchmark's are its own and those of the methods that its claims are about.
     """

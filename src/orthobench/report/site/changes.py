@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from orthobench.report import claims, history
+from orthobench.report import history
 from orthobench.report.benchmarks import BENCHMARKS, FILE
 from orthobench.report.cells import REQUIRED
 from orthobench.report.page import one_line
@@ -19,7 +19,7 @@ from orthobench.report.site.workers import at_once
 
 MOST = 50  # commits that are listed
 RULES = ("claims.toml", FILE)  # files besides the results whose commits are listed
-_ROWS = 1000  # of the files of a benchmark and machine, roughly: whether processes pay
+_ROWS = 500  # of the files of a benchmark and machine, roughly: whether processes pay
 _REGULAR = ("100644", "100755")
 
 
@@ -156,7 +156,7 @@ def _git(folder, *arguments, text=True):
 def _trees(results, revision):
     """Return the commits that changed results or rules, the newest first; one more than is listed, to compare with."""
     rules = [f":(top,glob){folder}{name}" for folder in ("", "*/") for name in RULES]
-    listed = _git(results, "log", "-z", "--first-parent", f"--max-count={MOST + 1}", "--format=%H%x00%ct%x00%s",
+    listed = _git(results, "log", "-z", "--no-show-signature", "--first-parent", f"--max-count={MOST + 1}", "--format=%H%x00%ct%x00%s",
                 revision, "--", ".", *rules)  # fmt: skip
     fields = listed.split("\0")
     prefix = _git(results, "rev-parse", "--show-prefix").rstrip("\n")
@@ -196,7 +196,8 @@ class _Judge:
         """Judge all that is different, at once."""
         work = dict.fromkeys(key for tree in trees for key in self._keys(tree))
         arguments = [(str(self.repository), *key, self.aliases, self.listed[key[0]]) for key in work]
-        self._made = dict(zip(work, at_once(_judged, arguments, _ROWS * len(work)), strict=True))
+        for key, made in zip(work, at_once(_judged, arguments, _ROWS * len(work)), strict=True):
+            self._made[key] = [Judged(verdict, BENCHMARKS[key[0]], *where) for verdict, *where in made]
 
     def verdicts(self, tree):
         """Return the entry of each claim at a commit, by benchmark and claim."""
@@ -234,16 +235,14 @@ class _Judge:
 
 
 def _judged(repository, folder, machine, blobs, superseded, aliases, listed):
-    """Return what files of a benchmark and machine say of its claims: a list of `Judged`."""
-    benchmark = BENCHMARKS[folder]
+    """Return what files of a benchmark and machine say of its claims: verdicts, each with the machine and device."""
     with tempfile.TemporaryDirectory() as results:
-        place = Path(results) / benchmark.results / machine
+        place = Path(results) / BENCHMARKS[folder].results / machine
         place.mkdir(parents=True)
         for name, blob in blobs:
             (place / name).write_bytes(_git(repository, "cat-file", "blob", blob, text=False))
         found, _ = read_results(results, history.History(aliases, superseded))
-    verdicts = [(each, check(each.frame, listed)[0]) for each in found]
-    return [Judged(one, benchmark, own.machine, own.device) for own, every in verdicts for one in every]
+    return [(each, own.machine, own.device) for own in found for each in check(own.frame, listed)[0]]
 
 
 def _nothing(folder, listed):

@@ -40,9 +40,7 @@ def findings(judged, page_of):
         if each.verdict.checks and each.verdict.verdict != claims.NOT_RUN and check and np.isfinite(check.estimate):
             by_benchmark.setdefault(each.benchmark.folder, []).append(each)
     for own in by_benchmark.values():
-        own.sort(
-            key=lambda each: (each.verdict.verdict == claims.INCONCLUSIVE, -len(each.verdict.tested))
-        )
+        own.sort(key=lambda each: (each.verdict.verdict == claims.INCONCLUSIVE, -len(each.verdict.tested)))
     rounds = max(map(len, by_benchmark.values()), default=0)
     turns = [own[turn] for turn in range(rounds) for own in by_benchmark.values() if turn < len(own)][:MOST]
     return [_finding(each, page_of) for each in turns]

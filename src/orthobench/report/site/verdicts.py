@@ -74,8 +74,8 @@ def bar(verdict):
 def judge(documents, results):
     """Judge the claims of all benchmarks, with or without published rows, on each machine.
 
-    A claim is listed once, with the verdict that is `claims.standing` among those of the machines that can say something
-    (of times and memory, of each kind of process that solvers ran in there), and these inside; or as not run here.
+    A claim is listed once, with the verdict that is `claims.standing` among those of the machines (of times and memory,
+    of each kind of process that solvers ran in there), and the others that say something inside.
 
     Returns
     -------
