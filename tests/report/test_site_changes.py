@@ -149,6 +149,7 @@ def test_each_commit_of_the_main_line_tells_its_files_and_which_verdicts_moved(f
         ),
     ]
     assert [each.date for each in found.listed][-1] == "2025-12-31T23:00:00Z"
+    assert [each.subject for each in found.listed if each.rules] == ["Claims"]
     assert (found.older, found.lack) == (False, "")
 
 

@@ -55,10 +55,10 @@ class Badge:
 
 @functools.cache
 def width(text):
-    """Return the pixels that a text is wide."""
+    """Return the pixels that a text is wide, with its side bearings."""
     shown = text.replace("$", r"\$")  # no mathematics
     font = FontProperties(family="DejaVu Sans")
-    return math.ceil(TextPath((0, 0), shown, size=SIZE, prop=font).get_extents().width) if text.strip() else 0
+    return math.ceil(TextPath((0, 0), shown, size=SIZE, prop=font).get_extents().width) + 2 if text.strip() else 0
 
 
 def badges(site):

@@ -41,6 +41,7 @@ class Change:
     subject: str
     files: tuple  # of pairs of text: added, changed or removed, and the path in the repository
     moves: tuple
+    rules: bool = False  # whether it changed the rules alone
 
     @property
     def anchor(self):
@@ -141,7 +142,12 @@ def _change(new, old, now, before):
         for key, judged in now.items()
         if judged.verdict.label != before[key].verdict.label
     ]
-    return Change(new.commit, new.date, new.subject, tuple(files), tuple(moves))
+    ruling = all(_is_rule(path) for _, path in files)
+    return Change(new.commit, new.date, new.subject, tuple(files), tuple(moves), ruling)
+
+
+def _is_rule(path):
+    return path.split("/")[-1] in RULES and path.count("/") < 2
 
 
 # ----- the repository -----
@@ -156,8 +162,8 @@ def _git(folder, *arguments, text=True):
 def _trees(results, revision):
     """Return the commits that changed results or rules, the newest first; one more than is listed, to compare with."""
     rules = [f":(top,glob){folder}{name}" for folder in ("", "*/") for name in RULES]
-    listed = _git(results, "log", "-z", "--no-show-signature", "--first-parent", f"--max-count={MOST + 1}", "--format=%H%x00%ct%x00%s",
-                revision, "--", ".", *rules)  # fmt: skip
+    options = ("-z", "--no-show-signature", "--first-parent", f"--max-count={MOST + 1}", "--format=%H%x00%ct%x00%s")
+    listed = _git(results, "log", *options, revision, "--", ".", *rules)
     fields = listed.split("\0")
     prefix = _git(results, "rev-parse", "--show-prefix").rstrip("\n")
     found = []
@@ -167,8 +173,7 @@ def _trees(results, revision):
         for line in filter(None, _git(results, "ls-tree", "-r", "-z", "--full-tree", commit).split("\0")):
             told, _, path = line.partition("\t")
             mode, _, blob = told.split()
-            ruling = path.split("/")[-1] in RULES and path.count("/") < 2
-            if mode in _REGULAR and (path.startswith(prefix) or ruling):
+            if mode in _REGULAR and (path.startswith(prefix) or _is_rule(path)):
                 blobs[path] = blob
         found.append(_Tree(commit, date, one_line(subject), blobs))
     return found

@@ -43,7 +43,7 @@ def feed(changes, documents):
 def _told(change):
     for each in change.moves:
         yield f"{each.judged.verdict.claim.id}: {each.before} -> {each.after}"
-    if not change.moves:
+    if not change.moves and not change.rules:
         yield "No verdict moved."
     for kind, path in change.files:
         yield f"{kind}: {path}"
