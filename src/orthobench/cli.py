@@ -102,17 +102,17 @@ def _publish(arguments):
 
 def _verify(arguments):
     from orthobench.report.site.documents import find_root
-    from orthobench.report.verify import compare_site, verify
+    from orthobench.report.verify import check_site, verify
     from orthobench.runs.planned import planned_cells
 
-    problems, notes = verify(arguments.results, find_root(arguments.results), planned_cells)
+    root = find_root(arguments.results)
+    problems, notes = verify(arguments.results, root, planned_cells)
+    if arguments.site:
+        where = {"address": arguments.repository} if arguments.repository else {}
+        more = check_site(arguments.results, arguments.site, root, **where)
+        problems, notes = problems + more[0], notes + more[1]
     for note in notes:
         print(note)
-    if arguments.site:
-        from orthobench.report.site import render
-
-        where = {"address": arguments.repository} if arguments.repository else {}
-        problems += compare_site(render(arguments.results, **where)[0], arguments.site)
     _print(problems)
     print(f"{len(problems)} problem{'s' * (len(problems) != 1)} in {arguments.results}")
     return 1 if problems else 0

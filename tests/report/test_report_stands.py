@@ -365,7 +365,10 @@ def test_tables_of_claims_tell_the_kind(root, claim):
     cells_of, told = tables.claims_table(root, claim(), "a-claim")
     assert ["(process)" in row[4] for row in cells_of] == [True, False]
     assert "reproduced: holds on 1, fails on 0, open on 0 of 1 (process)" in told["title"]
-    assert "2 claims: 1 reproduced" in text.render_claims(root, claims.load_claims(claim()))
+    assert "Published claims, 1 claim: 1 reproduced" in tables.claims_table(root, claim(), "all")[1]["title"]
+    told = text.render_claims(root, claims.load_claims(claim()))
+    assert "1 claim: 1 reproduced" in told
+    assert "on (before): inconclusive" in told
 
 
 # ----- the site -----

@@ -346,6 +346,40 @@ def test_a_link_to_a_claim_opens_it(site, page):
     assert page.evaluate("n => document.getElementById(n + '-details').open", name)
 
 
+def test_the_texts_of_badges_fit(site, page):
+    badges = sorted((site / "badges").rglob("*.svg"))
+    assert len(badges) > 4
+    for path in badges:
+        visit(page, site, path.relative_to(site))
+        found = page.evaluate(
+            """() => [...document.querySelectorAll("text")].map((text) => {
+                const wanted = text.textLength.baseVal.value, start = text.getBBox().x;
+                text.removeAttribute("textLength");
+                return [start, wanted, text.getComputedTextLength()];
+            })"""
+        )
+        width = page.evaluate("document.documentElement.width.baseVal.value")
+        (start, wanted, _), (then, last, _) = found
+        assert 0 < start < start + wanted < then < then + last < width, path
+        assert all(0.8 * wanted < natural < 1.25 * wanted for _, wanted, natural in found), path
+
+
+def test_a_bar_is_as_long_as_its_parts(site, page):
+    visit(page, site, "index.html")
+    bars = page.evaluate(
+        """() => [...document.querySelectorAll("#matrix .bar svg")].map((svg) => [
+            svg.clientWidth, svg.viewBox.baseVal.width, svg.getAttribute("aria-label"),
+            [...svg.children].map((part) => [part.getBoundingClientRect().width, part.width.baseVal.value]),
+        ])"""
+    )
+    assert bars
+    for width, tests, told, parts in bars:
+        assert told.endswith(f" of {tests:.0f}")
+        assert sum(count for _, count in parts) == tests
+        for drawn, count in parts:
+            assert drawn == pytest.approx(width * count / tests, abs=1)
+
+
 def test_the_keyboard_reaches_menus_and_sorts(site, page):
     visit(page, site, "training/index.html")
     page.wait_for_selector("[data-board] [data-shown]")

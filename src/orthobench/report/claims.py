@@ -56,9 +56,19 @@ class Verdict:
     stand: str = ""  # the kind of process that it is on, of times and memory where there are several
 
     @property
+    def tested(self):
+        """The checks that tested something."""
+        return tuple(check for check in self.checks if check.outcome != UNTESTED)
+
+    @property
+    def counts(self):
+        """The number of those that hold, that fail and that are open, by outcome."""
+        return {each: sum(check.outcome == each for check in self.tested) for each in (HOLDS, FAILS, INCONCLUSIVE)}
+
+    @property
     def small(self):
         """Whether it rests on data sets of small scale alone."""
-        names = [check.dataset for check in self.checks if check.outcome != UNTESTED]
+        names = [check.dataset for check in self.tested]
         patterns = BENCHMARKS[self.claim.query.benchmark].small
         return bool(names) and all(any(matches(name, each) for each in patterns) for name in names)
 
@@ -72,6 +82,32 @@ class Verdict:
     def shown(self):
         """The checks, or those on another device."""
         return self.checks or self.elsewhere
+
+
+def standing(verdicts):
+    """Return which of a claim's verdicts, on several machines or kinds of process, stands for it.
+
+    One that says something, with the most tests; of equals the first. The outcome has no part in it.
+    """
+    return max(verdicts, key=lambda each: (each.verdict != NOT_RUN, len(each.tested), len(each.checks)))
+
+
+def by_claim(verdicts):
+    """List the verdicts of each claim: that which is `standing`, and the others."""
+    groups = {}
+    for each in verdicts:
+        groups.setdefault(each.claim.id, []).append(each)
+    return [(standing(own), [each for each in own if each is not standing(own)]) for own in groups.values()]
+
+
+def disagreement(judged):
+    """Say where a claim is reproduced and where it is not, of pairs of a verdict and its place; empty if all agree."""
+    places = {}
+    for verdict, place in judged:
+        places.setdefault(verdict.verdict, []).append(place)
+    if not {REPRODUCED, NOT_REPRODUCED} <= places.keys():
+        return ""
+    return ", ".join(f"{each} on {' and '.join(places[each])}" for each in (REPRODUCED, NOT_REPRODUCED))
 
 
 # ----- checking -----
@@ -114,8 +150,16 @@ def check_claims(frame, claims):
         If the frame is not a result of this suite, or holds a point twice.
     """
     check_frame(frame)
-    frame = history.current(frame)
+    frame = _needed(history.current(frame), claims)
     return [verdict for claim in claims for verdict in _verdicts(frame, claim)]
+
+
+def _needed(frame, claims):
+    """Return a frame without the columns that no claim needs: rows have many, and copies of these take time."""
+    metrics = {name for claim in claims for name in (claim.query.metric, *dict(claim.query.needs))}
+    metrics |= {"held_out_loss", "target", "steps_to_target"} if metrics & set(TO_TARGET) else set()
+    names = {*REQUIRED, *stands.USED, CONFIGURATION, "objective_env_device", *(f"objective_{each}" for each in metrics)}
+    return frame[[name for name in frame if name in names]]
 
 
 def _verdicts(frame, claim):
@@ -151,7 +195,7 @@ def _conclude(checks, missing, query):
     gaps = [", ".join([f"no rows of {pattern.replace('|', ' or ')}", *_conditions(query)]) for pattern in missing]
     gaps += _by_reason(untested, checks)
     tested = [*holding, *failing, *undecided]
-    told = [f"holds on {len(holding)}, fails on {len(failing)}, open on {len(undecided)} of {len(tested)}"]
+    told = [format_counts({HOLDS: len(holding), FAILS: len(failing), INCONCLUSIVE: len(undecided)})]
     if query.scope == "any" and holding:
         told.append(f"holds: {_places(holding, checks)}")
     told += [f"fails: {each}" for each in _by_reason(failing, checks)]
@@ -499,6 +543,12 @@ def summary(verdicts):
     counts = Counter(verdict.verdict for verdict in verdicts)
     told = ", ".join(f"{counts[each]} {each}" for each in (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN))
     return f"{_count(verdicts, 'claim')}: {told}"
+
+
+def format_counts(counts):
+    """Return a verdict's counts in words: ``holds on 12, fails on 6, open on 0 of 18``."""
+    told = f"holds on {counts[HOLDS]}, fails on {counts[FAILS]}, open on {counts[INCONCLUSIVE]}"
+    return f"{told} of {sum(counts.values())}"
 
 
 def _count(things, name):

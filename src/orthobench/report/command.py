@@ -69,7 +69,7 @@ def main(argv=None):
     files, wrong = _read(paths)
     reports = []
     try:
-        for group in _groups(files):
+        for group in _groups(files, arguments.claims is not None):
             for own, told in _reports(group, arguments):
                 if isinstance(told, Unusable):
                     unusable.append(str(told))
@@ -164,11 +164,14 @@ def _read(paths):
     return files, wrong
 
 
-def _groups(files):
-    """Return the files of each benchmark and folder together."""
+def _groups(files, across_machines):
+    """Return the files of each benchmark and folder together; claims are judged across the folders of machines."""
     groups = {}
     for file in files:
-        groups.setdefault((file.benchmark.folder, file.path.resolve().parent), []).append(file)
+        folder = file.path.resolve().parent
+        if across_machines and sources.machine_of(file.path):
+            folder = folder.parent
+        groups.setdefault((file.benchmark.folder, folder), []).append(file)
     return list(groups.values())
 
 
@@ -195,22 +198,25 @@ def _attempt(files, arguments):
 def _report(files, arguments):
     """Return the `Report` of files as one result; raises ValueError where they make none."""
     screen, benchmark = Screen(columns(), arguments.wide), files[0].benchmark
-    frame = together([(each.path.stem, each.frame) for each in files])
-    cells = len(frame[_CELL].drop_duplicates())
-    failed = len(frame.loc[frame["objective_status"] != "ok", _CELL].drop_duplicates())
+    machines = {}
+    for each in files:
+        machines.setdefault(sources.machine_of(each.path), []).append((each.path.stem, each.frame))
+    frames = {machine: together(own) for machine, own in machines.items()}
+    cells = sum(len(each[_CELL].drop_duplicates()) for each in frames.values())
+    failed = sum(len(each.loc[each["objective_status"] != "ok", _CELL].drop_duplicates()) for each in frames.values())
     heading = [
         *screen.paragraph(f"== {'root' if benchmark.folder == '.' else benchmark.folder}: {benchmark.question}", "   "),
         *screen.paragraph(
             f"{', '.join(str(each.path) for each in files)}: {cells} cells, {failed} failed", "   ", "   "
         ),
     ]
-    text = "\n\n".join(["\n".join(heading), _text(frame, files, arguments, screen)])
+    text = "\n\n".join(["\n".join(heading), _text(frames, files, arguments, screen)])
     return Report(text, tuple(screen.left_out), failed, cells)
 
 
-def _text(frame, files, arguments, screen):
-    """Return what is asked for of one result."""
-    benchmark, metric = files[0].benchmark, arguments.metric
+def _text(frames, files, arguments, screen):
+    """Return what is asked for of one result, or of those of several machines."""
+    benchmark, metric, frame = files[0].benchmark, arguments.metric, next(iter(frames.values()))
     if arguments.failures:
         return render_failures(frame, screen)
     if arguments.claims is not None:
@@ -218,7 +224,7 @@ def _text(frame, files, arguments, screen):
             claims = load_claims(arguments.claims or find_claims(files[0].path, benchmark))
         except (OSError, ValueError) as error:
             raise Unusable(str(error)) from error
-        return render_claims(frame, claims, screen)
+        return render_claims(frames, claims, screen)
     if arguments.learning_rates:
         if not sweep.tuning_objectives(history.current(frame)):
             told = "no objective with part=tuning, from which learning rates are chosen"

@@ -60,11 +60,11 @@ def implausible(frame, benchmark):
 def _outside(good, column, columns):
     numbers = _numbers(good[column]).to_numpy()
     low, high = columns.range
-    text = good[np.isnan(numbers) & good[column].map(lambda value: isinstance(value, _TEXTS)).to_numpy(dtype=bool)]
-    outside = good[(numbers < low - _ROUNDING) | (numbers > high + _ROUNDING)]
-    infinite = good[np.isinf(numbers)] if not columns.infinite else good[:0]
+    text = np.isnan(numbers) & good[column].map(lambda value: isinstance(value, _TEXTS)).to_numpy(dtype=bool)
+    outside = (numbers < low - _ROUNDING) | (numbers > high + _ROUNDING)
+    infinite = np.isinf(numbers) & (not columns.infinite)
     rules = ((text, "is no number"), (outside, f"is outside of {low:g} to {high:g}"), (infinite, "is infinite"))
-    return [_told(rows, column, rule) for rows, rule in rules if len(rows)]
+    return [_told(good[hit], column, rule) for hit, rule in rules if hit.any()]
 
 
 def _numbers(series):

@@ -40,6 +40,13 @@ def find(named, benchmarks=None):
     return list(paths.values()), lacking
 
 
+def machine_of(path):
+    """Return the machine of a published file, the name of its folder; empty of a file that is not published."""
+    folders = Path(path).resolve().parents
+    published = {each.results for each in BENCHMARKS.values()}
+    return folders[0].name if len(folders) > 1 and folders[1].name in published else ""
+
+
 def newest(benchmark):
     """Return the newest file of a benchmark's own outputs, or else its published ones; none if it has neither."""
     outputs = (ROOT / benchmark.folder / "outputs").glob(f"*{SUFFIX}")

@@ -38,7 +38,8 @@ def claims_table(frame, path, chosen):
         verdicts, error = [], errors[0]
     if chosen == ALL or not verdicts:
         told = stands.noted(claims.protocol(listed), [each.stand for each in verdicts])
-        title = [error or f"Published claims, {claims.summary(verdicts)}", told]
+        counted = claims.summary([first for first, _ in claims.by_claim(verdicts)])
+        title = [error or f"Published claims, {counted}", told]
         return table(title, claims.COLUMNS, map(claims.format_verdict, verdicts))
     claim, query = verdicts[0].claim, verdicts[0].claim.query
     reasons = [stands.marked(f"{each.verdict}: {each.reason}", each.stand) for each in verdicts]

@@ -8,7 +8,7 @@ from orthobench.report import history, stands, survival, sweep
 from orthobench.report.benchmarks import recognise
 from orthobench.report.cells import check_frame
 from orthobench.report.claims import COLUMNS as CLAIM_COLUMNS
-from orthobench.report.claims import check_claims, format_verdict, summary
+from orthobench.report.claims import by_claim, check_claims, disagreement, format_verdict, summary
 from orthobench.report.claims import protocol as claims_protocol
 from orthobench.report.claims_file import CONFIGURATION
 from orthobench.report.leaderboard import COLUMNS, format_mean, format_row, format_seeds, leaderboard, protocol
@@ -260,16 +260,36 @@ def learning_rates(frame, screen):
     return "\n\n\n".join(render_learning_rates(frame, objective, screen) for objective in objectives)
 
 
-def render_claims(frame, claims, screen=None):
-    """Return the verdicts as text: one paragraph a claim, labelled as on the page."""
+def render_claims(frames, claims, screen=None):
+    """Return the verdicts as text: one paragraph a claim, labelled as on the page.
+
+    Parameters
+    ----------
+    frames : pandas.DataFrame or dict
+        The rows, or those of each machine by its name. A claim has one verdict for all of them, see `claims.standing`;
+        those of other machines are below it.
+    claims : list of Claim
+    screen : Screen, optional
+    """
     screen = screen or Screen()
-    verdicts = check_claims(frame, claims)
-    told = stands.noted(claims_protocol(claims), [each.stand for each in verdicts])
-    paragraphs = [screen.paragraph(told), screen.paragraph(summary(verdicts))]
-    for verdict in verdicts:
-        first, *others = map(one_line, format_verdict(verdict))
+    machines = frames if isinstance(frames, dict) else {"": frames}
+    judged = [(each, machine) for machine, frame in machines.items() for each in check_claims(frame, claims)]
+    places = {id(each): stands.marked(machine, each.stand).strip() for each, machine in judged}
+    verdicts = by_claim([each for each, _ in judged])
+    told = stands.noted(claims_protocol(claims), [each.stand for each, _ in judged])
+    paragraphs = [screen.paragraph(told), screen.paragraph(summary([first for first, _ in verdicts]))]
+    for verdict, others in verdicts:
+        first, *cells = map(one_line, format_verdict(verdict))
         lines = screen.paragraph(verdict.claim.id, "  ", f"{first.upper()}  ")
-        for label, text in zip(CLAIM_COLUMNS[1:], others, strict=True):
-            lines += screen.paragraph(f"{label}: {text}", "    ", "  ")
+        told = [f"{label}: {text}" for label, text in zip(CLAIM_COLUMNS[1:], cells, strict=True)]
+        if places[id(verdict)]:
+            told.append(f"of the rows of: {places[id(verdict)]}")
+        for each in others:
+            label, *_, figure, reason = format_verdict(each)
+            told.append(f"on {places[id(each)]}: {label}: {figure}; {reason}")
+        apart = disagreement([(each, places[id(each)]) for each in (verdict, *others)])
+        told += [f"disagreement: {apart}"] if apart else []
+        for each in told:
+            lines += screen.paragraph(each, "    ", "  ")
         paragraphs.append(lines)
     return "\n\n".join("\n".join(lines) for lines in paragraphs)

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import re
 from html.parser import HTMLParser
 from itertools import zip_longest
 from pathlib import Path
@@ -11,9 +12,12 @@ from orthobench.report import history
 from orthobench.report.page import one_line, shorten
 from orthobench.report.plausible import one_run, provenance
 from orthobench.report.publish import compare_sums
+from orthobench.report.site.build import head, render
+from orthobench.report.site.changes import lack
 from orthobench.report.site.results import CELL, Problem, read_results
 from orthobench.report.site.vendor import SCRIPTS
 
+_INDEX = "index.html"
 _SHOWN = 2  # examples in a message
 
 
@@ -127,8 +131,49 @@ def _some(texts):
 
 # ----- the site -----
 
+OF_HISTORY = ("changes.html", "changes.xml")  # files that depend on it
 
-def compare_site(files, site):
+
+def check_site(results, site, root=None, **where):
+    """Compare a site with what the rows give, and its changes with the history of git, where there is one.
+
+    A site is of a commit, which its pages tell. It is rendered again as of that commit: the site of an earlier commit
+    is what the rows of today give as long as these, the claims, the documents and the code are those of then.
+
+    Parameters
+    ----------
+    results, site : str or pathlib.Path
+    root : pathlib.Path, optional
+        The repository.
+    **where
+        The address that the site was built with, see `render`.
+
+    Returns
+    -------
+    problems, notes : list of Problem
+    """
+    revision, here = _revision_of(site), head(root)
+    reason = lack(results, revision) if revision else ""
+    problems, notes = [], []
+    if reason and not lack(results, here):
+        problems.append(Problem(_INDEX, f"is of commit {revision[:12]}, which is not in the history: build it again."))
+    elif reason:
+        notes.append(Problem(" and ".join(OF_HISTORY), f"not checked: {reason}."))
+    if here and revision != here:
+        told = f"is of {f'commit {revision[:12]}' if revision else 'no commit'}, and {here[:12]} is checked out"
+        notes.append(Problem(_INDEX, f"{told}: footers and changes are compared as of the first."))
+    files, _ = render(results, root=root, revision=revision, **where)
+    return problems + compare_site(files, site, OF_HISTORY if reason else ()), notes
+
+
+def _revision_of(site):
+    """Return the commit that a site's footer says it is of; empty if it says none."""
+    page = Path(site) / _INDEX
+    found = re.findall(r'/commit/([0-9a-f]{40})"', page.read_text(errors="replace")) if page.is_file() else []
+    return found[-1] if found else ""
+
+
+def compare_site(files, site, unread=()):
     """Compare a site with what the rows give, byte for byte.
 
     Parameters
@@ -137,6 +182,8 @@ def compare_site(files, site):
         What `site.render` returns: the files that the site should have.
     site : str or pathlib.Path
         The site's folder.
+    unread : tuple of str
+        Files whose content can't be checked: they must be there.
 
     Returns
     -------
@@ -161,7 +208,7 @@ def compare_site(files, site):
             content = found[path].read_bytes()
             if path in scripts and hashlib.sha256(content).hexdigest() != scripts[path]:
                 problems.append(Problem(path, "is not the script that the pages are for; build the site again."))
-            elif path in files and content != files[path]:
+            elif path in files and path not in unread and content != files[path]:
                 problems.append(Problem(path, f"{_difference(path, content, files[path])}; build the site again."))
     return problems
 

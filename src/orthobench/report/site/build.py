@@ -13,8 +13,10 @@ from pathlib import Path
 import psutil
 
 from orthobench.report.site import cards, pages, vendor
+from orthobench.report.site.changes import changes
 from orthobench.report.site.documents import REPOSITORY, Documents, find_root
 from orthobench.report.site.environment import environment
+from orthobench.report.site.feed import feed
 from orthobench.report.site.results import Problem, read_results
 from orthobench.report.site.verdicts import judge
 
@@ -23,7 +25,7 @@ UNFINISHED = ".unfinished"
 _CWD, _EXCHANGE = -100, 2  # of Linux's renameat2
 
 
-def render(results, address=REPOSITORY, root=None):
+def render(results, address=REPOSITORY, root=None, revision=None):
     """Return the site's files but for the scripts of others, from the folder of the results alone.
 
     Parameters
@@ -34,6 +36,8 @@ def render(results, address=REPOSITORY, root=None):
         Where the repository is published, for links to its code.
     root : str or pathlib.Path, optional
         The repository, for its claims, plots and documents; see `documents.find_root` for where it is looked for.
+    revision : str, optional
+        The commit that the site is of; by default the one that is checked out.
 
     Returns
     -------
@@ -52,7 +56,8 @@ def render(results, address=REPOSITORY, root=None):
     judged, unread = judge(documents, found)
     problems += [Problem(*each.split(": ", 1)) for each in unread]
     files = _static()
-    site = pages.Site(documents, found, judged, problems, _revision(documents.root))
+    revision = head(documents.root) if revision is None else revision
+    site = pages.Site(documents, found, judged, problems, revision, changes(results, documents, revision))
     templates = environment()
     for page in pages.pages(site):
         depth = page.path.count("/")
@@ -62,6 +67,8 @@ def render(results, address=REPOSITORY, root=None):
     for path, (key, value) in pages.data(site).items():
         told = json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
         files[path] = f"orthobench.receive({json.dumps(key)},{told});\n".encode()
+    files["changes.xml"] = feed(site.changes, documents)
+    files |= {each.path: each.svg() for own in site.badges.values() for each in own}
     files |= pages.native(site)
     for name, machines in site.benchmarks.items():
         files[f"assets/{name}.svg"] = cards.picture(site, machines)
@@ -145,7 +152,7 @@ def _static():
     return {f"assets/{each.name}": each.read_bytes() for each in sorted(folder.iterdir(), key=lambda each: each.name)}
 
 
-def _revision(root):
+def head(root):
     """Return the commit that the documents are of; empty if it can't be found out."""
     try:
         done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True)

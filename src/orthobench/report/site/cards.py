@@ -123,10 +123,10 @@ def _cut(text, length=26):
 
 
 def claims_commands(site):
-    """List the commands that print the verdicts, one a machine and benchmark."""
+    """List the commands that print the verdicts, one a benchmark."""
     return [
         "orthobench report "
-        + " ".join(f"results/{file.path.as_posix()}" for file in machine.result.files)
+        + " ".join(f"results/{file.path.as_posix()}" for machine in machines for file in machine.result.files)
         + " --claims"
-        for machine in site.machines
+        for machines in site.benchmarks.values()
     ]

@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 REPOSITORY = "https://github.com/orthobench/orthobench"
 BRANCH = "main"
+AUTHOR = "The OrthoBench developers"
 
 # By the heading they have in a README; what it is called on a page.
 SECTIONS = {
@@ -34,6 +35,12 @@ class Documents:
 
     def __init__(self, root, address=REPOSITORY):
         self.root, self.address = root, address.rstrip("/")
+
+    @property
+    def site(self):
+        """Where the site is published: GitHub's pages of the repository; elsewhere the repository's own address."""
+        found = re.fullmatch(r"https://github\.com/([\w-]+)/([\w.-]+)", self.address)
+        return f"https://{found[1].lower()}.github.io/{found[2]}/" if found else f"{self.address}/"
 
     def folder(self, benchmark):
         """Return a benchmark's folder, None if it is not at hand."""

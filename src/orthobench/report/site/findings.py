@@ -8,6 +8,7 @@ from orthobench.report import claims
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import format_number
 from orthobench.report.names import short_names
+from orthobench.report.site.verdicts import Bar, bar
 
 MOST = 8
 ORDER = (claims.REPRODUCED, claims.NOT_REPRODUCED, claims.INCONCLUSIVE, claims.NOT_RUN)
@@ -39,22 +40,18 @@ def findings(judged, page_of):
         if each.verdict.checks and each.verdict.verdict != claims.NOT_RUN and check and np.isfinite(check.estimate):
             by_benchmark.setdefault(each.benchmark.folder, []).append(each)
     for own in by_benchmark.values():
-        own.sort(
-            key=lambda each: (each.verdict.verdict == claims.INCONCLUSIVE, -sum(map(_tested, each.verdict.checks)))
-        )
+        own.sort(key=lambda each: (each.verdict.verdict == claims.INCONCLUSIVE, -len(each.verdict.tested)))
     rounds = max(map(len, by_benchmark.values()), default=0)
     turns = [own[turn] for turn in range(rounds) for own in by_benchmark.values() if turn < len(own)][:MOST]
     return [_finding(each, page_of) for each in turns]
 
 
-def _tested(check):
-    return check.outcome != claims.UNTESTED
-
-
 def _finding(judged, page_of):
     verdict = judged.verdict
     check, href = claims.decisive(verdict), f"{page_of(judged.benchmark)}#{judged.anchor}"
-    return Finding(verdict.label, verdict.claim.text, sentence(check, verdict.claim.query), badge(judged), href)
+    figure = sentence(check, verdict.claim.query)
+    figure += f" The machines disagree: {judged.disagreement}." if judged.disagreement else ""
+    return Finding(verdict.label, verdict.claim.text, figure, badge(judged), href)
 
 
 def sentence(check, query):
@@ -79,7 +76,7 @@ def _end(value):
 
 def badge(judged):
     """Say on what a verdict rests: device, data sets and seeds."""
-    checks = [check for check in judged.verdict.checks if _tested(check)]
+    checks = judged.verdict.tested
     if not checks:
         return "no rows"
     names = sorted({check.dataset.partition("[")[0] for check in checks})
@@ -95,6 +92,8 @@ class Cell:
     name: str
     told: str
     href: str | None
+    bar: Bar | None  # None if nothing was tested
+    notes: tuple  # of text
 
 
 def matrix(judged, page_of):
@@ -103,7 +102,10 @@ def matrix(judged, page_of):
     for each in judged:
         claim, page = each.verdict.claim, page_of(each.benchmark)
         own = rows.setdefault((each.benchmark.folder, claim.method), {verdict: [] for verdict in ORDER})
-        name = claim.id.replace("-", " ") + (f" ({each.verdict.stand})" if each.verdict.stand else "")
         told = f"{claim.text} {each.verdict.label}: {each.verdict.reason} ({badge(each)})"
-        own[each.verdict.verdict].append(Cell(name, told, f"{page}#{each.anchor}" if page else None))
+        notes = ["small scale"] if each.verdict.label != each.verdict.verdict else []
+        notes += ["the machines disagree"] if each.disagreement else []
+        href = f"{page}#{each.anchor}" if page else None
+        cell = Cell(claim.id.replace("-", " "), told, href, bar(each.verdict), tuple(notes))
+        own[each.verdict.verdict].append(cell)
     return [(method, list(own.values())) for (_, method), own in rows.items()]

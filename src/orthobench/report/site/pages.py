@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from orthobench.report import claims, history, stands
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.names import family, short_names, short_objectives, short_solvers
-from orthobench.report.site import benchopt_pages, cards, palette, rows
+from orthobench.report.site import badges, benchopt_pages, cards, palette, rows
 from orthobench.report.site.boards import board_table, boards_of, overview_table
 from orthobench.report.site.comparisons import comparison_plots
 from orthobench.report.site.documents import formulas
@@ -15,7 +15,7 @@ from orthobench.report.site.plots import benchmark_plots, configuration, draw_al
 from orthobench.report.site.results import title_of
 from orthobench.report.site.solvers import solver_pages
 from orthobench.report.site.tables import slug, slugs
-from orthobench.report.site.verdicts import checks_table, claims_table, summary
+from orthobench.report.site.verdicts import bar, checks_table, claims_table, summary
 from orthobench.report.site.workers import at_once
 
 # What the marks in tables mean.
@@ -135,10 +135,12 @@ class Site:
     problems : list of Problem
     revision : str
         The commit of the documents.
+    changes : Changes
     """
 
-    def __init__(self, documents, results, judged, problems, revision):
+    def __init__(self, documents, results, judged, problems, revision, changes):
         self.documents, self.judged, self.problems, self.revision = documents, judged, problems, revision
+        self.changes = changes
         self.order = palette.looks(results)
         self.get_style = palette.style_of(self.order)
         self._slugs = slugs(dict.fromkeys(title_of(each.frame) for each in results))
@@ -176,6 +178,11 @@ class Site:
         return found
 
     @functools.cached_property
+    def badges(self):
+        """The badges, see `badges.badges`."""
+        return badges.badges(self)
+
+    @functools.cached_property
     def last_run(self):
         """The day of the newest row."""
         return max((each.last_run for each in self.machines), default="")[:10]
@@ -195,6 +202,7 @@ class Site:
 def pages(site):
     """Yield all pages of a site."""
     yield _home(site)
+    yield Page("changes.html", "Changes: OrthoBench", "changes", {"changes": site.changes}, ("site.js",))
     for name, machines in site.benchmarks.items():
         yield _benchmark(site, name, machines)
         yield from (Page(*each) for each in solver_pages(site, name, machines))
@@ -217,6 +225,7 @@ def _home(site):
         "summary": summary(site.judged),
         "commands": cards.claims_commands(site),
         "introduction": site.documents.introduction(),
+        "total": site.badges[""][0],
     }
     return Page("index.html", "OrthoBench: results", "home", context)
 
@@ -229,6 +238,7 @@ def _benchmark(site, name, machines):
     benchmark = first.result.benchmark
     boards = {machine: _first_board(site, machine, "../") for machine in machines}
     judged = site.judged_of(machines)
+    every = [one for each in judged for one in (each, *each.others)]  # on each machine by itself
     metrics = list(dict.fromkeys(metric for m in machines for board in m.boards for metric in board.rows))
     environments = {m: {each: rows.environment(each.frame) for each in m.result.files} for m in machines}
     context = {
@@ -245,7 +255,10 @@ def _benchmark(site, name, machines):
         "overviews": [table for machine in machines for table in _overviews(site, machine)],
         "judged": judged,
         "summary": summary(judged),
-        "checks": {each.anchor: checks_table(each, _setting_href(machines)) for each in judged},
+        "several": len(every) > len(judged),
+        "checks": {each.key: checks_table(each, _setting_href(machines)) for each in every},
+        "bars": {each.key: bar(each.verdict) for each in every},
+        "badges": site.badges[name],
         "format_verdict": claims.format_verdict,
         "plots": _plots(machines),
         "natives": [machine for machine in machines if machine.native],

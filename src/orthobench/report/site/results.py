@@ -115,8 +115,8 @@ def title_of(frame):
     return family(one_line(names[0])) if len(names) else "no rows"
 
 
-def read_results(folder):
-    """Read all results of a folder, with their `history`.
+def read_results(folder, since=None):
+    """Read all results of a folder, with their `history`, or another that is given.
 
     A file that can't be read, is not a result of this suite, is in no folder of a benchmark and machine, has rows whose
     solver nothing was protected from, or claims a cell that another one of its machine has, is left out, and is a
@@ -125,6 +125,7 @@ def read_results(folder):
     Parameters
     ----------
     folder : str or pathlib.Path
+    since : History, optional
 
     Returns
     -------
@@ -140,7 +141,7 @@ def read_results(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder. Give the one that holds {PLACE.partition('/')[2]}.")
-    files, (since, problems) = {}, _history(folder)
+    files, (since, problems) = {}, (since, []) if since else _history(folder)
     for path in sorted(folder.rglob("*.parquet")):
         relative = path.relative_to(folder)
         if len(relative.parts) != 3:
