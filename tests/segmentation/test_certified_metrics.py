@@ -98,9 +98,6 @@ def test_performance_falls_with_the_radius_and_the_constant_and_b_is_not_below_a
     assert (metrics.pixel_accuracy >= metrics.which_pixels).all()
     assert (metrics.stable_pixels >= metrics.pixel_accuracy).all()
     assert twice.radius_10 == pytest.approx(metrics.radius_10 / 2)
-    # A class is as accurate as its least survivors; the mean is no less than that of the classes on their own.
-    recall = 1 - metrics.false_negatives[:, :3] / class_pixels(labels, CLASSES)[:3]
-    assert (metrics.class_accuracy >= recall.mean(1) - 1e-12).all()
     # Within 20 every pixel goes, but each has a cost.
     assert metrics.pixel_accuracy[-1] == metrics.miou[-1] == 0
     assert metrics.class_accuracy[-1] == pytest.approx(0, abs=1e-12)

@@ -138,10 +138,10 @@ def test_more_are_lost_within_more_and_never_more_than_pixel_by_pixel(seed):
     wrong = ((logits.argmax(1) != labels) & (labels != 255)).flatten(1).sum(1)
     assert torch.equal(lost[:, 0], wrong)
     assert (lost <= pixels[:, None]).all()
-    values = torch.rand(labels.shape, generator=torch.Generator().manual_seed(seed))
+    values = torch.rand(labels.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     assert (most_value_lost(costs, values, RADII).diff(dim=1) >= 0).all()
     unheld = [(values * (pixel_radii(costs) <= radius)).flatten(1).sum(1) for radius in RADII]
-    assert (most_value_lost(costs, values, RADII) <= torch.stack(unheld, 1).double() + 1e-9).all()
+    assert (most_value_lost(costs, values, RADII) <= torch.stack(unheld, 1) + 1e-9).all()
 
 
 def test_the_place_of_pixels_and_what_is_ignored_change_nothing():
@@ -205,7 +205,6 @@ COSTS = torch.ones(2, 2, 2, dtype=torch.float64)
     [
         (lambda: most_lost(COSTS, -0.1), ValueError, "radius must be a finite number >= 0, got -0.1"),
         (lambda: most_lost(COSTS, [0.1, math.nan]), ValueError, "radius must be a finite number >= 0, got nan"),
-        (lambda: most_lost(COSTS, "1"), ValueError, "."),
         (lambda: most_lost(COSTS, 1.0, 0), ValueError, "lipschitz_constant must be a finite number > 0, got 0"),
         (lambda: most_lost(COSTS, 1.0, -2.0), ValueError, "lipschitz_constant .* got -2.0"),
         (lambda: most_lost(COSTS, 1e200), ValueError, "too large to square"),

@@ -11,6 +11,7 @@ from numbers import Real
 import torch
 
 from ..lipschitz.certificates import check_positive, check_radius
+from .costs import order
 
 
 def pixel_radii(costs, lipschitz_constant=1.0):
@@ -84,10 +85,7 @@ def most_lost(costs, radius, lipschitz_constant=1.0):
     >>> most_lost(torch.tensor([[[0.0, 1.0], [2.0, 4.0]]], dtype=torch.float64), [0, 1, 2, 3])
     tensor([[1, 2, 3, 4]])
     """
-    budgets = check_budgets(radius, lipschitz_constant).to(costs.device)
-    prefix = _prefix_sums(costs)
-    allowed = budgets * (1 + prefix.shape[1] * 2.0**-52)
-    lost = torch.searchsorted(prefix, allowed.expand(len(prefix), -1).contiguous(), right=True)
+    lost = SortedCosts(costs).lost(check_budgets(radius, lipschitz_constant))
     return lost[:, 0] if isinstance(radius, Real) else lost
 
 
@@ -132,8 +130,8 @@ def most_value_lost(costs, values, radius, lipschitz_constant=1.0):
     for image, (cost, value) in enumerate(zip(costs, values, strict=True)):
         used = (cost <= max(budgets, default=0)) & (value > 0)
         cost, value = cost[used], value[used]
-        order = (cost / value).argsort()
-        cost, value = cost[order], value[order]
+        places = order(cost / value)
+        cost, value = cost[places], value[places]
         for index, budget in enumerate(budgets):
             possible = cost <= budget
             result[image, index] = _fractional(cost[possible], value[possible], budget)
@@ -185,16 +183,48 @@ def least_radius(costs, share, lipschitz_constant=1.0):
     for each in shares:
         if not isinstance(each, Real) or not 0 < each <= 1:
             raise ValueError(f"share must be in (0, 1], got {each!r}; 0.01 is 1 % of the pixels.")
-    pixels = (~_flat(costs).isnan()).sum(1)
-    if (pixels == 0).any():
-        image = (pixels == 0).nonzero()[0].item()
-        raise ValueError(f"costs of image {image} are all NaN: it has no labelled pixel; leave it out.")
-    prefix = _prefix_sums(costs)
-    wanted = torch.tensor(shares, dtype=torch.float64, device=costs.device)
-    # 0.1 times 30 isn't 3: a pixel too few is on the safe side.
-    ranks = (pixels[:, None] * wanted - 1e-9).ceil().long().clamp(min=1)
-    radii = (prefix.gather(1, ranks - 1) * (1 - prefix.shape[1] * 2.0**-52)).sqrt() / lipschitz_constant
+    radii = SortedCosts(costs).least_budgets(shares).sqrt() / lipschitz_constant
     return radii[:, 0] if isinstance(share, Real) else radii
+
+
+class SortedCosts:
+    """The costs of each image's pixels in ascending order, and their sums.
+
+    Attributes
+    ----------
+    pixels : Tensor (B,) int64
+        How many there are.
+    """
+
+    def __init__(self, costs):
+        costs = _flat(costs)
+        self.pixels = costs.shape[1] - costs.isnan().count_nonzero(1)
+        self._costs = _sort_rows(costs.nan_to_num(nan=math.inf, posinf=math.inf))
+        self._prefix = self._costs.cumsum(1)
+        self._slack = costs.shape[1] * 2.0**-52
+
+    def held(self, budgets):
+        """Return how many pixels cost more than each budget on their own, (B, R): certificate A."""
+        below = self._count(self._costs, budgets * (1 + 2.0**-49))
+        return self.pixels[:, None] - torch.minimum(below, self.pixels[:, None])
+
+    def lost(self, budgets):
+        """Return how many pixels each budget is enough for together, (B, R): certificate B."""
+        return self._count(self._prefix, budgets * (1 + self._slack))
+
+    def least_budgets(self, shares):
+        """Return the least budget that is enough for each share of the pixels, (B, S)."""
+        if not self.pixels.all():
+            image = (self.pixels == 0).nonzero()[0].item()
+            raise ValueError(f"costs of image {image} are all NaN: it has no labelled pixel; leave it out.")
+        wanted = torch.tensor(shares, dtype=torch.float64, device=self.pixels.device)
+        # 0.1 times 30 isn't 3: a pixel too few is on the safe side.
+        ranks = (self.pixels[:, None] * wanted - 1e-9).ceil().long().clamp(min=1)
+        return self._prefix.gather(1, ranks - 1) * (1 - 2 * self._slack)
+
+    def _count(self, ascending, budgets):
+        budgets = budgets.to(ascending.device).expand(len(ascending), -1).contiguous()
+        return torch.searchsorted(ascending, budgets, right=True)
 
 
 def check_budgets(radius, lipschitz_constant):
@@ -227,15 +257,9 @@ def _flat(costs):
     return costs.flatten(1)
 
 
-def _prefix_sums(costs):
-    """Return the sums of the cheapest 1, 2, ..., P pixels of each image, (B, P): infinity beyond the last pixel."""
-    costs = _flat(costs).nan_to_num(nan=math.inf, posinf=math.inf)
-    return sort_rows(costs).cumsum_(1)
-
-
-def sort_rows(values):
-    """Sort each row of a contiguous tensor, in place on a CPU, and return it: values alone are sorted faster there."""
+def _sort_rows(values):
+    """Sort each row of a tensor that is nobody else's: on a CPU by numpy, which is faster without the places."""
     if values.device.type != "cpu":
-        return values.sort(-1).values
-    values.numpy().sort(axis=-1)
+        return values.sort(1).values
+    values.numpy().sort(axis=1)
     return values

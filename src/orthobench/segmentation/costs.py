@@ -7,6 +7,11 @@ import torch
 from ..lipschitz.certificates import ROUNDING_UNITS
 from .checks import IGNORED, check_labels, check_logits
 
+# Pixels at a time, of an image. Of the pixels that may join a class, one in `_STRIDE` is looked at first, if more than
+# `_FEW` are then left, for how many are needed.
+_PART = 2**14
+_STRIDE, _FEW = 64, 64
+
 
 def leaving_costs(logits, labels=None, *, head_weight=None, rounding=None, ignore_index=IGNORED):
     """Return the squared change of its logits that makes a pixel leave its class, at least.
@@ -124,7 +129,7 @@ class PixelCosts:
     def stable(self):
         """The cost of leaving the class that is predicted, (B, H, W)."""
         if self._slopes is None:
-            return self._gap(self._second).square_().mul_(0.5)
+            return _half_square(self._gap(self._second))
         least = torch.full_like(self._first, torch.inf, dtype=torch.float64)
         for k in range(self.logits.shape[1]):
             quotient = _quotient(self._gap(self.logits[:, k]), self._slopes[k][self.predicted])
@@ -139,7 +144,7 @@ class PixelCosts:
     def joining(self, k):
         """The least cost of being given a class, (B, H, W)."""
         if self._slopes is None:
-            return self._gap(self.logits[:, k]).square_().mul_(0.5)
+            return _half_square(self._gap(self.logits[:, k]))
         most = torch.zeros_like(self._first, dtype=torch.float64)
         for j in range(self.logits.shape[1]):
             if j != k:
@@ -147,43 +152,100 @@ class PixelCosts:
                 most = torch.maximum(most, _quotient(gap.clamp_(min=0), self._slopes[k, j]))
         return most.square_()
 
+    @cached_property
+    def confusion(self):
+        """How many pixels of each image have a label (rows) and a prediction (columns), (B, K, K), on the CPU."""
+        classes, images = self.logits.shape[1], len(self.logits)
+        first = torch.arange(images, device=self.labels.device).view(-1, 1, 1) * classes
+        cells = ((first + self.labels) * classes + self.predicted)[self.labelled]
+        return torch.bincount(cells, minlength=images * classes**2).view(images, classes, classes).cpu()
+
+    @cached_property
+    def _bar(self):
+        """The largest logit, infinity where no label is, so that nothing is near it there."""
+        return self._first.masked_fill(~self.labelled, torch.inf)
+
+    @cached_property
+    def _leaving_by_class(self):
+        """The costs of the pixels that are right, a list of K tensors for each image."""
+        found = []
+        for image, counts in enumerate(self.confusion.diagonal(dim1=1, dim2=2).tolist()):
+            right = self.correct[image]
+            classes, costs = self.labels[image][right], self.stable[image][right]
+            found.append(costs[order(classes.short())].split(counts))
+        return found
+
+    def leaving_within(self, image, k, budget):
+        """Return the costs, up to a budget, of the pixels of an image that rightly have a class k, (n,)."""
+        costs = self._leaving_by_class[image][k]
+        return costs[costs <= budget]
+
     def joining_within(self, image, k, budget):
-        """Return the costs of the pixels of an image that neither have the class k nor are given it, and may be.
+        """Return the costs of pixels of an image that neither have the class k nor are given it, (n,).
 
-        Parameters
-        ----------
-        image, k : int
-        budget : float
-            Costs above it may be left out.
-
-        Returns
-        -------
-        Tensor (n,) float64
+        The cheapest ones: all up to the budget, or enough of them for their sum to exceed it.
         """
-        others = self.labelled[image] & (self.labels[image] != k) & (self.predicted[image] != k)
+        labels, predicted = (each[image].flatten() for each in (self.labels, self.predicted))
+
+        def others(places):
+            return (labels[places] != k) & (predicted[places] != k)
+
         if self._slopes is not None:
-            costs = self.joining(k)[image][others]
-            return costs[costs <= budget]
-        uncertain = self.uncertain[image].item()
-        # A first choice in the logits' own type, too large by more than its rounding; those left are exact.
-        first, target = self._first[image], self.logits[image, k]
-        eps = torch.finfo(self.logits.dtype).eps
-        enough = ((2 * budget) ** 0.5 + uncertain) * (1 + 4 * eps) + torch.finfo(self.logits.dtype).tiny
-        chosen = others.logical_and_(first - target <= enough)
-        gaps = first[chosen].double().sub_(target[chosen].double()).sub_(uncertain).clamp_(min=0)
-        costs = gaps.square_().mul_(0.5)
+            costs = self.joining(k)[image].flatten()
+            places = (self.labelled[image].flatten() & (costs <= budget)).nonzero().squeeze(1)
+            return costs[places[others(places)]]
+        # A choice by the difference in the logits' own type, whose rounding keeps the order; costs are exact.
+        first, target = (each.flatten() for each in (self._bar[image], self.logits[image, k]))
+        gaps, uncertain = first - target, self.uncertain[image]
+        eps = torch.finfo(gaps.dtype).eps
+        most = ((2 * budget) ** 0.5 + uncertain.item()) * (1 + 4 * eps) + torch.finfo(gaps.dtype).tiny
+
+        def exact(near):
+            places = near.nonzero().squeeze(1)
+            places = places[others(places)]
+            return _half_square(first[places].double() - target[places].double() - uncertain)
+
+        every = slice(None, None, _STRIDE)
+        sample = gaps[every][others(every)]
+        sample = sample[sample <= most].sort().values
+        if len(sample) > _FEW:
+            spent = _half_square(sample.double() - uncertain).cumsum(0) * _STRIDE
+            last = int(torch.searchsorted(spent, 2 * budget))
+            if last < len(sample):
+                costs = exact(gaps <= sample[last])
+                if costs.sum() > budget * (1 + 1e-6):
+                    return costs
+        costs = exact(gaps <= most)
         return costs[costs <= budget]
 
     def _gap(self, other):
         """Return by how much the largest logit certainly exceeds another, in float64."""
-        return self._first.double().sub_(other.double()).sub_(self.uncertain.view(-1, 1, 1)).clamp_(min=0)
+        first = self._first.to(torch.float64, copy=True)
+        return first.sub_(other).sub_(self.uncertain.view(-1, 1, 1)).clamp_(min=0)
+
+
+def order(values):
+    """Return the places of values (n,) in ascending order: on a CPU by numpy, which is faster."""
+    if values.device.type != "cpu":
+        return values.argsort(stable=True)
+    return torch.from_numpy(values.numpy().argsort(kind="stable" if values.dtype == torch.int16 else None))
+
+
+def _half_square(gaps):
+    return gaps.clamp(min=0).square_().mul_(0.5)
 
 
 def _top_two(logits):
     """Return the largest and the second largest logit of each pixel, and the first class of the largest.
 
-    One class after the other, in memory of the size of the pixels.
+    One class after the other, in memory of the size of the pixels; on a CPU in parts that fit into its caches.
     """
+    rows = max(1, _PART // logits.shape[3]) if logits.device.type == "cpu" else logits.shape[2]
+    parts = [_top_two_of_part(part) for part in logits.split(rows, 2)]
+    return tuple(torch.cat(each, 1) for each in zip(*parts, strict=True))
+
+
+def _top_two_of_part(logits):
     first, second = logits[:, 0].clone(), torch.full_like(logits[:, 0], -torch.inf)
     predicted = torch.zeros(first.shape, dtype=torch.int64, device=logits.device)
     lower = torch.empty_like(first)

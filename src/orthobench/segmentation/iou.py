@@ -87,12 +87,10 @@ def iou_choices(
 def choices_of(costs, image, target, budgets):
     """Return the choices, an `IoUChoices` for each budget, of an attack on one image of `PixelCosts`."""
     most = max(budgets)
-    of_class = costs.labelled[image] & (costs.labels[image] == target)
-    right = of_class & costs.correct[image]
-    false = costs.labelled[image] & ~of_class & (costs.predicted[image] == target)
-    intersection = int(right.sum())
-    union = int(of_class.sum()) + int(false.sum())
-    leaving = _prefix_sums(costs.stable[image][right].cpu().numpy(), most)
+    confusion = costs.confusion[image]
+    intersection = int(confusion[target, target])
+    union = int(confusion[target].sum() + confusion[:, target].sum()) - intersection
+    leaving = _prefix_sums(costs.leaving_within(image, target, most).cpu().numpy(), most)
     joining = _prefix_sums(costs.joining_within(image, target, most).cpu().numpy(), most)
     slack = 1 + (len(leaving) + len(joining)) * 2.0**-52
     found = []

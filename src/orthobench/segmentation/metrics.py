@@ -5,7 +5,7 @@ from numbers import Real
 import torch
 
 from ..models.checks import check_integer
-from .certificates import check_budgets, least_radius, most_lost, most_value_lost, pixel_radii
+from .certificates import SortedCosts, check_budgets, most_value_lost
 from .checks import IGNORED, check_labels
 from .costs import PixelCosts
 from .iou import choices_of, least_iou
@@ -108,7 +108,7 @@ class CertifiedMetrics:
                 f"{class_pixels!r}; see orthobench.segmentation.class_pixels."
             )
         self._radii = [radii] if isinstance(radii, Real) else list(radii)
-        self._budgets = check_budgets(self._radii, lipschitz_constant).tolist()
+        self._budgets = check_budgets(self._radii, lipschitz_constant)
         if not self._radii:
             raise ValueError("radii must hold at least one radius, got none; 36/255 is the usual one.")
         self._counts, self._constant = counts.long().cpu(), lipschitz_constant
@@ -142,28 +142,26 @@ class CertifiedMetrics:
         classes = len(self._counts)
         if logits.shape[1] != classes:
             raise ValueError(f"logits have {logits.shape[1]} classes and class_pixels {classes}: give it all of them.")
-        pixels = costs.labelled.flatten(1).sum(1)
+        pixels = costs.labelled.flatten(1).count_nonzero(1)
         if not pixels.all():
             image = (pixels == 0).nonzero()[0].item()
             raise ValueError(f"labels of image {image} are all {self._options['ignore_index']}: leave the image out.")
-        leaving, constant = costs.leaving, self._constant
-        stable = costs.stable.masked_fill(~costs.labelled, torch.nan)
-        radii = pixel_radii(leaving, constant).flatten()
-        held = [(radii > each).sum() for each in self._radii]  # NaN is not
-        values = self._values.to(leaving.device)[costs.labels] * costs.correct
-        self._sums["held"] += torch.stack(held).cpu()
-        self._sums["lost"] += most_lost(leaving, self._radii, constant).sum(0).cpu()
-        self._sums["changed"] += most_lost(stable, self._radii, constant).sum(0).cpu()
-        self._sums["value"] += most_value_lost(leaving, values, self._radii, constant).sum(0).cpu()
+        leaving, values = costs.leaving, self._values.to(logits.device)[costs.labels] * costs.correct
+        of_labels = SortedCosts(leaving)
+        of_predictions = SortedCosts(costs.stable.masked_fill(~costs.labelled, torch.nan))
+        self._sums["held"] += of_labels.held(self._budgets).sum(0).cpu()
+        self._sums["lost"] += of_labels.lost(self._budgets).sum(0).cpu()
+        self._sums["changed"] += of_predictions.lost(self._budgets).sum(0).cpu()
+        self._sums["value"] += most_value_lost(leaving, values, self._radii, self._constant).sum(0).cpu()
         self._worth += values.sum().item()
-        self._least.append(least_radius(stable, SHARES, constant).cpu())
-        self._seen += torch.bincount(costs.labels[costs.labelled], minlength=classes).cpu()
+        self._least.append(of_predictions.least_budgets(SHARES).sqrt().cpu() / self._constant)
+        self._seen += costs.confusion.sum((0, 2))
         self.images += len(logits)
         self.pixels += int(pixels.sum())
         if self._choices is not None:
             for image in range(len(logits)):
                 for k in range(classes):
-                    for index, each in enumerate(choices_of(costs, image, k, self._budgets)):
+                    for index, each in enumerate(choices_of(costs, image, k, self._budgets.tolist())):
                         self._choices[index][k].append(each)
 
     def _share(self, name):
