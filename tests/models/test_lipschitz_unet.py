@@ -13,8 +13,8 @@ from orthobench.models import lipschitz_unet
 from orthobench.models.lipschitz_unet import SkipConnection, ZeroChannels
 
 CONVOLUTIONS = [name for name, kind in LAYERS.items() if kind.conv and kind.joint]
-# Nothing limits the weights of these, or the iteration is not at its end.
-UNBOUNDED = {"plain"}
+# Of these no weight is limited, or that of a reshaped kernel alone.
+UNBOUNDED = {"plain", "spectral"}
 
 
 def plain_layer(inputs, outputs, kernel_size, *, padding_mode="circular"):
@@ -38,11 +38,11 @@ def images(count, channels, size, dtype=torch.float32):
 
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
 def test_every_kind_of_convolution_makes_a_network_with_a_bound_that_is_measured(kind):
-    model = lipschitz_unet(0, **layers_of(kind), channels=3, classes=5, width=4, depth=2, convolutions=1)
-    shape = (3, 12, 12)
-    x = images(2, 3, 12)
+    model = lipschitz_unet(0, **layers_of(kind), channels=3, classes=5, width=4, depth=1, convolutions=1)
+    shape = (3, 6, 8)
+    x = images(2, 3, 8)[..., :6, :]
     with torch.no_grad():
-        assert model(x).shape == (2, 5, 12, 12)
+        assert model(x).shape == (2, 5, 6, 8)
         plain = export_plain(model)
         torch.testing.assert_close(plain(x), model.eval()(x), rtol=1e-3, atol=1e-5)
     bound = upper_bound(plain, shape).total

@@ -40,6 +40,7 @@ def measured(logits, labels, batch=2, radii=RADII, **options):
 RESULTS = ("pixel_accuracy", "class_accuracy", "which_pixels", "stable_pixels", "iou", "miou", "false_negatives")
 
 
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 def test_at_radius_0_it_is_the_clean_performance_of_scikit_learn():
     logits, labels = data_set()
     metrics = measured(logits, labels, radii=[0])
@@ -112,7 +113,7 @@ def test_no_change_of_an_orthogonal_map_goes_below():
     labels[:, :, 0] = integers(classes, images, 1, seed=1)
     for radius in (0.3, 1.0, 2.0):
         metrics = measured(model(x), labels, radii=[radius])
-        for seed in range(200):
+        for seed in range(50):
             change = normal(*x.shape, seed=seed)
             if seed % 2:  # towards a class on some of the pixels
                 aim = torch.zeros(images, classes, 1, pixels, dtype=torch.float64)
