@@ -140,6 +140,14 @@ def test_behind_a_head_it_certifies_no_less():
     assert head.pixel_accuracy[1] > joint.pixel_accuracy[1]
 
 
+def test_radii_of_what_nothing_can_change_are_infinite():
+    logits = torch.tensor([1.0, 0.0], dtype=torch.float64).view(1, 2, 1, 1).expand(2, 2, 3, 3)
+    metrics = measured(logits, torch.zeros(2, 3, 3, dtype=torch.int64), radii=[1e6], head_weight=torch.ones(2, 4))
+    assert metrics.radius_1 == metrics.radius_50 == math.inf
+    assert metrics.pixel_accuracy.item() == metrics.which_pixels.item() == metrics.miou.item() == 1
+    assert metrics.class_accuracy.item() == pytest.approx(1, abs=1e-15)
+
+
 def test_counts_of_classes_add_up_over_batches():
     _, labels = data_set()
     assert torch.equal(
@@ -154,6 +162,14 @@ def test_without_iou_the_rest_is_the_same_and_asking_for_it_is_an_error():
     assert torch.equal(metrics.class_accuracy, measured(logits, labels).class_accuracy)
     with pytest.raises(ValueError, match="iou is False: make CertifiedMetrics with iou=True"):
         _ = metrics.miou
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_the_figures_are_the_same():
+    logits, labels = normal(2, 3, 150, 160), integers(3, 2, 150, 160)
+    there, here = measured(logits.cuda(), labels.cuda(), radii=[0.1, 10]), measured(logits, labels, radii=[0.1, 10])
+    for name in RESULTS:
+        torch.testing.assert_close(getattr(there, name), getattr(here, name), equal_nan=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

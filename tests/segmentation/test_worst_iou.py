@@ -8,7 +8,7 @@ import pytest
 import torch
 from segmentation_cases import Linear, integers, normal, orthogonal, shortest_to_segmentation
 
-from orthobench.segmentation import IoUChoices, iou_choices, least_iou
+from orthobench.segmentation import IoUChoices, iou_choices, joining_costs, least_iou, leaving_costs
 from orthobench.segmentation.iou import _best, _prefix_sums
 
 
@@ -130,6 +130,29 @@ def test_sums_beyond_the_budget_are_left_out_and_none_below_it():
         np.testing.assert_allclose(sums, exact[: len(sums)], rtol=1e-12)
         assert len(sums) == len(exact) or exact[len(sums)] > budget
     assert len(_prefix_sums(costs, 30.0)) < 8192
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_of_a_large_image_too_every_number_that_joins_is_the_most_that_can(dtype):
+    """Where only the cheapest of many pixels are looked at."""
+    logits = normal(1, 3, 150, 160).to(dtype)
+    labels = integers(3, 1, 150, 160)
+    labels[0, :10] = 255
+    for k in range(3):
+        leaving = leaving_costs(logits, labels, rounding=0)[(labels == k) & (logits.argmax(1) == k)].sort().values
+        others = (labels != k) & (labels != 255) & (logits.argmax(1) != k)
+        joining = joining_costs(logits, k, rounding=0)[others].sort().values
+        for radius in (0.0, 0.02, 1.0, 20.0, 60.0, 1e3, 1e80):
+            (choices,) = iou_choices(logits, labels, k, radius, rounding=0)
+            assert choices.most_left == (leaving.cumsum(0) <= radius**2).sum()
+            spent = torch.cat([torch.zeros(1), leaving.cumsum(0)])[choices.left]
+            joined = torch.searchsorted(joining.cumsum(0), radius**2 - spent, right=True)
+            assert joined.tolist() == choices.joined.tolist()
+            every = torch.cat([torch.zeros(1), leaving.cumsum(0)])[: choices.most_left + 1]
+            every = torch.searchsorted(joining.cumsum(0), radius**2 - every, right=True)
+            for quotient in (0.01, 0.3, 1.0):
+                best = (torch.arange(len(every)).double() + quotient * every.double()).max().item()
+                assert (choices.left + quotient * choices.joined).max() == pytest.approx(best, rel=1e-12)
 
 
 @pytest.mark.parametrize("target", [-1, 3, True])

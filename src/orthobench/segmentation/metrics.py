@@ -1,5 +1,6 @@
 """What a segmentation of a data set certifies: each image attacked within a radius of its own, the images pooled."""
 
+import statistics
 from numbers import Real
 
 import torch
@@ -61,6 +62,7 @@ class CertifiedMetrics:
 
     Attributes
     ----------
+    radii : list of float
     images, pixels : int
         How many were added.
     pixel_accuracy : Tensor (R,) float64
@@ -95,7 +97,7 @@ class CertifiedMetrics:
     >>> metrics.pixel_accuracy
     tensor([0.6667, 0.3333], dtype=torch.float64)
     >>> metrics.miou
-    tensor([0.5000, 0.0000], dtype=torch.float64)
+    tensor([0.5000, 0.1667], dtype=torch.float64)
     """
 
     def __init__(
@@ -107,16 +109,16 @@ class CertifiedMetrics:
                 "class_pixels must be the number of pixels of each of at least two classes, not all 0, got "
                 f"{class_pixels!r}; see orthobench.segmentation.class_pixels."
             )
-        self._radii = [radii] if isinstance(radii, Real) else list(radii)
-        self._budgets = check_budgets(self._radii, lipschitz_constant)
-        if not self._radii:
+        self.radii = [radii] if isinstance(radii, Real) else list(radii)
+        self._budgets = check_budgets(self.radii, lipschitz_constant)
+        if not self.radii:
             raise ValueError("radii must hold at least one radius, got none; 36/255 is the usual one.")
         self._counts, self._constant = counts.long().cpu(), lipschitz_constant
         self._options = {"head_weight": head_weight, "ignore_index": ignore_index}
         present = self._counts > 0
-        self._values = torch.where(present, 1 / (self._counts.clamp(min=1) * present.sum()), 0).double()
+        self._values = present / (self._counts.clamp(min=1) * present.sum()).double()
         self._seen = torch.zeros_like(self._counts)
-        size, classes = len(self._radii), len(self._counts)
+        size, classes = len(self.radii), len(self._counts)
         self._sums = {name: torch.zeros(size, dtype=torch.float64) for name in ("lost", "value", "held", "changed")}
         self._worth, self._least = 0.0, []
         self._choices = [[[] for _ in range(classes)] for _ in range(size)] if iou else None
@@ -152,7 +154,7 @@ class CertifiedMetrics:
         self._sums["held"] += of_labels.held(self._budgets).sum(0).cpu()
         self._sums["lost"] += of_labels.lost(self._budgets).sum(0).cpu()
         self._sums["changed"] += of_predictions.lost(self._budgets).sum(0).cpu()
-        self._sums["value"] += most_value_lost(leaving, values, self._radii, self._constant).sum(0).cpu()
+        self._sums["value"] += most_value_lost(leaving, values, self.radii, self._constant).sum(0).cpu()
         self._worth += values.sum().item()
         self._least.append(of_predictions.least_budgets(SHARES).sqrt().cpu() / self._constant)
         self._seen += costs.confusion.sum((0, 2))
@@ -199,7 +201,7 @@ class CertifiedMetrics:
 
     def _median_radius(self, index):
         self._check_added()
-        return torch.cat(self._least)[:, index].quantile(0.5).item()
+        return statistics.median(torch.cat(self._least)[:, index].tolist())
 
     @property
     def radius_1(self):
