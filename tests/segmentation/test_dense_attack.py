@@ -55,7 +55,7 @@ def test_of_an_orthogonal_map_it_takes_most_of_what_the_certificate_allows():
             assert (model(points).argmax(1) == labels)[held].all()
             already = wrong(model, images, labels)
             found, allowed = found + (lost - already).sum(), allowed + (most - already).sum()
-    assert found > 0.85 * allowed
+    assert found > 0.9 * allowed
 
 
 def test_a_certified_network_is_not_broken_and_more_is_lost_within_more():
