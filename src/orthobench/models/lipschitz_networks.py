@@ -147,7 +147,7 @@ def lipschitz_mlp(seed, make_layer, make_head, make_activation=None, *, features
         return nn.Sequential(nn.Flatten(), ZeroFeatures(width), *layers, make_head(width, outputs))
 
 
-class _Isometry(nn.Module):
+class Isometry(nn.Module):
     """A step with a Lipschitz constant of 1, whatever it gets."""
 
     def certified_bound(self, input_shape):
@@ -155,7 +155,7 @@ class _Isometry(nn.Module):
         return 1.0
 
 
-class ZeroPadding(_Isometry):
+class ZeroPadding(Isometry):
     """Zeros as further channels, and around the image: (batch, c, h, w) to (batch, channels, side, side).
 
     Parameters
@@ -183,7 +183,7 @@ class ZeroPadding(_Isometry):
         return f"channels={self.channels}, side={self.side}"
 
 
-class ZeroFeatures(_Isometry):
+class ZeroFeatures(Isometry):
     """Zeros as further features: (batch, n) to (batch, width).
 
     Parameters
@@ -205,7 +205,7 @@ class ZeroFeatures(_Isometry):
         return f"width={self.width}"
 
 
-class FirstChannels(_Isometry):
+class FirstChannels(Isometry):
     """The first channels alone: (batch, c, h, w) to (batch, count, h, w)."""
 
     def __init__(self, count):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ...models.hooks import REPLACED, hooks_of_all, is_own
+from ...models.lipschitz_unet import SkipConnection
 from .jacobian import dtype_and_device, evaluate, evaluating
 from .linear import linear_upper_bound
 from .pooling import POOLINGS, pooling_constant
@@ -87,7 +88,7 @@ def upper_bound(model, input_shape, exact_up_to=1024, *, per_output=False, trust
     - it has a method ``certified_bound(input_shape)``: what that returns, unless ``trusted`` leaves it out, or the
       module has hooks;
     - nn.Sequential: the product of its modules, in order;
-    - `Residual`: 1 + that of its branch; Orthogonium's residual containers by their own formulas;
+    - `Residual`: 1 + that of its branch; `SkipConnection` and Orthogonium's residual containers by their own formulas;
     - activations: 1 for ReLU, ReLU6, Hardtanh, Tanh, Softsign, LogSigmoid, CELU (alpha > 0), Identity, dropout, MaxMin
       (of an even number of channels) and Orthogonium's Abs and SoftHuber; 1/sqrt(2) for its HouseHolder, which is
       scaled by that; 1/4 for Sigmoid; the largest slope for LeakyReLU, PReLU and ELU; of deel-torchlip (1.0.5) the
@@ -240,8 +241,14 @@ def _prescaled(module, shape, branch):
     return (1 + scale * branch(module.fn, shape)) / (1 + scale)
 
 
+def _skipped(module, shape, branch):
+    a, b = module.weights
+    return math.hypot(a * branch(module.branch, shape), b)
+
+
 _CONTAINERS = {
     Residual: lambda module, shape, branch: 1 + branch(module.branch, shape),
+    SkipConnection: _skipped,
     "orthogonium.ConcatResidual": _concatenated,
     "orthogonium.L2NormResidual": lambda module, shape, branch: math.sqrt((1 + branch(module.fn, shape) ** 2) / 2),
     "orthogonium.AdditiveResidual": _gated,
