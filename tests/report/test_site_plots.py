@@ -220,7 +220,7 @@ def test_the_baseline_and_the_six_best_are_shown_at_first():
     figure = curves.figures[curves.first]
     assert set(figure.leading) == wanted
     assert {trace["legendgroup"] for trace in figure.data} == set(means)
-    assert "6 best others by relative error" in figure.as_json()["led"]
+    assert "6 best other solvers by relative error" in figure.as_json()["led"]
     front = plots["front"].figures[plots["front"].first]
     assert wanted <= set(front.leading)
 

@@ -105,9 +105,10 @@ def leading(board, metric):
     return {*best[:BEST], board.baseline} - {None}
 
 
-def led_by(label):
-    """Say which solvers are `leading`, by what a metric is called."""
-    return f"the baseline and the {BEST} best others by {label}"
+def led_by(board, metric):
+    """Say which solvers are `leading`."""
+    best = f"the {BEST} best other solvers" if board.baseline else f"the {BEST} best solvers"
+    return f"{'the baseline and ' if board.baseline else ''}{best} by {METRICS[metric].label}"
 
 
 def _has_values(frame, metric):

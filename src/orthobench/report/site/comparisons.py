@@ -20,7 +20,7 @@ from orthobench.report.page import GREY, SYMBOLS, safe
 from orthobench.report.robustness import axis
 from orthobench.report.site import boards
 from orthobench.report.site.boards import leading, led_by, without_guarantee
-from orthobench.report.site.figures import Figure, Plot, number, opening, rgb
+from orthobench.report.site.figures import Figure, Plot, first_shown, number, opening, rgb
 from orthobench.report.site.palette import dash
 from orthobench.report.statistics import LEVEL, MIN_SEEDS
 
@@ -171,10 +171,10 @@ def _front_figure(board, metric, time, kind, names, get_style):
         solver, told = each.row.solver, f" ({each.off})" if each.off else ""
         data.append(_mark(each, metric, time, f"{names[solver]}{told}", get_style))
         if solver == board.baseline and not _old(each.row):
-            data[-1] |= {"mode": "markers+text", "text": ["baseline"], "textposition": "top center"}
+            data[-1] |= {"mode": "markers+text", "text": ["baseline"], "textposition": "top right"}
         if each in best or (solver in first and not _old(each.row)):
             shown.append(data[-1]["legendgroup"])
-    groups = [each["legendgroup"] for each in data[: bool(best)]] + shown
+    aside = tuple(each["legendgroup"] for each in data[: bool(best)])
     layout = {
         "xaxis": {"title": {"text": safe(axis(time))}, "type": "log"},
         "yaxis": {
@@ -184,8 +184,8 @@ def _front_figure(board, metric, time, kind, names, get_style):
     }
     lost = [names[row.solver] for row in board.current[metric] if row.failures and not row.n]
     title = board.setting.objective, board.setting.dataset, _front_protocol(found, kind, lost)
-    leads = tuple(groups) if len(shown) < len(found) else ()
-    return Figure(tuple(map(safe, title)), data, layout, leading=leads, led=f"{led_by(label.label)}; and the front")
+    first = first_shown(tuple(shown), data, f"{led_by(board, metric)}; and the front", aside)
+    return Figure(tuple(map(safe, title)), data, layout, **first)
 
 
 def _mark(point, metric, time, shown, get_style):
@@ -405,5 +405,5 @@ def _profile_figure(found, objective, metric, baseline, count, get_style, first)
         "shapes": [_vertical(1.0)],
     }
     told = stands.noted(performance.protocol(metric, baseline), [each.stand for each in found])
-    leads = tuple(shown) if len(shown) < len(found) else ()
-    return Figure((safe(objective), safe(told)), data, layout, leading=leads, led=led_by("share at the factor 1"))
+    led = f"the baseline and the {boards.BEST} best other solvers by their share at the factor 1"
+    return Figure((safe(objective), safe(told)), data, layout, **first_shown(tuple(shown), found, led))

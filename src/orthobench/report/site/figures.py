@@ -22,6 +22,7 @@ class Figure:
     table: object = None
     leading: tuple = ()  # the groups of traces that are shown at first; all of them where it is empty
     led: str = ""  # what these are
+    aside: tuple = ()  # groups of no solver, such as a target
 
     @property
     def empty(self):
@@ -33,7 +34,8 @@ class Figure:
         told = {"title": list(self.title)}
         if self.table is not None:
             return {**told, "table": self.table.as_json()}
-        told |= {"leading": list(self.leading), "led": self.led} if self.leading else {}
+        if self.leading:
+            told |= {"leading": list(self.leading), "led": self.led, "aside": list(self.aside)}
         return {**told, "data": self.data, "layout": self.layout}
 
 
@@ -111,21 +113,9 @@ def grouped(traces):
     ]
 
 
-def leading_groups(groups, solvers, leads):
-    """Return the groups that are shown at first: those of solvers that lead, and of none; empty if these are all.
-
-    Parameters
-    ----------
-    groups, solvers : list
-        Of each trace; a solver may be None.
-    leads : callable
-        Whether a solver leads.
-    """
-    first = dict.fromkeys(
-        group for group, solver in zip(groups, solvers, strict=True) if solver is None or leads(solver)
-    )
-    own = any(solver is not None for group, solver in zip(groups, solvers, strict=True) if group in first)
-    return tuple(first) if own and len(first) < len(set(groups)) else ()
+def first_shown(leading, groups, led, aside=()):
+    """Return what a `Figure` has of what it shows at first: nothing if that is all, or no solver."""
+    return {"leading": leading, "led": led, "aside": aside} if 0 < len(leading) < len(groups) - len(aside) else {}
 
 
 def scatter(traces, metadata, leads=None, led=""):
@@ -139,7 +129,9 @@ def scatter(traces, metadata, leads=None, led=""):
     named = {f"{number}: {name}" for number, name in places.items()}
     traces = [trace for trace in traces if trace["label"] not in named]
     drawn, last, groups = [], {}, grouped(traces)
-    leading = leading_groups(groups, [each.get("solver") for each in traces], leads) if leads else ()
+    solvers = {group: trace.get("solver") for group, trace in zip(groups, traces, strict=True)}
+    leading = tuple(group for group, solver in solvers.items() if solver and leads and leads(solver))
+    aside = tuple(group for group, solver in solvers.items() if not solver)
     for place, trace in enumerate(traces):
         last[trace["label"]] = place
     for place, trace in enumerate(traces):
@@ -183,7 +175,9 @@ def scatter(traces, metadata, leads=None, led=""):
         "xaxis": xaxis,
         "yaxis": {"title": {"text": safe(metadata.get("ylabel", ""))}, "type": up},
     }
-    return Figure(tuple(metadata.get("title", "").splitlines()), drawn, layout, leading=leading, led=led)
+    return Figure(
+        tuple(metadata.get("title", "").splitlines()), drawn, layout, **first_shown(leading, solvers, led, aside)
+    )
 
 
 def rgb(colour):

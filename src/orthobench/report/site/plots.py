@@ -145,7 +145,7 @@ def _leading(board, metric):
     """
     known = {safe(name) for row in board.rows[metric] for name in (row.solver, method(row.solver))}
     chosen = {safe(each) for solver in leading(board, metric) for each in (solver, method(solver))}
-    return lambda solver: solver in chosen or solver not in known, led_by(METRICS[metric].label)
+    return lambda solver: solver in chosen or solver not in known, led_by(board, metric)
 
 
 def _values(key, options, frame):

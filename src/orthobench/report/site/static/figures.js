@@ -31,15 +31,17 @@
     return own.length ? Math.log10(own.reduce((a, b) => Math.max(a, b)) / own.reduce((a, b) => Math.min(a, b))) : 0;
   }
 
-  /* A logarithmic axis has 1, 2 and 5 on it where all digits would touch. */
-  const labelled = (count) => (count > 0.9 && count < 4 ? "D2" : undefined);
+  /* A logarithmic axis has 1, 2 and 5 on it where all digits would touch, and whole numbers where no power of ten may be. */
+  const labelled = (count) => ({
+    minexponent: 4, dtick: count > 0.9 && count < 4 ? "D2" : undefined, ...(count < 1 ? { tickformat: "~g" } : {}),
+  });
 
   /* The layout of a figure with what depends on the page. */
   function dressed(layout, width, count) {
     const ink = variable("--ink"), line = variable("--line");
     const axis = (own) => ({
       ...own, gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true,
-      exponentformat: "power", ...(own.type === "log" ? { minexponent: 4, dtick: labelled(own.decades) } : {}),
+      exponentformat: "power", ...(own.type === "log" ? labelled(own.decades) : {}),
     });
     const narrow = width < NARROW;
     const titled = (own) => ({ ...own.title, text: wrapped((own.title && own.title.text) || "", narrow ? 30 : 45) });
@@ -161,8 +163,8 @@
 
     /* The groups that are not shown at first. */
     others() {
-      const { leading } = this.figure;
-      return new Set(leading ? [...this.groups().keys()].filter((group) => !leading.includes(group)) : []);
+      const { leading, aside } = this.figure;
+      return new Set(leading ? [...this.groups().keys()].filter((group) => ![...leading, ...aside].includes(group)) : []);
     }
 
     /* Hide these groups, as the reader wants, and show all others. */
@@ -183,10 +185,11 @@
 
     /* Say how many methods are shown, and offer all, or those of the beginning. */
     counted() {
-      const { leading, led } = this.figure;
+      const { leading, led, aside } = this.figure;
       this.some.hidden = !leading;
       if (!leading) return;
-      const groups = [...this.groups().keys()], shown = groups.filter((group) => !this.hidden.has(group));
+      const groups = [...this.groups().keys()].filter((group) => !aside.includes(group));
+      const shown = groups.filter((group) => !this.hidden.has(group));
       const told = groups.every((group) => leading.includes(group) === shown.includes(group)) ? `: ${led}` : "";
       this.count.textContent = `${shown.length} of ${groups.length} are shown${told}`;
       this.all.textContent = this.hidden.size ? "Show all" : "Show the best";
@@ -233,7 +236,7 @@
 
     /* The figure's layout with what its axes span. */
     spanned() {
-      const { data, layout } = this.figure;
+      const { layout } = this.figure, data = this.figure.data.filter((trace) => !this.hidden.has(trace.legendgroup));
       const axis = (name) => ({ ...layout[`${name}axis`], decades: decades(data, name) });
       return { ...layout, xaxis: axis("x"), yaxis: axis("y") };
     }
