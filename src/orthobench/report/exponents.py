@@ -18,8 +18,8 @@ COLUMN = "objective_exponents"
 REFERENCES = {"SGD: 1": 1.0, "Muon: 0": 0.0}
 NOBODY = "none"  # the menu's only entry where no solver has exponents
 
-# By depth, from blue to orange; all stand out from a light and from a dark page.
-_COLOURS = LinearSegmentedColormap.from_list("depth", ("#3c78f0", "#c030c0", "#d8780c"))
+# By depth, from dark to light; all stand out from a light and from a dark page.
+_COLOURS = LinearSegmentedColormap.from_list("depth", ("#2a5fd0", "#a04cb8", "#e06c78"))
 
 
 def solver_menu(frame):

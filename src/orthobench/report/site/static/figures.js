@@ -152,7 +152,7 @@
     }
 
     /* The groups of the figure's traces, one a method, with their colours. */
-    groups() {
+    methods() {
       const groups = new Map();
       this.figure.data.forEach((trace) => {
         const colour = (trace.marker && trace.marker.color) || (trace.line && trace.line.color);
@@ -164,7 +164,7 @@
     /* The groups that are not shown at first. */
     others() {
       const { leading, aside } = this.figure;
-      return new Set(leading ? [...this.groups().keys()].filter((group) => ![...leading, ...aside].includes(group)) : []);
+      return new Set(leading ? [...this.methods().keys()].filter((group) => ![...leading, ...aside].includes(group)) : []);
     }
 
     /* Hide these groups, as the reader wants, and show all others. */
@@ -188,7 +188,7 @@
       const { leading, led, aside } = this.figure;
       this.some.hidden = !leading;
       if (!leading) return;
-      const groups = [...this.groups().keys()].filter((group) => !aside.includes(group));
+      const groups = [...this.methods().keys()].filter((group) => !aside.includes(group));
       const shown = groups.filter((group) => !this.hidden.has(group));
       const told = groups.every((group) => leading.includes(group) === shown.includes(group)) ? `: ${led}` : "";
       this.count.textContent = `${shown.length} of ${groups.length} are shown${told}`;
@@ -243,7 +243,7 @@
 
     /* One box a method, for those who have no mouse; and the downloads. */
     boxes() {
-      const groups = this.groups(), list = element("ul");
+      const groups = this.methods(), list = element("ul");
       groups.forEach((colour, group) => {
         const box = element("input", { type: "checkbox", value: group, checked: !this.hidden.has(group) });
         box.addEventListener("change", () => {
