@@ -1,5 +1,6 @@
 """What happens to published rows of solvers that are renamed, and of methods that have changed since."""
 
+import json
 import re
 
 import pandas as pd
@@ -183,7 +184,17 @@ def test_the_site_shows_superseded_rows_with_the_reason_and_compares_without_the
     without, _ = render(published.write(tmp_path / "without", {PLACE: rows((SGD, ADAMW))}), root=published.ROOT)
     drawn = [path for path in files if re.match(r"data/training/one/(?!board|benchopt)", path)]
     assert drawn == [path for path in without if re.match(r"data/training/one/(?!board|benchopt)", path)]
-    assert [path for path in drawn if files[path] != without[path]] == []
+    differing = [path for path in drawn if files[path] != without[path]]
+    assert differing == [path for path in drawn if "/front-" in path]  # which mark them, and have the same front
+    assert differing
+    for path in differing:
+        one, other = (
+            json.loads(f"[{own[path].decode()[len('orthobench.receive(') : -3]}]")[1]["data"]
+            for own in (files, without)
+        )
+        old = [trace for trace in one if trace["name"].endswith("(superseded)")]
+        assert [trace["marker"]["symbol"] >= 100 for trace in old] == [True]
+        assert [trace for trace in one if trace not in old] == other
 
 
 def test_a_result_whose_rows_are_all_superseded_has_its_pages(tmp_path):

@@ -273,6 +273,69 @@ def test_methods_are_toggled_and_choices_change_the_figure(site, page):
     page.wait_for_function(f"{title}.startsWith('held-out accuracy')")
 
 
+def best(count):
+    """The baseline and the best of the made-up matrices' solvers, on the first data set."""
+    rows = published.matrices()
+    rows = rows[rows["dataset_name"] == rows["dataset_name"].iloc[0]].sort_values("stop_val")
+    means = rows.groupby(["solver_name", "idx_rep"])["objective_relative_error"].last().groupby("solver_name").mean()
+    assert len(means) > count + 1
+    return {"Muon", *means.drop("Muon").nsmallest(count).index}, set(means.index)
+
+
+OPACITIES = "Object.fromEntries(document.querySelector(`#plot-${p} .chart`).data.map(t => [t.legendgroup, t.opacity]))"
+
+
+def test_the_baseline_and_the_six_best_are_shown_at_first_and_all_on_demand(site, page):
+    visit(page, site, "orthogonalisation/index.html")
+    draw_all(page)
+    first, every = best(6)
+    figure = page.locator("#plot-error_against_time")
+    assert set(visible(page, "error_against_time")) == first
+    assert f"{len(first)} of {len(every)}" in figure.locator(".some").inner_text()
+    figure.get_by_role("button", name="Show all").click()
+    page.wait_for_function(f"([p, n]) => new Set({VISIBLE}).size === n", arg=["error_against_time", len(every)])
+    assert set(visible(page, "error_against_time")) == every
+    figure.get_by_role("button", name="Show the best").click()
+    page.wait_for_function(f"([p, n]) => new Set({VISIBLE}).size === n", arg=["error_against_time", len(first)])
+    assert first | {"front of the means"} <= set(visible(page, "front"))
+    # What the reader chose stays, whatever the figure.
+    figure.locator("summary").click()
+    figure.get_by_label("Cubic-5").check()
+    before = figure.get_attribute("data-drawn")
+    figure.get_by_label("data set").select_option(index=1)
+    page.wait_for_function("b => document.querySelector('#plot-error_against_time').dataset.drawn !== b", arg=before)
+    assert set(visible(page, "error_against_time")) == first | {"Cubic-5"}
+
+
+def test_a_solver_stands_out_where_the_keyboard_or_the_pointer_is(site, page):
+    visit(page, site, "orthogonalisation/index.html")
+    draw_all(page)
+    plot, shown = "error_against_time", best(6)[0]
+    figure = page.locator(f"#plot-{plot}")
+    figure.locator("summary").focus()
+    page.keyboard.press("Enter")
+    seen = set()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("document.activeElement.type === 'checkbox' && document.activeElement.value")
+        if focused in shown:
+            page.wait_for_function(f"([p, g]) => {OPACITIES}[g] === 1", arg=[plot, focused])
+            opacities = page.evaluate(f"p => {OPACITIES}", plot)
+            assert {group for group, opacity in opacities.items() if opacity == 1} == {focused}
+            drawn = figure.locator(".scatterlayer .trace").evaluate_all("all => all.map(t => t.style.opacity)")
+            assert {"1", "0.15"} <= set(drawn)
+            seen.add(focused)
+    assert seen == shown
+    page.locator("h1").evaluate("h => { h.tabIndex = -1; h.focus(); }")
+    page.wait_for_function(f"p => Object.values({OPACITIES}).every(each => each === 1)", arg=plot)
+    figure.locator(".toggles li", has_text="QR").hover()
+    page.wait_for_function(f"p => {OPACITIES}['QR'] === 1 && {OPACITIES}['Muon'] < 1", arg=plot)
+    figure.locator("h3").hover()
+    page.wait_for_function(f"p => Object.values({OPACITIES}).every(each => each === 1)", arg=plot)
+    figure.locator(".scatterlayer .points path").first.hover(force=True)
+    page.wait_for_function(f"p => Object.values({OPACITIES}).filter(each => each === 1).length === 1", arg=plot)
+
+
 def test_figures_and_rows_are_downloaded(site, page):
     visit(page, site, "training/index.html")
     draw_all(page)

@@ -4,8 +4,8 @@ import json
 from collections import Counter
 from dataclasses import replace
 
-import matplotlib
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 
 from orthobench.report.cells import cells, check_frame
 from orthobench.report.curves import Trace, draw_cells
@@ -18,8 +18,8 @@ COLUMN = "objective_exponents"
 REFERENCES = {"SGD: 1": 1.0, "Muon: 0": 0.0}
 NOBODY = "none"  # the menu's only entry where no solver has exponents
 
-# By depth, from dark to light; what comes after is too light for a white page.
-_COLOURS, _LIGHTEST = "viridis", 0.92
+# By depth, from dark to light; all stand out from a light and from a dark page.
+_COLOURS = LinearSegmentedColormap.from_list("depth", ("#2a5fd0", "#a04cb8", "#e06c78"))
 
 
 def solver_menu(frame):
@@ -153,7 +153,7 @@ def protocol(traces, failures):
 def layer_styles(traces):
     """Map each layer to its colour and marker, by its place in the model: they are no solver's."""
     layers = list(dict.fromkeys(trace.solver for trace in traces if trace.solver is not None))
-    colours = matplotlib.colormaps[_COLOURS](np.linspace(0, _LIGHTEST, len(layers))).tolist()
+    colours = _COLOURS(np.linspace(0, 1, len(layers))).tolist()
     return {
         layer: {"color": tuple(colour), "marker": place}
         for place, (layer, colour) in enumerate(zip(layers, colours, strict=True))

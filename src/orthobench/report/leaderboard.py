@@ -7,13 +7,19 @@ import numpy as np
 import pandas as pd
 
 from orthobench.report import history, stands
-from orthobench.report.benchmarks import HIGHER, METRICS, recognise
+from orthobench.report.benchmarks import BENCHMARKS, HIGHER, METRICS, SHARED, recognise
 from orthobench.report.cells import cells
 from orthobench.report.names import selected
 from orthobench.report.statistics import LEVEL, MIN_SEEDS, Comparison, holm, interval, paired_comparison, rank_with_ties
 
 GUARANTEED = "objective_guaranteed"
 NO_GUARANTEE = "no guarantee"  # in place of a rank
+_RANGES = {
+    name: each.range
+    for columns in (SHARED, *(benchmark.columns for benchmark in BENCHMARKS.values()))
+    for each in columns
+    for name in each.names
+}
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,18 @@ def find_baseline(solvers, baseline):
     """Return the only solver that the baseline's name selects; None if it selects none, or several."""
     matches = [] if baseline is None else selected(list(solvers), baseline)
     return matches[0] if len(matches) == 1 else None
+
+
+def clipped(low, high, metric):
+    """Return the ends of an interval within what the metric can be: a share is in [0, 1]. NaN stays."""
+    least, most = _RANGES.get(metric, (-np.inf, np.inf))
+    return max(low, least), min(high, most)
+
+
+def clipped_difference(low, high, metric):
+    """Return the ends of an interval of a difference within what it can be: that of two shares is in [-1, 1]."""
+    least, most = _RANGES.get(metric, (-np.inf, np.inf))
+    return max(low, least - most), min(high, most - least)
 
 
 def differences(values, baseline, counted):

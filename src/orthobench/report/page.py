@@ -101,7 +101,7 @@ def remember(function):
 # Plotly's symbol numbers. The cross is for failures alone; 41 is invisible.
 SYMBOLS = [0, 1, 2, 5, 6, 7, 8, 13, 14, 16, 19, 20, 21, 22, 23, 25, 26]
 CROSS, NO_SYMBOL = 4, 41
-_GREY = (0.45, 0.45, 0.45, 1.0)  # what belongs to no solver
+GREY = (0.45, 0.45, 0.45, 1.0)  # what belongs to no solver
 
 
 def draw(traces, get_style, marks=None):
@@ -119,10 +119,12 @@ def draw(traces, get_style, marks=None):
 
 
 def _draw(trace, get_style, marks):
-    style = {"color": _GREY, "marker": 0} if trace.solver is None else get_style(trace.solver)
+    style = {"color": GREY, "marker": 0} if trace.solver is None else get_style(trace.solver)
     own = SYMBOLS[style["marker"] % len(SYMBOLS)]
     symbol = {"curve": own, "line": NO_SYMBOL, "failed": CROSS, **marks}[trace.kind]
     drawn = {"x": trace.x, "y": trace.y, "label": safe(trace.label), "color": style["color"], "marker": symbol}
+    if trace.solver is not None:
+        drawn["solver"] = safe(trace.solver)  # Benchopt's page passes it by; ours groups traces by it
     if trace.y_low is not None:
         drawn |= {"y_low": trace.y_low, "y_high": trace.y_high}
     return drawn

@@ -17,7 +17,7 @@ from orthobench.report.leaderboard import (
     format_seeds,
 )
 from orthobench.report.names import family, in_order, parameters, short_names, short_solvers, shortest_selector, without
-from orthobench.report.page import draw, metric_menu, one_line, options
+from orthobench.report.page import GREY, draw, metric_menu, one_line, options
 from orthobench.report.statistics import LEVEL, Interval, interval
 
 LEARNING_RATE = "learning_rate"
@@ -256,9 +256,8 @@ def solver_lines(methods):
 # ----- figure -----
 
 _FEW = 6  # values without a 95 % interval free of assumptions: the range instead, as in the other figures
-_BLACK = (0.0, 0.0, 0.0, 1.0)
 # Plotly's symbol numbers, which no curve has: a star, and a hexagram.
-_MARKS = {"chosen": {"marker": 17, "color": _BLACK}, "final": {"marker": 18}}
+_MARKS = {"chosen": {"marker": 17, "color": GREY}, "final": {"marker": 18}}
 
 
 def menu(frame):

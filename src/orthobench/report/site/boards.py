@@ -15,6 +15,7 @@ from orthobench.report.tables import leaderboard_rows
 
 COLUMNS = (*boards.COLUMNS, "first message")
 FILTERS = ("failures",)
+BEST = 6  # solvers that figures show at first, besides the baseline
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,19 @@ class Board:
         """The rows that are compared, by metric."""
         return {metric: [row for row in own if row.rank != history.SUPERSEDED] for metric, own in self.rows.items()}
 
+    @property
+    def baseline(self):
+        """The solver that the others are compared with; None where it was not run."""
+        solvers = dict.fromkeys(row.solver for row in self.current[self.first])
+        return boards.find_baseline(solvers, self.result.benchmark.baseline)
+
+    @property
+    def wanted(self):
+        """What a figure that opens on this board shows, by option."""
+        setting = self.setting
+        return {"dataset": [setting.dataset], "data set": [setting.dataset], "objective": [setting.objective],
+                "metric": [self.first], "baseline": [self.baseline]}  # fmt: skip
+
 
 def boards_of(result):
     """Return the `Board` of each setting of a result.
@@ -46,19 +60,55 @@ def boards_of(result):
 
 
 def _board(result, setting):
-    frame, benchmark, place = result.rows(setting), result.benchmark, (setting.dataset, setting.objective)
+    metrics, first = _metrics(result, setting)
+    return Board(result, setting, _rows(result, setting, metrics), first)
+
+
+def _metrics(result, setting):
+    """Return the metrics of a setting that its rows have, and the one that is shown first."""
+    frame, benchmark = result.rows(setting), result.benchmark
     first = benchmark.metric_for(parameters(setting.objective))
     metrics = list(benchmark.leaderboards) if result.is_evidence(setting.objective) else [first]
-    metrics = [each for each in metrics if _has_values(frame, each) and each != "value"]
-    if first not in metrics:
-        first = metrics[0] if metrics else "value"
-        metrics = metrics or ["value"]
-    rows = {
-        metric: leaderboard_rows(result.current, *place, metric, benchmark.baseline)
+    metrics = [each for each in metrics if _has_values(frame, each) and each != "value"] or ["value"]
+    return metrics, first if first in metrics else metrics[0]
+
+
+def headline(result):
+    """Return the `Board` that a page of a result begins with, with the metric that is shown first alone."""
+    setting = result.settings[0]
+    _, first = _metrics(result, setting)
+    return Board(result, setting, _rows(result, setting, [first]), first)
+
+
+def _rows(result, setting, metrics):
+    place = setting.dataset, setting.objective
+    return {
+        metric: leaderboard_rows(result.current, *place, metric, result.benchmark.baseline)
         + boards.superseded(result.frame, *place, metric)
         for metric in metrics
     }
-    return Board(result, setting, rows, first)
+
+
+def without_guarantee(board):
+    """Return the solvers of a board that claim nothing of what others guarantee, or were refuted."""
+    return {row.solver for own in board.rows.values() for row in own if row.rank == boards.NO_GUARANTEE}
+
+
+def leading(board, metric):
+    """Return the solvers of a board that figures show at first: the baseline and the best others by a metric.
+
+    None without a guarantee is among the best.
+    """
+    doubtful = without_guarantee(board)
+    ranked = [row.solver for row in board.current[metric] if np.isfinite(row.mean)]
+    best = [solver for solver in dict.fromkeys(ranked) if solver not in {*doubtful, board.baseline}]
+    return {*best[:BEST], board.baseline} - {None}
+
+
+def led_by(board, metric):
+    """Say which solvers are `leading`."""
+    best = f"the {BEST} best other solvers" if board.baseline else f"the {BEST} best solvers"
+    return f"{'the baseline and ' if board.baseline else ''}{best} by {METRICS[metric].label}"
 
 
 def _has_values(frame, metric):

@@ -9,9 +9,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from orthobench.report.benchmarks import BENCHMARKS, METRICS
-from orthobench.report.leaderboard import format_seeds
+from orthobench.report.leaderboard import clipped, format_seeds
 from orthobench.report.names import short_names, short_solvers
-from orthobench.report.site.palette import colour
 from orthobench.report.site.results import title_of
 
 SHOWN = 7  # solvers in a picture
@@ -101,9 +100,9 @@ def draw(board, get_style):
         axes = figure.subplots()
         axes.set_facecolor("none")
         for place, row in enumerate(rows):
-            look = colour(get_style(row.solver)["marker"])
+            look = get_style(row.solver)["color"]
             if np.isfinite(row.low):
-                axes.plot([row.low, row.high], [-place] * 2, color=look, linewidth=2)
+                axes.plot(clipped(row.low, row.high, board.first), [-place] * 2, color=look, linewidth=2)
             axes.plot([row.mean], [-place], "o", color=look, markersize=4)
         axes.set_yticks([-place for place in range(len(rows))], [_cut(names[row.solver]) for row in rows])
         axes.tick_params(colors=_INK, length=0)

@@ -1,14 +1,27 @@
-"""Comparisons that depend on no one else in the table: differences to a baseline, targets, profiles."""
+"""Comparisons of all solvers of a board: the front of time and error, differences to a baseline, targets, profiles."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from orthobench.report import history, performance, stands, survival
-from orthobench.report.benchmarks import METRICS
-from orthobench.report.leaderboard import find_baseline, format_failures
+from orthobench.report.benchmarks import HIGHER, METRICS
+from orthobench.report.leaderboard import (
+    NO_GUARANTEE,
+    Row,
+    clipped,
+    clipped_difference,
+    find_baseline,
+    format_failures,
+    format_seeds,
+)
 from orthobench.report.names import short_names, short_objectives, short_solvers
-from orthobench.report.page import safe
+from orthobench.report.page import GREY, SYMBOLS, safe
+from orthobench.report.robustness import axis
 from orthobench.report.site import boards
-from orthobench.report.site.figures import Figure, Plot, number, rgb
+from orthobench.report.site.boards import leading, led_by, without_guarantee
+from orthobench.report.site.figures import Figure, Plot, first_shown, number, opening, rgb
+from orthobench.report.site.palette import dash
 from orthobench.report.statistics import LEVEL, MIN_SEEDS
 
 ALPHA = 0.05
@@ -28,11 +41,17 @@ def comparison_plots(result, own_boards, get_style):
     return [plot for plot in found if plot is not None]
 
 
-def _plot(name, title, options, figures):
+def front_plots(result, own_boards, get_style):
+    """Return the plot of time and error with its Pareto front, in a list; an empty one if the rows tell no times."""
+    found = _fronts(result, own_boards, get_style)
+    return [] if found is None else [found]
+
+
+def _plot(name, title, options, figures, own_boards):
     shown = {choice: figure for choice, figure in figures.items() if not figure.empty}
     if not shown:
         return None
-    return Plot(name, title, options, shown, next(iter(shown)))
+    return Plot(name, title, options, shown, opening(shown, options, own_boards[0].wanted))
 
 
 def _labels(own_boards):
@@ -47,6 +66,168 @@ def _labels(own_boards):
 
 def _final(result, own_boards):
     return [each for each in own_boards if result.is_evidence(each.setting.objective)]
+
+
+# ----- time and error -----
+
+
+@dataclass(frozen=True)
+class Point:
+    """A solver's time and another figure, means with their intervals; `off` says why it can't be on the front."""
+
+    row: Row  # of the other figure
+    time: Row
+    off: str = ""
+
+
+def points(board, metric, time, kind=""):
+    """Return a `Point` for each solver with a mean of a metric and of a time.
+
+    Parameters
+    ----------
+    board : boards.Board
+    metric, time : str
+        Of the board.
+    kind : str
+        That of the processes that the times are of, where compared rows are of several: these don't mix. Superseded
+        rows are then left out where theirs is another one.
+    """
+    doubtful = without_guarantee(board)
+    several = len(set(stands.kinds(board.result.rows(board.setting)))) > 1
+    times = {
+        (row.solver, _old(row)): row
+        for row in board.rows[time]
+        if row.stand == kind and not (_old(row) and several and not kind)
+    }
+    found = []
+    for row in board.rows[metric]:
+        own = times.get((row.solver, _old(row)))
+        if own is not None and np.isfinite(row.mean) and own.mean > 0:
+            off = history.SUPERSEDED if _old(row) else NO_GUARANTEE if row.solver in doubtful else ""
+            found.append(Point(row, own, off or format_failures(row.failures | own.failures)))
+    return found
+
+
+def _old(row):
+    return row.rank == history.SUPERSEDED
+
+
+def front(found, higher=False):
+    """Return the Pareto front of points, by time: no other one is as fast and as good, and better in one of the two.
+
+    Points that have a reason to be off the front neither are on it nor keep others off.
+    """
+    sign = -1 if higher else 1
+    fair = sorted((each for each in found if not each.off), key=lambda each: (each.time.mean, sign * each.row.mean))
+    kept = []
+    for each in fair:
+        if not kept or sign * each.row.mean < sign * kept[-1].row.mean or _same(each, kept[-1]):
+            kept.append(each)
+    return kept
+
+
+def _same(one, other):
+    return (one.time.mean, one.row.mean) == (other.time.mean, other.row.mean)
+
+
+def _fronts(result, own_boards, get_style):
+    own_boards = _final(result, own_boards)
+    solvers = dict.fromkeys(row.solver for each in own_boards for row in each.rows[each.first])
+    names, kinds, figures = short_solvers(list(solvers)), {}, {}
+    for each in own_boards:
+        times = list(filter(is_time, each.rows))
+        for time in times:
+            for kind in dict.fromkeys(row.stand for row in each.current[time]):
+                kinds[kind] = safe(kind or "of one kind")
+                for metric in _compared(each) if time == times[0] else [each.first]:
+                    choice = each.setting.dataset, each.setting.objective, metric, time, kind
+                    figures[choice] = _front_figure(each, metric, time, kind, names, get_style)
+    options = _labels(own_boards) | {
+        "metric": {metric: METRICS[metric].label for each in own_boards for metric in _compared(each)},
+        "time": {metric: METRICS[metric].label for each in own_boards for metric in filter(is_time, each.rows)},
+        "processes": kinds,
+    }
+    return _plot("front", "Time and error, with the Pareto front", options, figures, own_boards)
+
+
+def is_time(metric):
+    """Whether a metric is a time, by its unit: memory and shares depend on the kind of process as well."""
+    return METRICS[metric].timed and metric.endswith(("_s", "_ms"))
+
+
+def _compared(board):
+    """List the metrics that time is drawn with, the first one of the board first: no costs, and no counts."""
+    found = [each for each in board.rows if not (METRICS[each].timed or METRICS[each].counted)]
+    return sorted(found, key=lambda each: each != board.first)
+
+
+def _front_figure(board, metric, time, kind, names, get_style):
+    found, label = points(board, metric, time, kind), METRICS[metric]
+    if len(found) < 2:
+        return Figure(())
+    best, first = front(found, label.better == HIGHER), leading(board, metric)
+    data, shown = [_staircase(best)] if best else [], []
+    for each in found:
+        solver, told = each.row.solver, f" ({each.off})" if each.off else ""
+        data.append(_mark(each, metric, time, f"{names[solver]}{told}", get_style))
+        if solver == board.baseline and not _old(each.row):
+            data[-1] |= {"mode": "markers+text", "text": ["baseline"], "textposition": "top right"}
+        if each in best or (solver in first and not _old(each.row)):
+            shown.append(data[-1]["legendgroup"])
+    aside = tuple(each["legendgroup"] for each in data[: bool(best)])
+    layout = {
+        "xaxis": {"title": {"text": safe(axis(time))}, "type": "log"},
+        "yaxis": {
+            "title": {"text": safe(axis(metric))},
+            "type": label.scale if all(each.row.mean > 0 for each in found) else "linear",
+        },
+    }
+    lost = [names[row.solver] for row in board.current[metric] if row.failures and not row.n]
+    title = board.setting.objective, board.setting.dataset, _front_protocol(found, kind, lost)
+    first = first_shown(tuple(shown), data, f"{led_by(board, metric)}; and the front", aside)
+    return Figure(tuple(map(safe, title)), data, layout, **first)
+
+
+def _mark(point, metric, time, shown, get_style):
+    style, row, own = get_style(point.row.solver), point.row, point.time
+    dot = _dot(point.row.solver, shown, own.mean, *clipped(own.low, own.high, time), get_style)
+    low, high = clipped(row.low, row.high, metric)
+    symbol = SYMBOLS[style["marker"] % len(SYMBOLS)]
+    dot["marker"] |= {"symbol": symbol + _OPEN * bool(point.off)}
+    dot |= {
+        "y": [number(row.mean)],
+        "error_y": {**dot["error_x"], **_arms(row.mean, low, high)},
+        "showlegend": True,
+        "customdata": [f"n = {row.n}"],
+        "hovertemplate": "%{fullData.name}<br>%{x:.3~g}, %{y:.3~g}, %{customdata}<extra></extra>",
+    }
+    return dot
+
+
+def _staircase(best):
+    name = "front of the means"
+    return {
+        "type": "scatter",
+        "name": name,
+        "legendgroup": name,
+        "x": [number(each.time.mean) for each in best],
+        "y": [number(each.row.mean) for each in best],
+        "mode": "lines",
+        "line": {"color": f"rgb({rgb(GREY)})", "shape": "hv", "width": 1.5, "dash": "dot"},
+        "hoverinfo": "skip",
+    }
+
+
+def _front_protocol(found, kind, lost):
+    seeds = format_seeds(each.row.n for each in found)
+    off = "; open: left off the front, for the reason beside the name" if any(each.off for each in found) else ""
+    absent = f"; all cells failed: {', '.join(lost)}" if lost else ""
+    apart = f"; solvers that ran in processes of one kind alone ({kind}), as times of several don't mix" if kind else ""
+    return (
+        f"means over seeds ({seeds}) with their {100 * LEVEL:.0f} % Student t intervals, of both; dotted: the Pareto "
+        "front of these means, where no other solver is as fast and as good, whether or not seeds tell them apart"
+        f"{off}{absent}{apart}"
+    )
 
 
 # ----- paired differences -----
@@ -72,7 +253,7 @@ def _differences(result, own_boards, get_style):
                     figures[choice] = _difference_figure(
                         each, metric, rows, baseline, compare(baseline), names, get_style
                     )
-    return _plot("differences", "Paired differences to a baseline", options, figures)
+    return _plot("differences", "Paired differences to a baseline", options, figures, own_boards)
 
 
 def _difference_figure(board, metric, rows, baseline, compared, names, get_style):
@@ -82,7 +263,8 @@ def _difference_figure(board, metric, rows, baseline, compared, names, get_style
         test = tests[row.solver, row.stand]
         separated = test.p <= ALPHA  # False for NaN
         name = stands.marked(names[row.solver], row.stand)
-        data.append(_dot(row.solver, name, test.difference, test.low, test.high, get_style, _OPEN * (not separated)))
+        bounds = clipped_difference(test.low, test.high, metric)
+        data.append(_dot(row.solver, name, test.difference, *bounds, get_style, _OPEN * (not separated)))
         data[-1]["customdata"] = [f"n = {test.n}, p = {test.p:.2g}"]
         data[-1]["hovertemplate"] = "%{y}<br>%{x:.3~g}, %{customdata}<extra></extra>"
     label = METRICS[metric]
@@ -100,7 +282,6 @@ def _difference_figure(board, metric, rows, baseline, compared, names, get_style
 def _dot(solver, shown, middle, low, high, get_style, shift=0):
     style = get_style(solver)
     colour = f"rgb({rgb(style['color'])})"
-    up, down = (max(each, 0.0) if np.isfinite(each) else 0.0 for each in (high - middle, middle - low))
     return {
         "type": "scatter",
         "name": safe(shown),
@@ -110,9 +291,14 @@ def _dot(solver, shown, middle, low, high, get_style, shift=0):
         "mode": "markers",
         "showlegend": False,
         "marker": {"color": colour, "symbol": shift, "size": 10, "line": {"color": colour, "width": 2}},
-        "error_x": {"type": "data", "symmetric": False, "array": [number(up)], "arrayminus": [number(down)],
-                    "color": colour, "thickness": 1.5, "width": 5},
+        "error_x": {"type": "data", "symmetric": False, **_arms(middle, low, high), "color": colour, "thickness": 1.5,
+                    "width": 5},
     }  # fmt: skip
+
+
+def _arms(middle, low, high):
+    up, down = (max(each, 0.0) if np.isfinite(each) else 0.0 for each in (high - middle, middle - low))
+    return {"array": [number(up)], "arrayminus": [number(down)]}
 
 
 def _dot_layout(label, count):
@@ -137,7 +323,7 @@ def _targets(result, own_boards, get_style):
         for metric in metrics:
             figures[each.setting.dataset, each.setting.objective, metric] = _target_figure(each, metric, get_style)
     options = _labels(_final(result, own_boards)) | {"metric": {each: METRICS[each].label for each in metrics}}
-    return _plot("targets", "Steps or time to a fixed target", options, figures)
+    return _plot("targets", "Steps or time to a fixed target", options, figures, own_boards)
 
 
 def _target_figure(board, metric, get_style):
@@ -184,16 +370,21 @@ def _profiles(result, own_boards, get_style):
     for (objective, metric), datasets in groups.items():
         if len(datasets) >= FEWEST:
             found = performance.profiles(result.current, datasets, objective, metric, baseline)
-            figures[objective,] = _profile_figure(found, objective, metric, baseline, len(datasets), get_style)
+            doubtful = {solver for each in own_boards for solver in without_guarantee(each)}
+            usual = find_baseline([each.solver for each in found], baseline)
+            best = [each.solver for each in found if each.solver not in {*doubtful, usual}]
+            first = {*best[: boards.BEST], usual}
+            figures[objective,] = _profile_figure(found, objective, metric, baseline, len(datasets), get_style, first)
     options = {"objective": {objective: safe(objective) for objective, _ in groups}}
-    return _plot("profiles", "Performance profiles over data sets", options, figures)
+    return _plot("profiles", "Performance profiles over data sets", options, figures, own_boards)
 
 
-def _profile_figure(found, objective, metric, baseline, count, get_style):
+def _profile_figure(found, objective, metric, baseline, count, get_style, first):
     names = short_solvers([each.solver for each in found])
-    data = []
+    data, shown = [], []
     for each in found:
-        colour, symbol = rgb(get_style(each.solver)["color"]), get_style(each.solver)["marker"]
+        style = get_style(each.solver)
+        colour = rgb(style["color"])
         few = f" ({each.datasets} of {count} data sets)" if each.datasets < count else ""
         label = safe(stands.marked(f"{names[each.solver]}{few}", each.stand))
         common = {"type": "scatter", "name": label, "legendgroup": label}
@@ -203,9 +394,10 @@ def _profile_figure(found, objective, metric, baseline, count, get_style):
             data.append({**common, "x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "mode": "lines",
                          "fillcolor": f"rgba({colour}, 0.06)", "line": {"width": 0}, "hoverinfo": "skip",
                          "showlegend": False})  # fmt: skip
-        dashes = ("solid", "dash", "dot", "dashdot")
+        if each.solver in first:
+            shown.append(label)
         data.append({**common, "x": x, "y": y, "mode": "lines",
-                     "line": {"color": f"rgb({colour})", "shape": "hv", "dash": dashes[symbol % len(dashes)]},
+                     "line": {"color": f"rgb({colour})", "shape": "hv", "dash": dash(style)},
                      "hovertemplate": "%{fullData.name}<br>factor %{x:.3~g}: %{y:.2~f}<extra></extra>"})  # fmt: skip
     layout = {
         "xaxis": {"title": {"text": safe(f"factor of {baseline}'s {METRICS[metric].label}")}, "type": "log"},
@@ -213,4 +405,5 @@ def _profile_figure(found, objective, metric, baseline, count, get_style):
         "shapes": [_vertical(1.0)],
     }
     told = stands.noted(performance.protocol(metric, baseline), [each.stand for each in found])
-    return Figure((safe(objective), safe(told)), data, layout)
+    led = f"the baseline and the {boards.BEST} best other solvers by their share at the factor 1"
+    return Figure((safe(objective), safe(told)), data, layout, **first_shown(tuple(shown), found, led))

@@ -8,7 +8,7 @@ from orthobench.report.benchmarks import METRICS
 from orthobench.report.names import family, short_names, short_objectives, short_solvers
 from orthobench.report.site import badges, benchopt_pages, cards, palette, rows
 from orthobench.report.site.boards import board_table, boards_of, overview_table
-from orthobench.report.site.comparisons import comparison_plots
+from orthobench.report.site.comparisons import comparison_plots, front_plots
 from orthobench.report.site.documents import formulas
 from orthobench.report.site.findings import ORDER, findings, matrix
 from orthobench.report.site.plots import benchmark_plots, configuration, draw_all
@@ -106,8 +106,9 @@ class Machine:
 def _made(folder, result, order):
     """Return the boards of a result, its plots, and what Benchopt's own page shows."""
     drawn, told = draw_all(folder, result.current, palette.style_of(order)), configuration(folder)
-    boards = boards_of(result)
-    plots = benchmark_plots(drawn, told) + comparison_plots(result, boards, palette.style_of(order))
+    boards, get_style = boards_of(result), palette.style_of(order)
+    plots = front_plots(result, boards, get_style) + benchmark_plots(drawn, told, boards)
+    plots += comparison_plots(result, boards, get_style)
     return boards, plots, benchopt_pages.content(drawn, told)
 
 
@@ -269,7 +270,6 @@ def _benchmark(site, name, machines):
         "configuration": lambda file: rows.configuration_command(
             site.documents.folder(benchmark.folder), benchmark, file.name
         ),
-        "colour": lambda solver: palette.COLOURS.index(palette.colour(site.get_style(solver)["marker"])),
     }
     scripts = ("plotly.min.js", *_TABLES, "figures.js", f"../data/{name}/index.js")
     return Page(f"{name}/index.html", f"{first.result.title}: OrthoBench", "benchmark", context, scripts)

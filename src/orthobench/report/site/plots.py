@@ -12,7 +12,9 @@ from orthobench.report import stands
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.names import short_names, short_objectives, short_solvers
 from orthobench.report.page import safe
-from orthobench.report.site.figures import Figure, Plot, scatter
+from orthobench.report.site.boards import leading, led_by
+from orthobench.report.site.figures import Figure, Plot, is_part, opening, scatter
+from orthobench.report.site.palette import method
 from orthobench.report.site.tables import Table, slug, texts
 
 # What the pages show in their own way.
@@ -53,10 +55,13 @@ def draw_all(folder, frame, get_style):
     return [_drawn(name, adapter, frame) for name, adapter in adapters if adapter.type in ("scatter", "table")]
 
 
-def benchmark_plots(drawn, configuration):
-    """Return what our pages show of `draw_all`'s plots, a list of `Plot`; their names are in the configuration."""
+def benchmark_plots(drawn, configuration, own_boards):
+    """Return what our pages show of `draw_all`'s plots, a list of `Plot`; their names are in the configuration.
+
+    Each opens on what the first board shows; what that leaves open, the first view of it in the configuration decides.
+    """
     views = _views(configuration)
-    found = [_plot(each, views.get(each.name, {})) for each in drawn if each.name not in OWN]
+    found = [_plot(each, views.get(each.name, {}), own_boards) for each in drawn if each.name not in OWN]
     return [plot for plot in found if plot is not None]
 
 
@@ -100,22 +105,47 @@ def _made(adapter, frame, choice):
         return [], {"title": safe(f"error: {error}"), "columns": ["error"]}
 
 
-def _plot(drawn, view):
+def _plot(drawn, view, own_boards):
     name = drawn.name
-    figures = {choice: _figure(drawn, choice, *made) for choice, made in drawn.made.items()}
+    figures = {
+        choice: _figure(drawn, choice, *made, _board_of(dict(zip(drawn.values, choice, strict=True)), own_boards))
+        for choice, made in drawn.made.items()
+    }
     figures = {choice: figure for choice, figure in figures.items() if not figure.empty}
     if not figures:
         return None
-    options = {_shown(key): _menu(key, own) for key, own in drawn.values.items()}
-    wanted = [view.get(f"{name}_{key}") for key in drawn.values]
+    wanted = own_boards[0].wanted
+    for key in drawn.values:
+        wanted[key] = [*wanted.get(key, ()), *([view[f"{name}_{key}"]] if f"{name}_{key}" in view else ())]
     return Plot(
         name,
         view.get("title", name.replace("_", " ").capitalize()),
-        options,
+        {_shown(key): _menu(key, own) for key, own in drawn.values.items()},
         figures,
-        max(figures, key=lambda choice: sum(map(str.__eq__, map(str, choice), map(str, wanted)))),
+        opening(figures, drawn.values, wanted),
         drawn.type == "scatter",
     )
+
+
+def _board_of(choice, own_boards):
+    """Return the board that a figure is about, and the metric: the first ones of those that its choice allows for."""
+
+    def fits(board):
+        names = {"dataset": board.setting.dataset, "objective": board.setting.objective}
+        return all(is_part(choice[key], name) for key, name in names.items() if key in choice)
+
+    board = next(filter(fits, own_boards), own_boards[0])
+    return board, choice["metric"] if choice.get("metric") in board.rows else board.first
+
+
+def _leading(board, metric):
+    """Return the function that says whether a solver is among those that a figure shows at first, and which these are.
+
+    A figure of tuning knows solvers without their learning rates; what is no solver of the board is shown.
+    """
+    known = {safe(name) for row in board.rows[metric] for name in (row.solver, method(row.solver))}
+    chosen = {safe(each) for solver in leading(board, metric) for each in (solver, method(solver))}
+    return lambda solver: solver in chosen or solver not in known, led_by(board, metric)
 
 
 def _values(key, options, frame):
@@ -135,10 +165,10 @@ def _menu(key, values):
     return {value: METRICS[value].label if value in METRICS else str(value).replace("_", " ") for value in values}
 
 
-def _figure(drawn, choice, data, metadata):
+def _figure(drawn, choice, data, metadata, about):
     if drawn.type == "scatter":
         places = {x for trace in data for x in trace["x"]}  # one alone shows less than the leaderboard of its metric
-        return scatter(data if len(places) > 1 else [], metadata)
+        return scatter(data if len(places) > 1 else [], metadata, *_leading(*about))
     title = tuple(metadata.get("title", "").splitlines())
     columns = tuple(header.rstrip("\u00a0") for header in metadata["columns"])
     key = "-".join([drawn.name, *(slug(str(value)) for value in choice)])

@@ -1,9 +1,11 @@
-/* Plots: Plotly draws them as they come into view, in the page's colours; menus choose, boxes toggle methods. */
+/* Plots: Plotly draws them as they come into view, in the page's colours; menus choose, boxes toggle methods.
+   Of many methods some are shown at first; the one that the pointer or the keyboard is at stands out. */
 "use strict";
 
 (() => {
   const { element, menu, load } = orthobench;
   const NARROW = 700; // pixels: a legend has no room beside a plot
+  const FADED = 0.15; // opacity of the others, where one method stands out
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -29,15 +31,17 @@
     return own.length ? Math.log10(own.reduce((a, b) => Math.max(a, b)) / own.reduce((a, b) => Math.min(a, b))) : 0;
   }
 
-  /* A logarithmic axis has 1, 2 and 5 on it where all digits would touch. */
-  const labelled = (count) => (count > 0.9 && count < 4 ? "D2" : undefined);
+  /* A logarithmic axis has 1, 2 and 5 on it where all digits would touch, and whole numbers where no power of ten may be. */
+  const labelled = (count) => ({
+    minexponent: 4, dtick: count > 0.9 && count < 4 ? "D2" : undefined, ...(count < 1 ? { tickformat: "~g" } : {}),
+  });
 
   /* The layout of a figure with what depends on the page. */
   function dressed(layout, width, count) {
     const ink = variable("--ink"), line = variable("--line");
     const axis = (own) => ({
       ...own, gridcolor: line, linecolor: line, zerolinecolor: line, automargin: true,
-      exponentformat: "power", ...(own.type === "log" ? { minexponent: 4, dtick: labelled(own.decades) } : {}),
+      exponentformat: "power", ...(own.type === "log" ? labelled(own.decades) : {}),
     });
     const narrow = width < NARROW;
     const titled = (own) => ({ ...own.title, text: wrapped((own.title && own.title.text) || "", narrow ? 30 : 45) });
@@ -70,11 +74,17 @@
       this.machine = 0;
       this.chosen = [...this.own.first];
       this.hidden = new Set();
+      this.touched = false; // whether the reader chose what is hidden
+      this.highlighted = null;
       this.controls = element("div", { className: "controls" });
       this.caption = element("div", { className: "caption" });
+      this.count = element("span");
+      this.all = element("button", { type: "button", className: "action" });
+      this.all.addEventListener("click", () => this.hide(this.hidden.size ? new Set() : this.others()));
+      this.some = element("div", { className: "controls some", hidden: true }, this.count, this.all);
       this.chart = element("div", { className: "chart" });
       this.toggles = element("details", { className: "toggles" });
-      node.append(this.controls, this.caption, this.chart, this.toggles);
+      node.append(this.controls, this.caption, this.some, this.chart, this.toggles);
     }
 
     get own() {
@@ -129,23 +139,96 @@
         this.chart.classList.remove("chart");
         orthobench.table(this.chart, this.figure.table);
         this.chart.querySelector(".caption").remove();
-        this.toggles.hidden = true;
+        this.some.hidden = this.toggles.hidden = true;
         this.node.dataset.drawn = path;
         return;
       }
+      if (!this.touched) this.hidden = this.others();
+      this.highlighted = null;
       await this.plot();
       this.boxes();
+      this.counted();
       this.node.dataset.drawn = path;
+    }
+
+    /* The groups of the figure's traces, one a method, with their colours. */
+    methods() {
+      const groups = new Map();
+      this.figure.data.forEach((trace) => {
+        const colour = (trace.marker && trace.marker.color) || (trace.line && trace.line.color);
+        if (colour) groups.set(trace.legendgroup, colour);
+      });
+      return groups;
+    }
+
+    /* The groups that are not shown at first. */
+    others() {
+      const { leading, aside } = this.figure;
+      return new Set(leading ? [...this.methods().keys()].filter((group) => ![...leading, ...aside].includes(group)) : []);
+    }
+
+    /* Hide these groups, as the reader wants, and show all others. */
+    hide(groups) {
+      this.hidden = groups;
+      this.touched = true;
+      this.highlighted = null;
+      this.plot();
+      this.toggles.querySelectorAll("input").forEach((box) => { box.checked = !groups.has(box.value); });
+      this.counted();
+    }
+
+    toggle(group) {
+      const hidden = new Set(this.hidden);
+      if (!hidden.delete(group)) hidden.add(group);
+      this.hide(hidden);
+    }
+
+    /* Say how many methods are shown, and offer all, or those of the beginning. */
+    counted() {
+      const { leading, led, aside } = this.figure;
+      this.some.hidden = !leading;
+      if (!leading) return;
+      const groups = [...this.methods().keys()].filter((group) => !aside.includes(group));
+      const shown = groups.filter((group) => !this.hidden.has(group));
+      const told = groups.every((group) => leading.includes(group) === shown.includes(group)) ? `: ${led}` : "";
+      this.count.textContent = `${shown.length} of ${groups.length} are shown${told}`;
+      this.all.textContent = this.hidden.size ? "Show all" : "Show the best";
+    }
+
+    /* Let a group stand out, the others faded; none if it is null, or hidden. */
+    highlight(group) {
+      const own = this.hidden.has(group) ? null : group;
+      if (own === this.highlighted) return;
+      this.highlighted = own;
+      Plotly.restyle(this.chart, { opacity: this.figure.data.map((trace) => this.opacity(trace)) });
+    }
+
+    opacity(trace) {
+      return this.highlighted === null || trace.legendgroup === this.highlighted ? 1 : FADED;
+    }
+
+    /* What the chart tells of the pointer; a click on the legend is one on a box. */
+    listen() {
+      const focused = () => this.toggles.querySelector("input:focus");
+      this.chart.on("plotly_hover", ({ points }) => this.highlight(points[0].data.legendgroup));
+      this.chart.on("plotly_unhover", () => this.highlight(focused() ? focused().value : null));
+      this.chart.on("plotly_legendclick", ({ curveNumber }) => {
+        this.toggle(this.figure.data[curveNumber].legendgroup);
+        return false;
+      });
+      this.chart.on("plotly_legenddoubleclick", () => false);
     }
 
     async plot() {
       const data = this.figure.data.map((trace) => ({
-        ...trace, visible: this.hidden.has(trace.legendgroup) ? "legendonly" : true,
+        ...trace, visible: this.hidden.has(trace.legendgroup) ? "legendonly" : true, opacity: this.opacity(trace),
       }));
       const count = data.filter((trace) => trace.showlegend !== false).length;
       const names = [...new Set(this.figure.data.flatMap((trace) => trace.y))];
       const layout = dressed({ ...this.spanned(), names }, this.chart.clientWidth, count);
       await Plotly.react(this.chart, data, layout, { displaylogo: false, displayModeBar: false, responsive: false });
+      if (!this.listens) this.listen();
+      this.listens = true;
       this.chart.style.minHeight = "0"; // the room for it before it was drawn
       this.chart.setAttribute("role", "img");
       this.chart.setAttribute("aria-label", `${this.node.querySelector("h3").textContent}. ${this.figure.title.join(". ")}`);
@@ -153,25 +236,19 @@
 
     /* The figure's layout with what its axes span. */
     spanned() {
-      const { data, layout } = this.figure;
+      const { layout } = this.figure, data = this.figure.data.filter((trace) => !this.hidden.has(trace.legendgroup));
       const axis = (name) => ({ ...layout[`${name}axis`], decades: decades(data, name) });
       return { ...layout, xaxis: axis("x"), yaxis: axis("y") };
     }
 
     /* One box a method, for those who have no mouse; and the downloads. */
     boxes() {
-      const groups = new Map();
-      this.figure.data.forEach((trace) => {
-        const colour = (trace.marker && trace.marker.color) || (trace.line && trace.line.color);
-        if (colour) groups.set(trace.legendgroup, colour);
-      });
-      const list = element("ul");
+      const groups = this.methods(), list = element("ul");
       groups.forEach((colour, group) => {
-        const box = element("input", { type: "checkbox", checked: !this.hidden.has(group) });
+        const box = element("input", { type: "checkbox", value: group, checked: !this.hidden.has(group) });
         box.addEventListener("change", () => {
-          if (box.checked) this.hidden.delete(group);
-          else this.hidden.add(group);
-          this.plot();
+          this.toggle(group);
+          this.highlight(group);
         });
         const swatch = document.createElementNS("http://www.w3.org/2000/svg", "svg");
         swatch.setAttribute("viewBox", "0 0 16 8");
@@ -179,13 +256,12 @@
         const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
         Object.entries({ width: 16, height: 8, fill: colour }).forEach(([key, value]) => bar.setAttribute(key, value));
         swatch.append(bar);
-        list.append(element("li", {}, element("label", {}, box, " ", swatch, ` ${group}`)));
+        const entry = element("li", {}, element("label", {}, box, " ", swatch, ` ${group}`));
+        ["mouseenter", "focusin"].forEach((event) => entry.addEventListener(event, () => this.highlight(group)));
+        ["mouseleave", "focusout"].forEach((event) => entry.addEventListener(event, () => this.highlight(null)));
+        list.append(entry);
       });
-      const every = (checked) => () => {
-        this.hidden = new Set(checked ? [] : groups.keys());
-        this.plot();
-        list.querySelectorAll("input").forEach((box) => { box.checked = checked; });
-      };
+      const every = (checked) => () => this.hide(new Set(checked ? [] : groups.keys()));
       const button = (text, act) => {
         const made = element("button", { type: "button", className: "action", textContent: text });
         made.addEventListener("click", act);
