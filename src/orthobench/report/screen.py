@@ -84,8 +84,7 @@ def _benchmark(result):
 
 
 def _figure(row):
-    half = (row.high - row.low) / 2
-    return format_number(row.mean) + (f" ±{format_number(half)}" if np.isfinite(half) else f" (n = {row.n})")
+    return format_number(row.mean) + (f" ±{format_number(row.half)}" if np.isfinite(row.half) else f" (n = {row.n})")
 
 
 def _ratio(row, baseline):

@@ -88,7 +88,7 @@ def render_leaderboard(frame, dataset, objective, metric=None, baseline=None):
     benchmark = recognise(frame)
     metric, baseline = metric or benchmark.metric_for(parameters(objective)), baseline or benchmark.baseline
     rows = leaderboard(frame, dataset, objective, metric, baseline)
-    title = [f"{objective} | {dataset}", protocol(rows, metric, baseline)]
+    title = [f"{objective} | {dataset}", protocol(rows, metric, baseline, benchmark.range_of(metric))]
     return _render(title, COLUMNS, [format_row(row) for row in rows], [(row.solver, row.note) for row in rows])
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from orthobench.report import claims, history, stands
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.names import family, short_names, short_objectives, short_solvers
-from orthobench.report.site import benchopt_pages, cards, palette, rows
+from orthobench.report.site import benchopt_pages, cards, glossary, palette, rows
+from orthobench.report.site.boards import COLUMNS as BOARD_COLUMNS
 from orthobench.report.site.boards import board_table, boards_of, overview_table
 from orthobench.report.site.comparisons import comparison_plots
 from orthobench.report.site.documents import formulas
@@ -15,6 +16,7 @@ from orthobench.report.site.plots import benchmark_plots, configuration, draw_al
 from orthobench.report.site.results import title_of
 from orthobench.report.site.solvers import solver_pages
 from orthobench.report.site.tables import slug, slugs
+from orthobench.report.site.verdicts import COLUMNS as CLAIM_COLUMNS
 from orthobench.report.site.verdicts import checks_table, claims_table, summary
 from orthobench.report.site.workers import at_once
 
@@ -30,7 +32,7 @@ STATUSES = {
 # Cells on a page of rows; more are divided into several.
 CELLS_ON_A_PAGE = 240
 MESSAGE = "objective_message"
-_TABLES = ("gridjs.umd.js", "grid.js", "site.js", "tables.js")
+_TABLES = ("gridjs.umd.js", "grid.js", "site.js", "terms.js", "tables.js")
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,7 @@ def _home(site):
         "summary": summary(site.judged),
         "commands": cards.claims_commands(site),
         "introduction": site.documents.introduction(),
+        "words": {glossary.TABLE: glossary.terms(CLAIM_COLUMNS)},
     }
     return Page("index.html", "OrthoBench: results", "home", context)
 
@@ -229,6 +232,7 @@ def _benchmark(site, name, machines):
     benchmark = first.result.benchmark
     boards = {machine: _first_board(site, machine, "../") for machine in machines}
     judged = site.judged_of(machines)
+    checks = {each.anchor: checks_table(each, _setting_href(machines)) for each in judged}
     metrics = list(dict.fromkeys(metric for m in machines for board in m.boards for metric in board.rows))
     environments = {m: {each: rows.environment(each.frame) for each in m.result.files} for m in machines}
     context = {
@@ -240,12 +244,13 @@ def _benchmark(site, name, machines):
         "sections": site.documents.sections(benchmark.folder),
         "formulas": formulas(benchmark, metrics),
         "metrics": {metric: METRICS[metric] for metric in metrics},
+        "words": _words(benchmark, metrics, [name for each in judged for name in checks[each.anchor].columns]),
         "machines": machines,
         "boards": boards,
         "overviews": [table for machine in machines for table in _overviews(site, machine)],
         "judged": judged,
         "summary": summary(judged),
-        "checks": {each.anchor: checks_table(each, _setting_href(machines)) for each in judged},
+        "checks": checks,
         "format_verdict": claims.format_verdict,
         "plots": _plots(machines),
         "natives": [machine for machine in machines if machine.native],
@@ -260,6 +265,12 @@ def _benchmark(site, name, machines):
     }
     scripts = ("plotly.min.js", *_TABLES, "figures.js", f"../data/{name}/index.js")
     return Page(f"{name}/index.html", f"{first.result.title}: OrthoBench", "benchmark", context, scripts)
+
+
+def _words(benchmark, metrics, further=()):
+    """Return what explains the words of leaderboards, and of further columns of tables."""
+    told = glossary.terms([*BOARD_COLUMNS, *further])
+    return {glossary.TABLE: told, glossary.METRIC: glossary.metrics(benchmark, metrics)}
 
 
 def _description(frame):
@@ -334,7 +345,7 @@ def _rows(site, machine, board):
     own = dict(iter(frame.groupby("solver_name", sort=False)))
     tables = rows.rows_tables(frame, columns, {solver: f"rows-{machine.anchors[solver]}" for solver in own})
     environments = rows.environments(frame, own)
-    kinds = stands.kinds(frame)
+    kinds, words = stands.kinds(frame), rows.words(result.benchmark, columns)
     for number, group in enumerate(machine.groups[setting], start=1):
         context = {
             "name": site.slug(result),
@@ -345,6 +356,7 @@ def _rows(site, machine, board):
             "parts": [machine.rows_path(setting, each[0]).partition("#")[0] for each in machine.groups[setting]],
             "boards": {m: _board_table(site, machine, board, m, up) for m in board.rows} if number == 1 else {},
             "metrics": METRICS,
+            "words": (_words(result.benchmark, board.rows) if number == 1 else {}) | {glossary.COLUMN: words},
             "solvers": group,
             "names": names,
             "tables": tables,

@@ -9,6 +9,7 @@ from orthobench.report.benchmarks import BENCHMARKS
 from orthobench.report.cells import REQUIRED
 from orthobench.report.claims_file import load_claims
 from orthobench.report.names import family
+from orthobench.report.site import glossary
 from orthobench.report.site.tables import Table, Td, number, slug
 from orthobench.report.site.workers import at_once
 
@@ -94,7 +95,7 @@ def claims_table(judged, key, page):
     """Return all verdicts as a `Table`; ``page`` is the address of a benchmark's page, given its `Benchmark`."""
     rows = tuple(_row(each, page(each.benchmark)) for each in judged)
     caption = stands.noted(f"Published claims, {summary(judged)}", [each.verdict.stand for each in judged])
-    return Table(key, caption, COLUMNS, rows, FILTERS)
+    return Table(key, caption, COLUMNS, rows, FILTERS, glossary.TABLE)
 
 
 def _row(judged, page):
@@ -136,4 +137,4 @@ def checks_table(judged, setting_href):
             )
         )
     caption = claims.protocol([judged.verdict.claim])
-    return Table(judged.anchor, caption, claims.check_columns(query), tuple(rows))
+    return Table(judged.anchor, caption, claims.check_columns(query), tuple(rows), words=glossary.TABLE)
