@@ -110,7 +110,7 @@ def test_what_all_solvers_share_is_told_once_and_the_rest_of_each():
     variants = ["A[dtype=f,rate=0.1,way=x]", "A[dtype=f,rate=0.20,way=x]"]
     told = told_apart([*variants, "B[dtype=f,decay=1]", "C[decay=1.0,dtype=f]"])
     assert told.of_all == ("dtype=f",)
-    assert told.of_some == ("decay=1",)
+    assert told.usual == ("decay=1",)
     assert list(told.own.values()) == [("A", ("rate=0.1", "way=x")), ("A", ("rate=0.2", "way=x")), ("B", ()), ("C", ())]
 
 
@@ -123,9 +123,21 @@ def test_a_name_with_its_own_parameters_means_one_solver(listed):
     assert len(set(told.own.values())) == len(listed)
     for name, (own, chips) in told.own.items():
         assert own == names.family(name)
-        texts = [*told.of_all, *chips, *told.of_some]
-        assert {f"{key}={value}" for key, value in parameters(name).items()} <= set(texts)
-        assert {*told.of_all, *chips} <= {f"{key}={value}" for key, value in parameters(name).items()}
+        texts = {f"{key}={value}" for key, value in parameters(name).items()}
+        assert {*told.of_all, *chips} <= texts
+        keys = {text.partition("=")[0] for text in (*told.of_all, *chips)}
+        usual = {text for text in told.usual if text.partition("=")[0] not in keys}
+        # A usual value is of all that say no other, but for those that have no such parameter.
+        assert {*told.of_all, *chips, *usual} == texts or (name == "A" and texts == {*told.of_all, *chips})
+
+
+def test_the_usual_value_is_told_once_and_others_below_the_name():
+    told = told_apart(["A[decay=0.1,rate=1]", "B[decay=0.1,rate=2]", "C[decay=0.1]", "C[decay=0]", "D[rate=3]"])
+    assert (told.of_all, told.usual) == ((), ("decay=0.1",))
+    assert [chips for _, chips in told.own.values()] == [("rate=1",), ("rate=2",), (), ("decay=0",), ("rate=3",)]
+    # As if it had the usual one, were it not said of all of them.
+    told = told_apart(["A[decay=0.1]", "B[decay=0.1]", "C[decay=0.1]", "C"])
+    assert [chips for _, chips in told.own.values()] == [("decay=0.1",)] * 3 + [()]
 
 
 def test_names_that_parameters_do_not_tell_apart_stay_whole():
@@ -196,7 +208,7 @@ def test_captions_tell_what_is_alike_and_chips_what_is_not(files):
 
 def test_ranks_are_shaded_by_fifths_of_those_that_have_one(files):
     page = files["training/index.html"].decode()
-    (key,) = [key for key in tables_of(page) if key.startswith("overview")]
+    key = next(key for key in tables_of(page) if key.startswith("overview-one"))
     table = page.partition(f'<table id="{key}">')[2].partition("</table>")[0]
     cells = re.findall(r'<td(?: data-sort="([\d.]+)")?(?: class="([^"]*)")?>(?:<a [^>]*>)?([^<]*)', table)
     shades = {}

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -116,12 +117,12 @@ class Told:
     """What a table tells of its solvers' hyper-parameters, each ``key=value``."""
 
     of_all: tuple  # what all solvers have
-    of_some: tuple  # what all have that have such a parameter, several families
-    own: dict  # by solver: its name, and its other hyper-parameters
+    usual: tuple  # what most have of those that have such a parameter: of these a solver's own name others alone
+    own: dict  # by solver: its name, and its own hyper-parameters
 
 
 def told_apart(names):
-    """Divide the hyper-parameters of the solvers of a table into those that are alike, and each solver's own.
+    """Divide the hyper-parameters of the solvers of a table into what many share and each solver's own.
 
     A solver's family and its own hyper-parameters select it among these names.
 
@@ -130,25 +131,27 @@ def told_apart(names):
     Told
     """
     given = {name: parameters(name) for name in dict.fromkeys(names)}
-    values, families, lacking = {}, {}, set()
+    having, shared, of_all = {}, {}, {}
     for name, own in given.items():
-        for key, value in own.items():
-            values.setdefault(key, set()).add(value)
-            families.setdefault(key, set()).add(family(name))
-    for name, own in given.items():
-        lacking |= {key for key in values if key not in own and family(name) in families[key]}
-    everywhere = {key for key in values if all(key in own for own in given.values())}
-    alike = {key for key in values if len(values[key]) == 1 and key not in lacking and len(given) > 1}
-    alike &= everywhere | {key for key in values if len(families[key]) > 1}
+        for key in own:
+            having.setdefault(key, []).append(name)
+    for key, its in having.items():
+        families = {family(name) for name in its}
+        (value, count), *_ = Counter(given[name][key] for name in its).most_common()
+        if len(its) < sum(family(name) in families for name in given) or len(given) == 1:
+            continue  # without it, a solver would seem to have the usual value
+        if count == len(given):
+            of_all[key] = value
+        elif 2 * count > len(its) and len(families) > 1:
+            shared[key] = value
+    common = of_all | shared
     own = {
-        name: (family(name), tuple(f"{key}={value}" for key, value in its.items() if key not in alike))
+        name: (family(name), tuple(f"{key}={value}" for key, value in its.items() if common.get(key) != value))
         for name, its in given.items()
     }
     shown = list(own.values())
-    told = [(key, f"{key}={next(iter(values[key]))}") for key in values if key in alike]
     return Told(
-        tuple(text for key, text in told if key in everywhere),
-        tuple(text for key, text in told if key not in everywhere),
+        *(tuple(f"{key}={value}" for key, value in each.items()) for each in (of_all, shared)),
         {name: each if each[0] and shown.count(each) == 1 else (name, ()) for name, each in own.items()},
     )
 

@@ -84,9 +84,10 @@ def board_table(board, metric, key, solver_href, rows_href):
 
 
 def _alike(told):
-    """Say which hyper-parameters all solvers of a table have."""
+    """Say which hyper-parameters the solvers of a table share."""
+    usual = "where a method has such a parameter, and no other value below its name"
     texts = [f"; all with {', '.join(told.of_all)}"] if told.of_all else []
-    texts += [f"; those that have such a parameter with {', '.join(told.of_some)}"] if told.of_some else []
+    texts += [f"; {usual}: {', '.join(told.usual)}"] if told.usual else []
     return "".join(texts)
 
 

@@ -100,6 +100,7 @@
     const grid = new gridjs.Grid({
       ...settings(),
       sort: true,
+      autoWidth: false,
       search: own.rows.length > 3 ? { selector: words } : false,
       language: { search: { placeholder: "Search in the table" } },
     });
