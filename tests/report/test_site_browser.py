@@ -7,6 +7,7 @@ import published
 import pytest
 
 from orthobench.report.site import vendor
+from orthobench.report.site.tables import leading_number
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed: pip install playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -115,7 +116,7 @@ def test_the_mean_of_the_first_row_is_in_sight(site, page, width, scheme):
         table = page.locator('[data-table^="board"]').first
         table.locator("tbody tr").first.wait_for()
         mean = table.locator("tbody tr").first.locator("td").nth(2)
-        assert float(mean.inner_text()) > 0
+        assert leading_number(mean.inner_text()) > 0
         box = mean.bounding_box()
         assert 0 <= box["x"] < box["x"] + box["width"] <= width
         page.wait_for_load_state("networkidle")  # a request that leaving cuts off would count as failed
@@ -199,20 +200,20 @@ def test_leaderboards_sort_filter_search_and_change_their_metric_and_machine(sit
     visit(page, site, "training/index.html")
     board = "[data-board]"
     page.wait_for_selector(f"{board} [data-shown]")
-    means = [float(text) for text in column(page, board, 3)]
+    means = list(map(leading_number, column(page, board, 3)))
     assert means == sorted(means)
     header = page.locator(f"{board} thead th", has_text="mean")
     header.click()
     header.click()
     page.wait_for_function(
-        "([b, most]) => Number(document.querySelector(b + ' tbody tr td:nth-child(3)').innerText) === most",
+        "([b, most]) => parseFloat(document.querySelector(b + ' tbody tr td:nth-child(3)').innerText) === most",
         arg=[board, max(means)],
     )
-    assert [float(text) for text in column(page, board, 3)] == sorted(means, reverse=True)
+    assert list(map(leading_number, column(page, board, 3))) == sorted(means, reverse=True)
 
     page.get_by_label("failures").select_option(label="2 diverged")
     page.wait_for_function("b => document.querySelectorAll(b + ' tbody tr').length === 1", arg=board)
-    assert column(page, board, 2) == ["SGD"]
+    assert [text.split()[0] for text in column(page, board, 2)] == ["SGD"]
     page.get_by_label("failures").select_option(label="all")
     page.wait_for_function("b => document.querySelectorAll(b + ' tbody tr').length > 1", arg=board)
     page.locator(f"{board} input[type=search]").fill("=turbo_muon")
@@ -220,7 +221,7 @@ def test_leaderboards_sort_filter_search_and_change_their_metric_and_machine(sit
 
     page.locator(board).get_by_label("metric").select_option(label="held-out accuracy")
     page.wait_for_selector(f"{board} [data-shown$=held_out_accuracy]")
-    means = [float(text) for text in column(page, board, 3)]
+    means = list(map(leading_number, column(page, board, 3)))
     assert means == sorted(means, reverse=True)
     page.locator(board).get_by_label("machine").select_option(label="two")
     page.wait_for_selector(f"{board} [data-shown^=two]")
@@ -351,8 +352,19 @@ def test_figures_and_rows_are_downloaded(site, page):
         assert os.path.getsize(target) > 1000
 
 
+def violations(page, axe, **options):
+    """What axe finds on a page as it is: the rule, the first place, and what is wrong with it."""
+    page.evaluate(axe)
+    found = page.evaluate(
+        "options => axe.run(document, options)", {"resultTypes": ["violations"], "preload": False, **options}
+    )
+    return [
+        (each["id"], each["nodes"][0]["html"][:200], each["nodes"][0]["failureSummary"]) for each in found["violations"]
+    ]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_serious_violation(site, page, scripts, scheme):
+def test_axe_finds_nothing(site, page, scripts, scheme):
     page.emulate_media(color_scheme=scheme)
     rows = next(path for path in paths(site) if path.startswith("training/one/1-"))
     # In the dark only the colours are others.
@@ -362,15 +374,7 @@ def test_axe_finds_no_serious_violation(site, page, scripts, scheme):
         if scheme == "light" and page.locator("figure.plot").count():
             draw_all(page)
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
-        page.evaluate(scripts)
-        options = {"resultTypes": ["violations"], "preload": False, **rules}
-        found = page.evaluate("options => axe.run(document, options)", options)
-        serious = [
-            (each["id"], each["nodes"][0]["html"][:200], each["nodes"][0]["failureSummary"])
-            for each in found["violations"]
-            if each["impact"] in ("serious", "critical")
-        ]
-        assert serious == [], path
+        assert violations(page, scripts, **rules) == [], path
 
 
 def test_hostile_names_and_messages_are_shown_as_text(site, page):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from orthobench.report.names import plain
+
 LOWER, HIGHER = "lower", "higher"
 FILE = "benchmark.toml"
 
@@ -75,6 +77,16 @@ class Benchmark:
         """The formulas of its columns, in TeX, by name."""
         return {each.names[0]: each.formula for each in self.columns if each.formula}
 
+    def range_of(self, name):
+        """Return the least and the greatest number that a column can hold; of ``value``, that what is monitored can."""
+        if name != "value":
+            return next((each.range for each in (*self.columns, *SHARED) if name in each.names), Columns.range)
+        ends = []
+        for each in self.monitored:
+            low, high = self.range_of(each.removeprefix("1 - "))
+            ends.append((1 - high, 1 - low) if each.startswith("1 - ") else (low, high))
+        return min(low for low, _ in ends), max(high for _, high in ends)
+
     def evidence_for(self, metric):
         """Return which values of the objective's parameters a claim about a metric is about."""
         return {**self.evidence, **self.exceptions.get(metric, {})}
@@ -110,16 +122,19 @@ def _load(path):
         exceptions = {}
         for each in told.pop("exceptions", ()):
             metrics = each.pop("metrics")
-            exceptions |= {metric: {key: tuple(value) for key, value in each.items()} for metric in metrics}
-        evidence = told.get("evidence", {})
-        if not isinstance(evidence, dict) or not all(isinstance(each, list) for each in evidence.values()):
-            raise TypeError(f"evidence is {evidence!r}, not a table of lists")
-        told["evidence"] = {key: tuple(value) for key, value in evidence.items()}
+            exceptions |= {metric: _evidence(each) for metric in metrics}
+        told["evidence"] = _evidence(told.get("evidence", {}))
         columns = tuple(_columns(each) for each in told.pop("columns"))
         told = {key: tuple(value) if isinstance(value, list) else value for key, value in told.items()}
         return _checked(Benchmark(path.parent.name, columns=columns, exceptions=exceptions, **told)), shared
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}: see the other {FILE} for what it holds.") from error
+
+
+def _evidence(told):
+    if not isinstance(told, dict) or not all(isinstance(each, list) for each in told.values()):
+        raise TypeError(f"evidence is {told!r}, not a table of lists")
+    return {key: tuple(plain(value) for value in values) for key, values in told.items()}
 
 
 def _columns(told):

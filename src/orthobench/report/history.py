@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from orthobench.report.benchmarks import BENCHMARKS
-from orthobench.report.names import family, parameters, selected, with_value
+from orthobench.report.names import family, normalised, parameters, plain, selected, with_value
 
 FILE = "history.toml"
 SUPERSEDED = "superseded"  # a column, the reason where a row is; and the rank of what has only such rows
@@ -53,7 +53,7 @@ class Alias:
     def is_about(self, name):
         """Whether it renames this solver of a row."""
         given = parameters(name).get(self.parameter, "")
-        return family(name) == self.solver and given == self.value
+        return family(name) == self.solver and given == plain(self.value)
 
     def renamed(self, name):
         """Return a name that it is about as it is today."""
@@ -106,12 +106,13 @@ class History:
     def apply(self, frame, folder):
         """Return the rows of a benchmark under today's names, those that are superseded with the reason.
 
-        The columns `RAN_AS`, `RENAMED` and `SUPERSEDED` are there only where a row needs them.
+        Numbers in the names of solvers are written in one way: what ran as 100 and as 100.0 is one solver. The columns
+        `RAN_AS`, `RENAMED` and `SUPERSEDED` are there only where a row needs them.
         """
+        frame = _normalised(frame)
         for each in self.aliases:
             if each.benchmark == folder and (hit := each.rows(frame)).any():
-                if RAN_AS not in frame:
-                    frame = frame.assign(**{RAN_AS: frame["solver_name"], RENAMED: None})
+                frame = _with_names(frame)
                 names, why = frame["solver_name"].astype(object), frame[RENAMED].astype(object)
                 frame = frame.assign(
                     solver_name=names.mask(hit, names.map(each.renamed)), **{RENAMED: why.mask(hit, each.reason)}
@@ -124,6 +125,17 @@ class History:
             if each.benchmark == folder:
                 reasons[each.rows(frame)] = each.reason
         return frame.assign(**{SUPERSEDED: reasons}) if reasons.notna().any() else frame
+
+
+def _with_names(frame):
+    """Return rows with the columns for names that they had when they were computed."""
+    return frame if RAN_AS in frame else frame.assign(**{RAN_AS: frame["solver_name"], RENAMED: None})
+
+
+def _normalised(frame):
+    names = frame["solver_name"]
+    alike = names.map({each: normalised(each) for each in names.unique()})
+    return frame if (alike == names).all() else _with_names(frame).assign(solver_name=alike)
 
 
 def load(path):

@@ -5,11 +5,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from orthobench.report.benchmarks import ORTHOGONALISATION
 from orthobench.report.cells import check_frame
 from orthobench.report.leaderboard import find_baseline, format_interval, format_number, format_seeds
 from orthobench.report.matrices import last_matrices
 from orthobench.report.names import family, in_order, parameters, regime
-from orthobench.report.statistics import LEVEL, MIN_SEEDS, Comparison, Interval, holm, interval, paired_comparison
+from orthobench.report.statistics import (
+    MIN_SEEDS,
+    Comparison,
+    Interval,
+    holm,
+    interval,
+    interval_told,
+    paired_comparison,
+)
 
 METHODS = ("Turbo-Muon", "Muon")  # the second is the baseline
 RULE = (
@@ -18,6 +27,8 @@ RULE = (
     "two kinds where the second is less than twice as far; the distance in brackets. It compares singular values "
     "alone: a spectrum like that of row_scaled does not mean that the layer's rows are scaled, and that rescaling helps"
 )
+
+_POSSIBLE = ORTHOGONALISATION.range_of("relative_error")
 
 
 @dataclass(frozen=True)
@@ -135,7 +146,7 @@ def _layers(given, cells, references):
             regime=kind,
             distance=distance,
             n=len(own),
-            errors={method: interval(values) for method, values in ours.items()},
+            errors={method: interval(values, within=_POSSIBLE) for method, values in ours.items()},
             difference=difference if difference and difference.n else None,
         )
 
@@ -193,7 +204,7 @@ def protocol(rows):
     counted = ", ".join(f"{kind}: {count}" for kind, count in regimes.most_common())
     return (
         f"{len(rows)} layers at a training step; {counted}\n{RULE}\n"
-        f"means over seeds ({format_seeds(row.n for row in rows)}), {100 * LEVEL:.0f} % Student t intervals; "
+        f"means over seeds ({format_seeds(row.n for row in rows)}), {interval_told(_POSSIBLE, many=True)}; "
         f"difference: {METHODS[0]} - {METHODS[1]}, paired by seed, p Holm-adjusted over the layers, none below n = "
         f"{MIN_SEEDS}"
     )

@@ -7,19 +7,22 @@ import numpy as np
 import pandas as pd
 
 from orthobench.report import history, stands
-from orthobench.report.benchmarks import BENCHMARKS, HIGHER, METRICS, SHARED, recognise
+from orthobench.report.benchmarks import HIGHER, METRICS, recognise
 from orthobench.report.cells import cells
 from orthobench.report.names import selected
-from orthobench.report.statistics import LEVEL, MIN_SEEDS, Comparison, holm, interval, paired_comparison, rank_with_ties
+from orthobench.report.statistics import (
+    LEVEL,
+    MIN_SEEDS,
+    Comparison,
+    holm,
+    interval,
+    interval_told,
+    paired_comparison,
+    rank_with_ties,
+)
 
 GUARANTEED = "objective_guaranteed"
 NO_GUARANTEE = "no guarantee"  # in place of a rank
-_RANGES = {
-    name: each.range
-    for columns in (SHARED, *(benchmark.columns for benchmark in BENCHMARKS.values()))
-    for each in columns
-    for name in each.names
-}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Row:
     stand: str = ""  # the kind of process that its figures are of, where a table of times or memory has several
     time_stand: str = ""  # that of its time alone, where another table has several
     kinds: tuple = ()  # those of the table, where there are several
+
+    @property
+    def half(self):
+        """Half the width of the interval before it was cut at what is possible; where both ends were, what is left."""
+        return max(self.mean - self.low, self.high - self.mean)
 
 
 def leaderboard(frame, dataset, objective, metric, baseline=None):
@@ -95,9 +103,11 @@ def superseded(frame, dataset, objective, metric):
 
 def _by_kind(frame, dataset, objective, metric, baseline):
     parts = stands.apart(frame, METRICS[metric].timed, dataset_name=dataset, objective_name=objective)
-    unranked = _without_guarantee(frame, dataset, objective) if metric in recognise(frame).guaranteed else ()
+    benchmark = recognise(frame)
+    unranked = _without_guarantee(frame, dataset, objective) if metric in benchmark.guaranteed else ()
+    within = benchmark.range_of(metric)
     rows = {
-        kind: _rows(cells_by_solver(part, dataset, objective, metric), metric, baseline, unranked)
+        kind: _rows(cells_by_solver(part, dataset, objective, metric), metric, baseline, unranked, within)
         for kind, part in parts.items()
     }
     if len(parts) == 1:
@@ -114,7 +124,7 @@ def _without_guarantee(frame, dataset, objective):
     return set(good.loc[~good[GUARANTEED].eq(True), "solver_name"])
 
 
-def _rows(by_solver, metric, baseline, unranked=()):
+def _rows(by_solver, metric, baseline, unranked, within):
     values = last_values(by_solver)
     counted = METRICS[metric].counted
     kinds = tuple(stands.in_order(cell.stand for own in by_solver.values() for cell in own if cell.ok))
@@ -125,7 +135,7 @@ def _rows(by_solver, metric, baseline, unranked=()):
     for solver, own in by_solver.items():
         failed = [cell for cell in own if not cell.ok]
         times, kind = _times(own)
-        mean = interval(values[solver]) if len(values[solver]) else None
+        mean = interval(values[solver], within=within) if len(values[solver]) else None
         # Good cells without a value: the metric does not apply. The mark is for failed cells, not for absent ones.
         if mean:
             rank = NO_GUARANTEE if solver in unranked else str(replace(ranks[solver], failed=len(failed)))
@@ -195,18 +205,6 @@ def find_baseline(solvers, baseline):
     return matches[0] if len(matches) == 1 else None
 
 
-def clipped(low, high, metric):
-    """Return the ends of an interval within what the metric can be: a share is in [0, 1]. NaN stays."""
-    least, most = _RANGES.get(metric, (-np.inf, np.inf))
-    return max(low, least), min(high, most)
-
-
-def clipped_difference(low, high, metric):
-    """Return the ends of an interval of a difference within what it can be: that of two shares is in [-1, 1]."""
-    least, most = _RANGES.get(metric, (-np.inf, np.inf))
-    return max(low, least - most), min(high, most - least)
-
-
 def differences(values, baseline, counted):
     """Map each other solver to its paired difference to the baseline, with Holm-adjusted p; none without a baseline."""
     if baseline is None:
@@ -247,12 +245,6 @@ def format_interval(low, high):
     return f"[{format_number(low)}, {format_number(high)}]" if np.isfinite(low) and np.isfinite(high) else "n/a"
 
 
-def format_mean(row):
-    """``0.107 ±0.00302``, the mean of a `Row` and half its interval; without one the mean alone."""
-    half = (row.high - row.low) / 2
-    return format_number(row.mean) + (f" ±{format_number(half)}" if np.isfinite(half) else "")
-
-
 def format_failures(failures):
     """``2 diverged, 1 out of memory``; empty if nothing failed."""
     return ", ".join(f"{count} {status.replace('_', ' ')}" for status, count in sorted(failures.items()))
@@ -288,8 +280,13 @@ def format_row(row):
     ]
 
 
-def protocol(rows, metric, baseline=None):
-    """Say in one line what the table shows and by which rules."""
+def format_mean(row):
+    """``0.123 ± 0.004``: the mean and half the width of its interval; the mean alone without one."""
+    return format_number(row.mean) + (f" ±\u00a0{format_number(row.half)}" if np.isfinite(row.half) else "")
+
+
+def protocol(rows, metric, baseline=None, within=None):
+    """Say in one line what the table shows and by which rules; ``within`` is the range of the metric."""
     seeds = format_seeds(row.n for row in rows if row.n)
     against = find_baseline(dict.fromkeys(row.solver for row in rows), baseline)
     if against:
@@ -300,7 +297,7 @@ def protocol(rows, metric, baseline=None):
         difference = ""
     shown = METRICS[metric]
     told = (
-        f"{shown.label}, {shown.better} is better: mean over seeds ({seeds}), {100 * LEVEL:.0f} % Student t interval; "
+        f"{shown.label}, {shown.better} is better: mean over seeds ({seeds}), {interval_told(within)}; "
         f"{difference}rank a-b: a tie (paired t tests at 5 %, Holm-adjusted over all pairs, n ≥ {MIN_SEEDS}); "
         "†: failed cells, left out of every mean"
         + (f"; {NO_GUARANTEE}: not ranked" if any(row.rank == NO_GUARANTEE for row in rows) else "")

@@ -1,9 +1,14 @@
 """What the names of data sets, objectives and solvers say: ``spectrum[columns=128,count=4,kind=levy,rows=128]``."""
 
 import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
 
 SQUARE, WIDE, OTHER = "square", "1:4", "other"
 _FAMILIES = ("gaussian", "spectrum", "momenta")
+_NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:e[-+]?[0-9]{1,3})?", re.IGNORECASE)
 
 
 def family(name):
@@ -12,9 +17,37 @@ def family(name):
 
 
 def parameters(name):
-    """Return the parameters in a name's brackets, as text by key; empty if there are none."""
+    """Return the parameters in a name's brackets, as text by key, numbers as `plain`; empty if there are none."""
     _, _, inside = name.removesuffix("]").partition("[")
-    return {key.strip(): value.strip() for key, found, value in (p.partition("=") for p in inside.split(",")) if found}
+    pairs = (each.partition("=") for each in inside.split(","))
+    return {key.strip(): plain(value.strip()) for key, found, value in pairs if found}
+
+
+def plain(text):
+    """Return a number in the one way in which names write it, as Python would; any other text as it is.
+
+    >>> [plain(each) for each in ("100.0", "1e-2", "+.5", "1E5", "0.00001", "-0.0", "007", "float32")]
+    ['100', '0.01', '0.5', '100000', '1e-05', '0', '007', 'float32']
+    """
+    if not _NUMBER.fullmatch(text):
+        return text
+    value = float(text)
+    if not math.isfinite(value):
+        return text
+    written = str(int(value)) if value.is_integer() and abs(value) < 1e16 else repr(value)
+    return written if Decimal(written) == Decimal(text) else text  # with more digits than a float has
+
+
+def normalised(name):
+    """Return a name with its numbers as `plain`: what names alike mean is the same.
+
+    >>> normalised("AdamW[learning_rate=1e-2,warmup=100.0]")
+    'AdamW[learning_rate=0.01,warmup=100]'
+    """
+    start, bracket, inside = name.partition("[")
+    pairs = (each.partition("=") for each in inside.removesuffix("]").split(","))
+    written = ",".join(key + found + plain(value) for key, found, value in pairs)
+    return f"{start}{bracket}{written}{']' * inside.endswith(']')}"
 
 
 def regime(name):
@@ -79,6 +112,50 @@ def short_solvers(names):
     return _unless_ambiguous({name: _distinctive(name, names) for name in names})
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a table tells of its solvers' hyper-parameters, each ``key=value``."""
+
+    of_all: tuple  # what all solvers have
+    usual: tuple  # what most have of those that have such a parameter: of these a solver's own name others alone
+    own: dict  # by solver: its name, and its own hyper-parameters
+
+
+def told_apart(names):
+    """Divide the hyper-parameters of the solvers of a table into what many share and each solver's own.
+
+    A solver's family and its own hyper-parameters select it among these names.
+
+    Returns
+    -------
+    Told
+    """
+    given = {name: parameters(name) for name in dict.fromkeys(names)}
+    having, shared, of_all = {}, {}, {}
+    for name, own in given.items():
+        for key in own:
+            having.setdefault(key, []).append(name)
+    for key, its in having.items():
+        families = {family(name) for name in its}
+        (value, count), *_ = Counter(given[name][key] for name in its).most_common()
+        if len(its) < sum(family(name) in families for name in given) or len(given) == 1:
+            continue  # without it, a solver would seem to have the usual value
+        if count == len(given):
+            of_all[key] = value
+        elif 2 * count > len(its) and len(families) > 1:
+            shared[key] = value
+    common = of_all | shared
+    own = {
+        name: (family(name), tuple(f"{key}={value}" for key, value in its.items() if common.get(key) != value))
+        for name, its in given.items()
+    }
+    shown = list(own.values())
+    return Told(
+        *(tuple(f"{key}={value}" for key, value in each.items()) for each in (of_all, shared)),
+        {name: each if each[0] and shown.count(each) == 1 else (name, ()) for name, each in own.items()},
+    )
+
+
 def short_objectives(names):
     """Map each objective to those of its parameters in which they differ, in words: ``epsilon=1, tuning part``."""
     given = {name: parameters(name) for name in names}
@@ -111,7 +188,7 @@ def without(name, key):
 
 def with_value(name, key, value):
     """Return a name with this value of a parameter; in the order of the alphabet, as Benchopt writes them."""
-    given = parameters(name) | {key: value}
+    given = parameters(name) | {key: plain(value)}
     return f"{family(name)}[{','.join('='.join(pair) for pair in sorted(given.items()))}]"
 
 

@@ -14,13 +14,15 @@ from orthobench.report.leaderboard import cells_by_solver, format_interval, form
 from orthobench.report.names import parameters, short_solvers, without
 from orthobench.report.page import options, table
 from orthobench.report.robustness import failed_cells, last_by_solver, median_curve, overhead_traces
-from orthobench.report.statistics import LEVEL, interval
+from orthobench.report.statistics import LEVEL, interval, interval_told
 
 EPSILON = "epsilon"
 NOT_PRIVATE = math.inf
 
+_BENCHMARK = BENCHMARKS["benchmark_dp"]
+
 # By which cost is compared, and what its sizes are called.
-RADII = radii(BENCHMARKS["benchmark_dp"], "certified_accuracy")
+RADII = radii(_BENCHMARK, "certified_accuracy")
 SIZES = {"batch_size": "batch size", "network": "width of the last hidden layer"}
 REFERENCE = "DP-SGD[way=ghost]"
 
@@ -189,7 +191,7 @@ def _mean(rows, name):
         return "n/a"
     if len(values) == 1 or not np.isfinite(values).all() or np.ptp(values) == 0:
         return _number(values.mean())
-    estimate = interval(values)
+    estimate = interval(values, within=_BENCHMARK.range_of(name))
     return f"{format_number(estimate.estimate)} {format_interval(estimate.low, estimate.high)}"
 
 
@@ -228,4 +230,4 @@ def protocol(traces, shown):
 
 def table_protocol():
     """Say in one line what the tables show."""
-    return f"means over seeds, {100 * LEVEL:.0f} % Student t intervals; refuted cells count: their figures refute them"
+    return f"means over seeds, {interval_told(many=True)}; refuted cells count: their figures refute them"

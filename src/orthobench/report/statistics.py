@@ -11,6 +11,7 @@ from scipy import special, stats
 LEVEL = 0.95
 MIN_SEEDS = 8  # two solvers are never called different on fewer common seeds
 _ROUNDING = 4 * np.finfo(float).eps
+ANYWHERE = (-np.inf, np.inf)
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,18 @@ def _array(values):
     return x if np.isfinite(x).all() else _finite(values).to_numpy()
 
 
-def interval(values, level=LEVEL):
-    """Mean and two-sided Student t interval.
+def interval(values, level=LEVEL, within=ANYWHERE):
+    """Mean and two-sided Student t interval, cut at the numbers that a mean can be.
 
     One value has no interval: its bounds are NaN. Equal values give a degenerate interval.
+
+    Parameters
+    ----------
+    values : sequence or mapping of float
+    level : float
+    within : tuple of float
+        The least and the greatest value that is possible, see `Benchmark.range_of`: Student's t knows neither. Only
+        the interval that is shown is cut: tests do not use it.
 
     Raises
     ------
@@ -96,7 +105,17 @@ def interval(values, level=LEVEL):
     if np.ptp(x) == 0:  # exact: the mean of equal values may differ from them in the last bit
         return Interval(float(x[0]), float(x[0]), float(x[0]), len(x))
     half = _quantile(level, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
-    return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half), len(x))
+    mean, (least, most) = float(x.mean()), within
+    # Values may be outside by rounding: the mean stays inside of its interval.
+    low, high = max(mean - half, min(least, mean)), min(mean + half, max(most, mean))
+    return Interval(mean, float(low), float(high), len(x))
+
+
+def interval_told(within=None, many=False):
+    """Say what `interval` returns: ``95 % Student t interval, cut at 0 and 1``; without a range, that there is one."""
+    ends = ["what is possible"] if within is None else [f"{end:g}" for end in within if np.isfinite(end)]
+    cut = f", cut at {' and '.join(ends)}" if ends else ""
+    return f"{100 * LEVEL:.0f} % Student t interval{'s' * many}{cut}"
 
 
 @functools.cache

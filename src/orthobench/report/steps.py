@@ -15,9 +15,10 @@ from orthobench.report.leaderboard import (
     format_seeds,
     last_values,
 )
-from orthobench.report.statistics import LEVEL, Interval, interval
+from orthobench.report.statistics import LEVEL, Interval, interval, interval_told
 
 PARTS = ("data", "forward", "backward", "optimizer")
+_TIME, _SHARE = (0.0, np.inf), (0.0, 1.0)  # what is possible
 
 
 @dataclass(frozen=True)
@@ -66,10 +67,10 @@ def _rows(frame, dataset, objective):
             Row(
                 solver=solver,
                 n=len(step),
-                step=_mean(step),
-                parts={part: _mean(own[part]) for part in PARTS},
-                other=_mean(step - whole),
-                share=_mean(own["optimizer"] / whole),
+                step=_mean(step, _TIME),
+                parts={part: _mean(own[part], _TIME) for part in PARTS},
+                other=_mean(step - whole, _TIME),
+                share=_mean(own["optimizer"] / whole, _SHARE),
                 failures=Counter(cell.status for cell in by_solver[solver] if not cell.ok),
             )
         )
@@ -81,9 +82,9 @@ def _part(frame, dataset, objective, part):
     return last_values(cells_by_solver(frame, dataset, objective, metric)) if f"objective_{metric}" in frame else {}
 
 
-def _mean(values):
+def _mean(values, within):
     finite = values[np.isfinite(values)]
-    return interval(finite) if len(finite) else None
+    return interval(finite, within=within) if len(finite) else None
 
 
 # ----- text -----
@@ -124,7 +125,7 @@ def protocol(rows):
         return "no row tells the time per step"
     told = (
         f"milliseconds per training step, means over seeds ({format_seeds(row.n for row in rows if row.n)}) with "
-        f"{100 * LEVEL:.0f} % Student t intervals; other: what is left of a step after its four parts; optimizer's "
+        f"{interval_told(many=True)}; other: what is left of a step after its four parts; optimizer's "
         "share: in these four; failed cells are left out; times compare within one run on one machine"
     )
     return stands.noted(told, [row.stand for row in rows])

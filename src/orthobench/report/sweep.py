@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from orthobench.report.benchmarks import recognise
 from orthobench.report.cells import check_frame
 from orthobench.report.curves import Trace
 from orthobench.report.leaderboard import (
@@ -18,7 +19,7 @@ from orthobench.report.leaderboard import (
 )
 from orthobench.report.names import family, in_order, parameters, short_names, short_solvers, shortest_selector, without
 from orthobench.report.page import GREY, draw, metric_menu, one_line, options
-from orthobench.report.statistics import LEVEL, Interval, interval
+from orthobench.report.statistics import LEVEL, Interval, interval, interval_told
 
 LEARNING_RATE = "learning_rate"
 TUNING, HELD_OUT = "tuning", "held_out"  # the objective's `part`
@@ -104,13 +105,13 @@ def sweep(frame, objective):
     for solver in set().union(*found.values()):
         method, rate = method_and_rate(solver)
         grids.setdefault(method, []).extend([] if rate is None else [(rate, solver)])
-    longest = max(map(len, grids.values()))
+    longest, within = max(map(len, grids.values())), _possible(frame)
 
     methods = []
     for method, grid in sorted(grids.items()):
         own = [dataset for dataset in datasets if any(solver in found[dataset] for _, solver in grid)]
         rates = [
-            Rate(rate, solver, {name: _outcome(found[name].get(solver, []), seeds[name]) for name in own})
+            Rate(rate, solver, {name: _outcome(found[name].get(solver, []), seeds[name], within) for name in own})
             for rate, solver in sorted(grid)
         ]
         absent = [dataset for dataset in datasets if grid and dataset not in own]
@@ -120,6 +121,10 @@ def sweep(frame, objective):
 
 def _metric(frame):
     return metric_menu(frame, ["held_out_loss"])[0]
+
+
+def _possible(frame):
+    return recognise(frame).range_of(_metric(frame))
 
 
 def tuning_objectives(frame):
@@ -161,7 +166,7 @@ def _listed(names):
     return ", ".join(map(repr, names)) or "none"
 
 
-def _outcome(own, seeds):
+def _outcome(own, seeds, within):
     """Sum up the cells of one solver on one data set; `seeds` are those that it should have."""
     values, failures, notes = [], Counter(), []
     for cell in own:
@@ -172,7 +177,7 @@ def _outcome(own, seeds):
             notes.append(cell.message)
     if len(own) < len(seeds):
         failures["missing"] = len(seeds) - len(own)
-    mean = interval(values) if values else Interval(math.nan, math.nan, math.nan, 0)
+    mean = interval(values, within=within) if values else Interval(math.nan, math.nan, math.nan, 0)
     note = next(filter(None, notes), "")
     return Outcome(tuple(values), mean.estimate, mean.low, mean.high, failures, note)
 
@@ -233,7 +238,7 @@ def protocol(methods, quantity="loss"):
     return (
         f"chosen on the tuning part: the smallest sum over the data sets of log(mean {quantity} at the end), no cell "
         f"failed, the smaller rate of a tie; {quantity} at the chosen rate: mean over seeds ({seeds}), "
-        f"{100 * LEVEL:.0f} % Student t interval"
+        f"{interval_told()}"
     )
 
 
@@ -318,7 +323,8 @@ def _finals(frame, dataset, objective, methods):
         return {}
     found = cells_by_solver(frame, dataset, same[0], _metric(frame))
     chosen = {method.name: found.get(method.chosen.solver) for method in methods if method.chosen}
-    return {name: _outcome(own, {cell.seed for cell in own}) for name, own in chosen.items() if own}
+    within = _possible(frame)
+    return {name: _outcome(own, {cell.seed for cell in own}, within) for name, own in chosen.items() if own}
 
 
 def _curve(owner, name, good):

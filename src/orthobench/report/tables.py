@@ -15,7 +15,7 @@ def leaderboard_table(frame, dataset, objective, metric, baseline):
     # By rank where higher is better: in falling order, what has no mean would come first.
     order = leaderboard.COLUMNS.index("rank" if METRICS[metric].better == HIGHER else "mean")
     cells, metadata = table(
-        [objective, dataset, leaderboard.protocol(rows, metric, baseline)],
+        [objective, dataset, leaderboard.protocol(rows, metric, baseline, recognise(frame).range_of(metric))],
         [*leaderboard.COLUMNS, "first message"],
         [[*leaderboard.format_row(row), shorten(row.note)] for row in rows],
         default_order_column=order,

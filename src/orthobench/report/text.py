@@ -110,7 +110,9 @@ def render_leaderboard(frame, dataset, objective, metric=None, baseline=None, sc
     """
     metric, baseline = _chosen(frame, objective, metric, baseline)
     rows = leaderboard(frame, dataset, objective, metric, baseline)
-    return _leaderboard(rows, dataset, objective, metric, baseline, screen or Screen())
+    return _leaderboard(
+        rows, dataset, objective, metric, baseline, recognise(frame).range_of(metric), screen or Screen()
+    )
 
 
 def _chosen(frame, objective, metric, baseline):
@@ -118,8 +120,9 @@ def _chosen(frame, objective, metric, baseline):
     return metric or benchmark.metric_for(parameters(objective)), baseline or benchmark.baseline
 
 
-def _leaderboard(rows, dataset, objective, metric, baseline, screen):
-    title = [*screen.paragraph(f"{objective} | {dataset}", "  "), *screen.rules(protocol(rows, metric, baseline))]
+def _leaderboard(rows, dataset, objective, metric, baseline, within, screen):
+    told = protocol(rows, metric, baseline, within)
+    title = [*screen.paragraph(f"{objective} | {dataset}", "  "), *screen.rules(told)]
     columns = [MEAN if name == "mean" else name for name in COLUMNS]
     notes = [(row.solver, row.note) for row in rows]
     text = _render(title, columns, [_cells(row) for row in rows], notes, screen)
@@ -236,7 +239,7 @@ def _sections(frame, dataset, objective, metric, baseline, screen):
         return [render_to_target(now, dataset, objective, metric, screen)]
     shown, baseline = _chosen(frame, objective, metric, baseline)
     rows = leaderboard(frame, dataset, objective, shown, baseline)
-    sections = [_leaderboard(rows, dataset, objective, shown, baseline, screen)]
+    sections = [_leaderboard(rows, dataset, objective, shown, baseline, benchmark.range_of(shown), screen)]
     if benchmark.to_target:
         if metric in (None, benchmark.metric) and survival.has_target(now, dataset, objective):
             sections.append(render_to_target(now, dataset, objective, screen=screen))

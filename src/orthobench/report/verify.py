@@ -9,6 +9,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from orthobench.report import history
+from orthobench.report.names import normalised
 from orthobench.report.page import one_line, shorten
 from orthobench.report.plausible import one_run, provenance
 from orthobench.report.publish import compare_sums
@@ -88,7 +89,7 @@ def _against(frame, plan):
     missing, skipped, unplanned = [], [], []
     for each in plan:
         place = f"{each.solver} on {each.dataset}, {each.objective}"
-        own = cells.get((each.dataset, each.objective, each.solver), set())
+        own = cells.get((each.dataset, each.objective, normalised(each.solver)), set())
         lost, more = sorted(set(each.seeds) - own), sorted(own - set(each.seeds))
         if more:
             unplanned.append(f"{place}: repetition {', '.join(map(str, more))}")

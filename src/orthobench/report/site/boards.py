@@ -8,7 +8,8 @@ import numpy as np
 from orthobench.report import history, stands
 from orthobench.report import leaderboard as boards
 from orthobench.report.benchmarks import HIGHER, METRICS
-from orthobench.report.names import parameters, short_names, short_objectives, short_solvers
+from orthobench.report.names import parameters, short_names, short_objectives, told_apart
+from orthobench.report.site import glossary
 from orthobench.report.site.results import Result
 from orthobench.report.site.tables import Table, Td, number
 from orthobench.report.tables import leaderboard_rows
@@ -16,6 +17,7 @@ from orthobench.report.tables import leaderboard_rows
 COLUMNS = (*boards.COLUMNS, "first message")
 FILTERS = ("failures",)
 BEST = 6  # solvers that figures show at first, besides the baseline
+HEAT = 5  # shades of ranks
 
 
 @dataclass(frozen=True)
@@ -124,21 +126,35 @@ def board_table(board, metric, key, solver_href, rows_href):
     solver_href, rows_href : callable
         Of a solver's name: the addresses of its page, and of its rows.
     """
-    rows = board.rows[metric]
-    names = short_solvers([row.solver for row in rows])
-    cells = [_cells(place, row, names, solver_href, rows_href) for place, row in enumerate(rows)]
-    caption = boards.protocol(rows, metric, board.result.benchmark.baseline)
-    return Table(key, caption, COLUMNS, tuple(cells), FILTERS)
+    rows, benchmark = board.rows[metric], board.result.benchmark
+    told = told_apart([row.solver for row in rows])
+    cells = [_cells(place, row, told, solver_href, rows_href) for place, row in enumerate(rows)]
+    caption = boards.protocol(rows, metric, benchmark.baseline, benchmark.range_of(metric)) + _alike(told)
+    return Table(key, caption, COLUMNS, tuple(cells), FILTERS, glossary.TABLE, METRICS[metric].label)
 
 
-def _cells(place, row, names, solver_href, rows_href):
-    rank, _, mean, interval, difference, n, failures, time, spread = boards.format_row(row)
+def _alike(told):
+    """Say which hyper-parameters the solvers of a table share."""
+    usual = "where a method has such a parameter, and no other value below its name"
+    texts = [f"; all with {', '.join(told.of_all)}"] if told.of_all else []
+    texts += [f"; {usual}: {', '.join(told.usual)}"] if told.usual else []
+    return "".join(texts)
+
+
+def _solver(told, solver, href, stand=""):
+    """Return the cell of a solver: its name, and below it what it does not share."""
+    name, chips = told.own[solver]
+    return Td(stands.marked(name, stand), href=href(solver), chips=chips)
+
+
+def _cells(place, row, told, solver_href, rows_href):
+    rank, _, _, interval, difference, n, failures, time, spread = boards.format_row(row)
     failed = _mark(row)
     compared = row.difference.difference if row.difference is not None and row.difference.n else np.nan
     return (
         Td(rank, float(place), mark=failed),
-        Td(stands.marked(names[row.solver], row.stand), href=solver_href(row.solver)),
-        number(mean, row.mean),
+        _solver(told, row.solver, solver_href, row.stand),
+        number(boards.format_mean(row), row.mean),
         number(interval, row.low),
         number(difference, compared),
         Td(n, float(row.n), href=rows_href(row.solver)),
@@ -161,12 +177,12 @@ def overview_table(result, own_boards, key, solver_href, board_href):
     tables = []
     for metric, group in by_metric.items():
         solvers = list(dict.fromkeys(row.solver for each in group for row in each.rows[metric]))
-        names, datasets = short_solvers(solvers), short_names(dict.fromkeys(each.setting.dataset for each in group))
+        told, datasets = told_apart(solvers), short_names(dict.fromkeys(each.setting.dataset for each in group))
         ranks = [{row.solver: row for row in reversed(each.rows[metric])} for each in group]
         solvers.sort(key=functools.partial(_middle_rank, ranks))
         rows = tuple(
-            (Td(names[solver], href=solver_href(solver)), *(_rank(own.get(solver), each, board_href)
-                                                           for own, each in zip(ranks, group, strict=True)))
+            (_solver(told, solver, solver_href), *(_rank(own.get(solver), each, board_href)
+                                                   for own, each in zip(ranks, group, strict=True)))
             for solver in solvers
         )  # fmt: skip
         objectives = short_objectives(dict.fromkeys(each.setting.objective for each in group))
@@ -174,9 +190,10 @@ def overview_table(result, own_boards, key, solver_href, board_href):
         label = METRICS[metric]
         caption = (
             f"Rank by {label.label} ({label.better} is better) on each data set. A range is a tie: seeds can't tell "
-            "the solvers in it apart. †: failed cells. A dash: not run, or skipped. Each rank leads to its figures."
+            "the solvers in it apart. The stronger the shade, the better the fifth of its column that a rank is in. "
+            "†: failed cells. A dash: not run, or skipped. Each rank leads to its figures" + _alike(told)
         )
-        tables.append(Table(f"{key}-{metric}", caption, columns, rows))
+        tables.append(Table(f"{key}-{metric}", caption, columns, rows, words=glossary.TABLE))
     return tables
 
 
@@ -188,7 +205,17 @@ def _column(board, datasets, objectives):
 def _rank(row, board, board_href):
     if row is None:
         return Td("–")  # noqa: RUF001
-    return Td(row.rank, _middle(row), href=board_href(board), mark=_mark(row))
+    marks = filter(None, [_mark(row), _heat(row, board)])
+    return Td(row.rank, _middle(row), href=board_href(board), mark=" ".join(marks) or None)
+
+
+def _heat(row, board):
+    """Return the classes of the fifth that a rank is in, ``heat-0`` for the best; None without a rank."""
+    middle = _middle(row)
+    if middle is None:
+        return None
+    ranked = sum(each.stand == row.stand and _middle(each) is not None for each in board.rows[board.first])
+    return f"heat heat-{min(int(HEAT * (middle - 1) / max(ranked - 1, 1)), HEAT - 1)}"
 
 
 def _mark(row):

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from orthobench.report.benchmarks import BENCHMARKS, METRICS
-from orthobench.report.leaderboard import clipped, format_seeds
+from orthobench.report.leaderboard import format_seeds
 from orthobench.report.names import short_names, short_solvers
 from orthobench.report.site.results import title_of
 
@@ -102,7 +102,7 @@ def draw(board, get_style):
         for place, row in enumerate(rows):
             look = get_style(row.solver)["color"]
             if np.isfinite(row.low):
-                axes.plot(clipped(row.low, row.high, board.first), [-place] * 2, color=look, linewidth=2)
+                axes.plot([row.low, row.high], [-place] * 2, color=look, linewidth=2)
             axes.plot([row.mean], [-place], "o", color=look, markersize=4)
         axes.set_yticks([-place for place in range(len(rows))], [_cut(names[row.solver]) for row in rows])
         axes.tick_params(colors=_INK, length=0)

@@ -9,8 +9,6 @@ from orthobench.report.benchmarks import HIGHER, METRICS
 from orthobench.report.leaderboard import (
     NO_GUARANTEE,
     Row,
-    clipped,
-    clipped_difference,
     find_baseline,
     format_failures,
     format_seeds,
@@ -190,13 +188,12 @@ def _front_figure(board, metric, time, kind, names, get_style):
 
 def _mark(point, metric, time, shown, get_style):
     style, row, own = get_style(point.row.solver), point.row, point.time
-    dot = _dot(point.row.solver, shown, own.mean, *clipped(own.low, own.high, time), get_style)
-    low, high = clipped(row.low, row.high, metric)
+    dot = _dot(point.row.solver, shown, own.mean, own.low, own.high, get_style)
     symbol = SYMBOLS[style["marker"] % len(SYMBOLS)]
     dot["marker"] |= {"symbol": symbol + _OPEN * bool(point.off)}
     dot |= {
         "y": [number(row.mean)],
-        "error_y": {**dot["error_x"], **_arms(row.mean, low, high)},
+        "error_y": {**dot["error_x"], **_arms(row.mean, row.low, row.high)},
         "showlegend": True,
         "customdata": [f"n = {row.n}"],
         "hovertemplate": "%{fullData.name}<br>%{x:.3~g}, %{y:.3~g}, %{customdata}<extra></extra>",
@@ -258,12 +255,13 @@ def _differences(result, own_boards, get_style):
 
 def _difference_figure(board, metric, rows, baseline, compared, names, get_style):
     tests = {(row.solver, row.stand): compared.get((row.solver, row.stand)) for row in rows}
+    least, most = board.result.benchmark.range_of(metric)
     data, shown = [], [row for row in reversed(rows) if (test := tests[row.solver, row.stand]) and test.n]
     for row in shown:
         test = tests[row.solver, row.stand]
         separated = test.p <= ALPHA  # False for NaN
         name = stands.marked(names[row.solver], row.stand)
-        bounds = clipped_difference(test.low, test.high, metric)
+        bounds = max(test.low, least - most), min(test.high, most - least)  # that of two shares is in [-1, 1]
         data.append(_dot(row.solver, name, test.difference, *bounds, get_style, _OPEN * (not separated)))
         data[-1]["customdata"] = [f"n = {test.n}, p = {test.p:.2g}"]
         data[-1]["hovertemplate"] = "%{y}<br>%{x:.3~g}, %{customdata}<extra></extra>"

@@ -74,7 +74,7 @@ class Documents:
             if token.type == "link_open":
                 token.attrSet("href", urljoin(base, str(token.attrGet("href"))))
         rendered = parser.renderer.render(tokens, parser.options, {})
-        opened = '<div class="scroll" tabindex="0" role="region" aria-label="table"><table>'
+        opened = '<div class="scroll" tabindex="0" role="group" aria-label="table"><table>'
         return Markup(rendered.replace("<table>", opened).replace("</table>", "</table></div>"))
 
     def code(self, folder, file, commit):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from orthobench.report import claims, history, stands
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.names import family, short_names, short_objectives, short_solvers
-from orthobench.report.site import badges, benchopt_pages, cards, palette, rows
+from orthobench.report.site import badges, benchopt_pages, cards, glossary, palette, rows
+from orthobench.report.site.boards import COLUMNS as BOARD_COLUMNS
 from orthobench.report.site.boards import board_table, boards_of, overview_table
 from orthobench.report.site.comparisons import comparison_plots, front_plots
 from orthobench.report.site.documents import formulas
@@ -15,6 +16,7 @@ from orthobench.report.site.plots import benchmark_plots, configuration, draw_al
 from orthobench.report.site.results import title_of
 from orthobench.report.site.solvers import solver_pages
 from orthobench.report.site.tables import slug, slugs
+from orthobench.report.site.verdicts import COLUMNS as CLAIM_COLUMNS
 from orthobench.report.site.verdicts import bar, checks_table, claims_table, summary
 from orthobench.report.site.workers import at_once
 
@@ -30,7 +32,7 @@ STATUSES = {
 # Cells on a page of rows; more are divided into several.
 CELLS_ON_A_PAGE = 240
 MESSAGE = "objective_message"
-_TABLES = ("gridjs.umd.js", "grid.js", "site.js", "tables.js")
+_TABLES = ("gridjs.umd.js", "grid.js", "site.js", "terms.js", "tables.js")
 
 
 @dataclass(frozen=True)
@@ -227,6 +229,7 @@ def _home(site):
         "commands": cards.claims_commands(site),
         "introduction": site.documents.introduction(),
         "total": site.badges[""][0],
+        "words": {glossary.TABLE: glossary.terms(CLAIM_COLUMNS)},
     }
     return Page("index.html", "OrthoBench: results", "home", context)
 
@@ -240,6 +243,7 @@ def _benchmark(site, name, machines):
     boards = {machine: _first_board(site, machine, "../") for machine in machines}
     judged = site.judged_of(machines)
     every = [one for each in judged for one in (each, *each.others)]  # on each machine by itself
+    checks = {each.key: checks_table(each, _setting_href(machines)) for each in every}
     metrics = list(dict.fromkeys(metric for m in machines for board in m.boards for metric in board.rows))
     environments = {m: {each: rows.environment(each.frame) for each in m.result.files} for m in machines}
     context = {
@@ -251,13 +255,14 @@ def _benchmark(site, name, machines):
         "sections": site.documents.sections(benchmark.folder),
         "formulas": formulas(benchmark, metrics),
         "metrics": {metric: METRICS[metric] for metric in metrics},
+        "words": _words(benchmark, metrics, [name for own in checks.values() for name in own.columns]),
         "machines": machines,
         "boards": boards,
         "overviews": [table for machine in machines for table in _overviews(site, machine)],
         "judged": judged,
         "summary": summary(judged),
         "several": len(every) > len(judged),
-        "checks": {each.key: checks_table(each, _setting_href(machines)) for each in every},
+        "checks": checks,
         "bars": {each.key: bar(each.verdict) for each in every},
         "badges": site.badges[name],
         "format_verdict": claims.format_verdict,
@@ -273,6 +278,12 @@ def _benchmark(site, name, machines):
     }
     scripts = ("plotly.min.js", *_TABLES, "figures.js", f"../data/{name}/index.js")
     return Page(f"{name}/index.html", f"{first.result.title}: OrthoBench", "benchmark", context, scripts)
+
+
+def _words(benchmark, metrics, further=()):
+    """Return what explains the words of leaderboards, and of further columns of tables."""
+    told = glossary.terms([*BOARD_COLUMNS, *further])
+    return {glossary.TABLE: told, glossary.METRIC: glossary.metrics(benchmark, metrics)}
 
 
 def _description(frame):
@@ -347,7 +358,7 @@ def _rows(site, machine, board):
     own = dict(iter(frame.groupby("solver_name", sort=False)))
     tables = rows.rows_tables(frame, columns, {solver: f"rows-{machine.anchors[solver]}" for solver in own})
     environments = rows.environments(frame, own)
-    kinds = stands.kinds(frame)
+    kinds, words = stands.kinds(frame), rows.words(result.benchmark, columns)
     for number, group in enumerate(machine.groups[setting], start=1):
         context = {
             "name": site.slug(result),
@@ -358,6 +369,7 @@ def _rows(site, machine, board):
             "parts": [machine.rows_path(setting, each[0]).partition("#")[0] for each in machine.groups[setting]],
             "boards": {m: _board_table(site, machine, board, m, up) for m in board.rows} if number == 1 else {},
             "metrics": METRICS,
+            "words": (_words(result.benchmark, board.rows) if number == 1 else {}) | {glossary.COLUMN: words},
             "solvers": group,
             "names": names,
             "tables": tables,

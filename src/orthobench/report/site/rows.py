@@ -8,6 +8,7 @@ import pandas as pd
 from orthobench.report import history, stands
 from orthobench.report.leaderboard import format_number
 from orthobench.report.page import one_line
+from orthobench.report.site import glossary
 from orthobench.report.site.tables import Table, Td, number
 
 ENV = "objective_env_"
@@ -46,6 +47,12 @@ def is_long(column):
     return not pd.api.types.is_numeric_dtype(column) and bool((column.dropna().astype(str).str.len() > _LONG).any())
 
 
+def words(benchmark, columns):
+    """Return the part of the glossary that explains the columns of `rows_tables`."""
+    own = glossary.columns(benchmark, [name.removeprefix("objective_") for name in columns])
+    return glossary.terms([*_FIRST, "message"]) | own
+
+
 def rows_tables(rows, columns, keys):
     """Return the last row of each repetition, a `Table` for each solver; ``keys`` are their keys by solver."""
     header = (*_FIRST, *(name.removeprefix("objective_") for name in columns), "message")
@@ -71,7 +78,9 @@ def rows_tables(rows, columns, keys):
             )
         )
     caption = "The last row of each repetition; rows before it are in the download."
-    return {solver: Table(keys[solver], caption, header, tuple(own)) for solver, own in cells.items()}
+    return {
+        solver: Table(keys[solver], caption, header, tuple(own), words=glossary.COLUMN) for solver, own in cells.items()
+    }
 
 
 def _message(value):

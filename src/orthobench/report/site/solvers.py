@@ -9,7 +9,7 @@ from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import format_row
 from orthobench.report.names import family, parameters, short_solvers
 from orthobench.report.page import one_line
-from orthobench.report.site import rows
+from orthobench.report.site import glossary, rows
 from orthobench.report.site.tables import Table, Td, number
 from orthobench.report.site.verdicts import address
 
@@ -36,6 +36,7 @@ def solver_pages(site, name, machines):
             "results": _results(site, machines, own),
             "downloads": machines,
             "stands": stands.sentence(stands.kinds(frame)),
+            "words": _words(machines),
             "colour": site.get_style(frame["solver_name"].iloc[0])["marker"],
         }
         yield f"{name}/solvers/{page}.html", f"{own} | {machines[0].result.title}: OrthoBench", "solver", context
@@ -63,6 +64,13 @@ def _references(site, machines, own):
     """List the publications whose claims are about the solver: (paper, address), each once."""
     about = [each.verdict.claim for each in site.judged_of(machines) if each.is_about(own)]
     return list(dict.fromkeys((claim.paper, address(claim)) for claim in about))
+
+
+def _words(machines):
+    """Return what explains the words of a solver's page."""
+    metrics = list(dict.fromkeys(metric for each in machines for board in each.boards for metric in board.rows))
+    own = glossary.metrics(machines[0].result.benchmark, metrics)
+    return {glossary.TABLE: glossary.terms(COLUMNS), glossary.METRIC: own}
 
 
 def _variants(own, frame):
@@ -102,7 +110,7 @@ def _results(site, machines, own):
         "Every figure of this solver, by the rules of its leaderboards: rank (a-b is a tie, † has failed cells), mean "
         "over n seeds with its 95 % Student t interval, and the paired difference to the baseline; p is Holm-adjusted"
     )
-    return Table("results", caption, COLUMNS, tuple(cells), FILTERS)
+    return Table("results", caption, COLUMNS, tuple(cells), FILTERS, glossary.TABLE)
 
 
 def _row(machine, board, metric, place, row, names):

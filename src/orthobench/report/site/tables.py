@@ -13,7 +13,8 @@ class Td:
     text: str
     sort: float | None = None
     href: str | None = None
-    mark: str | None = None  # a class of the style sheet: "failed", or a verdict's
+    mark: str | None = None  # classes of the style sheet: "failed", or a verdict's
+    chips: tuple = ()  # short texts below it, such as hyper-parameters
 
 
 @dataclass(frozen=True)
@@ -25,19 +26,19 @@ class Table:
     columns: tuple  # of text
     rows: tuple  # of tuples of Td
     filters: tuple = ()  # columns to filter by
+    words: str = ""  # the part of the glossary that explains its columns
+    about: str = ""  # a metric that the glossary explains; the caption begins with it
 
     def as_json(self):
         """Return what a script needs to draw the table."""
-        rows = [
-            [_compact({"t": each.text, "s": each.sort, "h": each.href, "m": each.mark}) for each in row]
-            for row in self.rows
-        ]
+        rows = [list(map(_compact, row)) for row in self.rows]
         return {"key": self.key, "caption": self.caption, "columns": list(self.columns), "rows": rows,
-                "filters": list(self.filters)}  # fmt: skip
+                "filters": list(self.filters), "words": self.words, "about": self.about}  # fmt: skip
 
 
 def _compact(cell):
-    return {name: value for name, value in cell.items() if value is not None}
+    told = {"t": cell.text, "s": cell.sort, "h": cell.href, "m": cell.mark, "c": cell.chips or None}
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def number(text, value):

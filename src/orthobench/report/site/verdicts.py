@@ -9,6 +9,7 @@ from orthobench.report.benchmarks import BENCHMARKS
 from orthobench.report.cells import REQUIRED
 from orthobench.report.claims_file import load_claims
 from orthobench.report.names import family
+from orthobench.report.site import glossary
 from orthobench.report.site.tables import Table, Td, number, slug
 from orthobench.report.site.workers import at_once
 
@@ -138,7 +139,7 @@ def claims_table(judged, key, page):
     rows = tuple(_row(each, page(each.benchmark)) for each in judged)
     kinds = [one.verdict.stand for each in judged for one in (each, *each.others)]
     caption = stands.noted(f"Published claims, {summary(judged)}", kinds)
-    return Table(key, caption, COLUMNS, rows, FILTERS)
+    return Table(key, caption, COLUMNS, rows, FILTERS, glossary.TABLE)
 
 
 def _row(judged, page):
@@ -182,4 +183,4 @@ def checks_table(judged, setting_href):
             )
         )
     caption = claims.protocol([judged.verdict.claim])
-    return Table(judged.key, caption, claims.check_columns(query), tuple(rows))
+    return Table(judged.key, caption, claims.check_columns(query), tuple(rows), words=glossary.TABLE)

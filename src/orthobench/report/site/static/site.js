@@ -43,6 +43,20 @@ const orthobench = (() => {
     return { select, node: element("label", {}, label, select) };
   }
 
+  /* Say of a box that scrolls at which of its sides it has more: the style sheet draws a shadow there. */
+  function edges(box) {
+    if (box.dataset.more !== undefined) return;
+    const look = () => {
+      const sides = { left: box.scrollLeft > 1, right: box.scrollLeft + box.clientWidth < box.scrollWidth - 1 };
+      const more = Object.keys(sides).filter((side) => sides[side]).join(" ");
+      if (box.dataset.more !== more) box.dataset.more = more;
+    };
+    look();
+    box.addEventListener("scroll", look, { passive: true });
+    const watch = new ResizeObserver(look);
+    [box, ...box.children].forEach((each) => watch.observe(each));
+  }
+
   function copyable() {
     if (!navigator.clipboard) return;
     document.querySelectorAll(".command").forEach((box) => {
@@ -68,7 +82,8 @@ const orthobench = (() => {
   document.addEventListener("DOMContentLoaded", () => {
     copyable();
     open();
+    document.querySelectorAll(".scroll, .formulas dd").forEach(edges);
   });
   window.addEventListener("hashchange", open);
-  return { receive, load, element, menu };
+  return { receive, load, element, menu, edges };
 })();

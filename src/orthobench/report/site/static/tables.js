@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { element, menu, load } = orthobench;
+  const { element, menu, load, edges, explain } = orthobench;
   const LONG = 60; // characters: a cell that breaks into lines
   const PAGE = 50; // rows shown at once
   const ALL = "all";
@@ -10,15 +10,21 @@
   /* Order numbers before what has none, and that by its text; -1, 0 or 1, for Grid.js joins results by bits. */
   function compare(one, other) {
     const a = one.s, b = other.s;
-    if (a === undefined && b === undefined) return one.t.localeCompare(other.t, undefined, { numeric: true });
+    if (a === undefined && b === undefined) return words(one).localeCompare(words(other), undefined, { numeric: true });
     if (a === undefined) return 1;
     if (b === undefined) return -1;
     return Math.sign(a - b);
   }
 
+  /* All that a cell says. */
+  const words = (cell) => [cell.t, ...(cell.c || [])].join(" ");
+
   function show(cell) {
-    if (!cell || !cell.h) return cell && cell.t;
-    return gridjs.h("a", { href: cell.h }, cell.t);
+    if (!cell || cell.t === undefined) return cell;
+    const name = cell.h ? gridjs.h("a", { href: cell.h }, cell.t) : cell.t;
+    if (!cell.c) return name;
+    const chips = cell.c.flatMap((text) => [" ", gridjs.h("span", { className: "chip" }, text)]);
+    return [name, gridjs.h("span", { className: "chips" }, chips)];
   }
 
   /* Read a plain table as the data files have them. */
@@ -26,7 +32,9 @@
     const table = box.querySelector("table");
     const rows = [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => {
       const link = cell.querySelector("a");
-      const told = { t: cell.textContent };
+      const chips = [...cell.querySelectorAll(".chip")].map((each) => each.textContent);
+      const told = { t: chips.length ? cell.firstChild.textContent : cell.textContent };
+      if (chips.length) told.c = chips;
       if (cell.dataset.sort !== undefined) told.s = Number(cell.dataset.sort);
       if (link) told.h = link.getAttribute("href");
       if (cell.className) told.m = cell.className;
@@ -38,7 +46,36 @@
       columns: [...table.tHead.rows[0].cells].map((cell) => cell.textContent),
       rows,
       filters: box.dataset.filters ? box.dataset.filters.split("|") : [],
+      words: box.dataset.words,
+      about: (table.caption.querySelector(".term") || { textContent: "" }).textContent,
     };
+  }
+
+  /* The caption of a table; the metric that it begins with explains itself. */
+  function titled(own) {
+    const caption = element("p", { className: "caption", id: `${own.key}-caption` });
+    const about = own.about || "";
+    const term = element("button", { type: "button", className: "term", textContent: about });
+    caption.append(term, own.caption.slice(about.length));
+    explain(caption, "metric");
+    if (!term.dataset.tip) term.replaceWith(about);
+    return caption;
+  }
+
+  /* Give what Grid.js has drawn the meaning of a table: it calls one a grid, and its box a landmark. */
+  function mark(holder, caption, own) {
+    const table = holder.querySelector("table");
+    if (!table) return;
+    holder.querySelectorAll("[role=complementary], [role=grid]").forEach((each) => each.removeAttribute("role"));
+    if (caption.isConnected) table.setAttribute("aria-labelledby", caption.id);
+    else table.setAttribute("aria-label", own.caption);
+    table.querySelectorAll("th").forEach((header) => {
+      const order = ["asc", "desc"].find((each) => header.querySelector(`.gridjs-sort-${each}`));
+      header.scope = "col";
+      header.setAttribute("aria-sort", order ? `${order}ending` : "none");
+    });
+    explain(table, own.words);
+    edges(table.parentNode);
   }
 
   /* Draw a table into a box, in the place of what was there. */
@@ -63,7 +100,8 @@
     const grid = new gridjs.Grid({
       ...settings(),
       sort: true,
-      search: own.rows.length > 3 ? { selector: (cell) => cell.t } : false,
+      autoWidth: false,
+      search: own.rows.length > 3 ? { selector: words } : false,
       language: { search: { placeholder: "Search in the table" } },
     });
     own.filters.forEach((name) => {
@@ -76,7 +114,11 @@
         grid.updateConfig({ data: shown() }).forceRender();
       }).node);
     });
-    box.replaceChildren(element("p", { className: "caption", textContent: own.caption }), controls, holder);
+    const caption = titled(own);
+    new MutationObserver(() => mark(holder, caption, own)).observe(
+      holder, { childList: true, subtree: true, attributes: true, attributeFilter: ["class"] },
+    );
+    box.replaceChildren(caption, controls, holder);
     box.id = own.key;
     grid.render(holder);
   }
