@@ -2,13 +2,14 @@
 
 import copy
 import math
+import pickle
 
 import mechanisms as given
 import pytest
 import torch
 from torch import nn
 
-from orthobench.privacy.clipping import COUNT, STABILITY, THRESHOLD_RATE, ClippedGradients
+from orthobench.privacy.clipping import COUNT, STABILITY, THRESHOLD_RATE, WAYS, ClippedGradients
 from orthobench.privacy.losses import private_loss
 from orthobench.privacy.release import add_noise, draw_noise
 from orthobench.privacy.transcript import Transcript
@@ -213,6 +214,83 @@ def test_a_resumed_run_goes_on_with_its_noise_its_threshold_and_its_accounting(w
     assert all(map(torch.equal, whole.parameters(), second.parameters()))
     assert resumed.transcript == run.transcript
     assert resumed.transcript.steps == 8
+
+
+def weights_of(model):
+    return torch.cat([each.detach().flatten() for each in model.parameters()])
+
+
+@pytest.mark.parametrize("options", [{}, {"secure": True}], ids=["own", "secure"])
+@pytest.mark.parametrize("together", ["alone", "before", "after"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_copy_goes_on_by_itself_as_the_original_does(way, together, options):
+    model = given.network()
+    settings = {"noise_multiplier": 1.0} | (options or {"generator": torch.Generator().manual_seed(3)})
+    inner = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = ClippedGradients(inner, model, way=way, **SETTINGS | settings)
+    batches = [given.examples(step % 5, seed=step) for step in range(8)]
+    for batch in batches[:4]:
+        optimizer.step(*batch, given.losses)
+    if together == "alone":
+        other = copy.deepcopy(optimizer)
+    elif together == "before":
+        twin, other = copy.deepcopy((model, optimizer))
+        assert other.model is twin
+    else:
+        other, twin = copy.deepcopy((optimizer, model))
+        assert other.model is twin
+    assert torch.equal(weights_of(model), weights_of(other.model))
+    assert other.state_dict()["clip_norm"] == optimizer.clip_norm
+    assert other.transcript == optimizer.transcript
+    before = weights_of(model)
+    for batch in batches[4:]:
+        other.step(*batch, given.losses)
+    assert torch.equal(weights_of(model), before)
+    assert optimizer.transcript.steps == 4
+    for batch in batches[4:]:
+        optimizer.step(*batch, given.losses)
+    assert not torch.equal(weights_of(model), before)
+    assert torch.equal(weights_of(model), weights_of(other.model)) == (not options)
+    assert other.transcript == optimizer.transcript
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_copy_of_the_model_is_a_plain_one(way):
+    model = given.network()
+    plain, optimizer = copy.deepcopy(model), private(model, way, 0.1)
+    twin = copy.deepcopy(model)
+    inputs, targets = given.examples(4)
+    for each in (plain, twin):
+        given.losses(each(inputs), targets).sum().backward()
+    for one, other in zip(plain.parameters(), twin.parameters(), strict=True):
+        assert torch.equal(one.grad, other.grad)
+        assert not {"grad_sample", "_norm_sample"} & {name for name in vars(other) if getattr(other, name) is not None}
+    optimizer.step(inputs, targets, given.losses)
+    private(twin, way, 0.1).step(inputs, targets, given.losses)
+    assert torch.allclose(weights_of(model), weights_of(twin), rtol=0, atol=1e-7)
+    with pytest.raises(ValueError, match="has a backward hook"):
+        private(model, way)  # that one is watched
+
+
+def test_a_copy_of_a_released_one_is_released():
+    model = given.network()
+    optimizer = private(model, "hooks")
+    optimizer.release()
+    other = copy.deepcopy(optimizer)
+    assert not any(module._forward_hooks or module._backward_hooks for module in other.model.modules())
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_has_hooks_is_not_pickled_and_says_what_to_do(way, take):
+    model = given.network()
+    optimizer = private(model, way)
+    with pytest.raises(TypeError, match=r"save the state_dict\(\) of both, or take copy.deepcopy"):
+        take(optimizer)
+    with pytest.raises(TypeError, match=r"save its state_dict\(\), or call `release\(\)`"):
+        pickle.dumps(model)
+    optimizer.release()
+    assert torch.equal(weights_of(pickle.loads(pickle.dumps(model))), weights_of(model))
 
 
 def test_the_model_is_a_plain_one_after_release():

@@ -170,6 +170,26 @@ def test_clipped_sums_are_those_of_a_loop_over_the_examples(way, case):
         assert norm_of(optimizer.sum_gradients(one, target, losses)[1]) <= CLIP * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("case", list(CASES))
+@pytest.mark.parametrize("way", ["hooks", "ghost"])
+def test_a_copy_and_its_original_each_sum_as_a_loop_over_the_examples(way, case):
+    make, inputs = CASES[case]
+    torch.manual_seed(0)
+    model, targets = make().double(), torch.linspace(0.5, 1.5, len(inputs), dtype=torch.float64)
+    plain, moved = copy.deepcopy(model), copy.deepcopy(model)
+    optimizer = private(model, way)
+    optimizer.sum_gradients(inputs, targets, losses)
+    other = copy.deepcopy(optimizer)
+    with torch.no_grad():
+        for each in (*moved.parameters(), *other.model.parameters()):
+            each.mul_(0.9)
+    pairs = ((other, moved), (optimizer, plain), (other, moved))
+    for own, reference in pairs:
+        _, sums = own.sum_gradients(inputs, targets, losses)
+        for name, each in loop(reference, inputs, targets).items():
+            assert torch.allclose(sums[name], each, rtol=0, atol=1e-6), name
+
+
 @pytest.mark.parametrize("padding_mode", ["circular", "reflect"])
 @pytest.mark.parametrize("way", WAYS)
 def test_one_pixel_at_a_border_stays_within_the_clip(way, padding_mode):

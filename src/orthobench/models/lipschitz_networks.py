@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.functional import pad
 
 from orthobench.models.checks import check_integer, check_multiple
+from orthobench.models.pixels import PixelUnshuffle
 from orthobench.models.reproducible import seeded
 
 PADDING_MODES = ("circular", "zeros")
@@ -95,7 +96,7 @@ def lipschitz_convnet(
         for _ in range(blocks):
             kernel = kernel_size if side >= kernel_size else 1
             block = [each for _ in range(convolutions) for each in convolve(width, kernel)]
-            layers.append(nn.Sequential(*block, FirstChannels(width // 2), nn.PixelUnshuffle(2)))
+            layers.append(nn.Sequential(*block, FirstChannels(width // 2), PixelUnshuffle(2)))
             side, width = side // 2, 2 * width
         return nn.Sequential(*layers, nn.Flatten(), make_head(width * side**2, outputs))
 

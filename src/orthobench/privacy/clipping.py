@@ -1,5 +1,6 @@
 """DP-SGD by clipping each example's gradient: Opacus' hooks, ghost and adaptive clipping; AUTO-S on ghost norms."""
 
+import copy
 import warnings
 from functools import partial
 
@@ -7,7 +8,7 @@ import torch
 
 from ..lipschitz.losses import check_number
 from ..models.hooks import Structure, refuse_hooks
-from .example_gradients import check_examples, check_layers, check_seen, recording, wrapped_model
+from .example_gradients import check_examples, check_layers, check_seen, recording, take_off_copies, wrapped_model
 from .inner import check_parameters, noise_generator, trained_parameters
 from .release import Block, add_noise, draw_noise, effective_multiplier
 from .transcript import Transcript, check_rate
@@ -98,6 +99,7 @@ class ClippedGradients:
         if secure and generator is not None:
             raise ValueError("secure=True takes no generator: its numbers come from the operating system")
         check_layers(model)
+        take_off_copies(model)
         refuse_hooks(model)
         self.parameters = trained_parameters(model, optimizer)
         device = next(iter(self.parameters.values())).device
@@ -263,6 +265,26 @@ class ClippedGradients:
     def release(self):
         """Take what Opacus put on the model off again."""
         self._wrapped.to_standard_module()
+
+    def __deepcopy__(self, memo):
+        # Opacus' hooks know the layers and the parameters that they were made for: the copy gets hooks of its own.
+        model, optimizer, generator, transcript = (
+            copy.deepcopy(each, memo) for each in (self.model, self.optimizer, self.generator, self.transcript)
+        )
+        names = ("noise_multiplier", "sampling_rate", "clip_norm", "way", "secure")
+        settings = {name: getattr(self, name) for name in names}
+        settings |= {"expected_batch_size": self._inner.expected_batch_size, "generator": generator}
+        other = memo[id(self)] = type(self)(optimizer, model, transcript=transcript, **settings)
+        other._checked = copy.deepcopy(self._checked, memo)
+        if not hasattr(self._wrapped, "autograd_grad_sample_hooks"):
+            other.release()
+        return other
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError(
+            "ClippedGradients has hooks on its model, and can't be pickled, nor copied without it: save the "
+            "state_dict() of both, or take copy.deepcopy"
+        )
 
     def state_dict(self):
         """Return what :meth:`load_state_dict` needs to go on, the noise's generator and the transcript included."""

@@ -69,6 +69,47 @@ def _reason(module):
     return None
 
 
+class Watching:
+    """What hooks on the layers belong to. It refuses calls of a layer whose gradients Opacus would get wrong.
+
+    A copy of the model has copies of the hooks, which do nothing: they belong to a copy of this that is off.
+    """
+
+    labels = None  # by layer; None of a copy
+
+    def capture_activations_hook(self, module, inputs, output):
+        """Look at a call of a layer."""
+        if self.hooks_enabled and not _is_plain_call(inputs, output):
+            raise ValueError(
+                f"{self.labels[module]} has parameters of its own, and not one tensor (n, ...) in and one out, in "
+                "float32 or float64: give it these, or freeze it"
+            )
+        super().capture_activations_hook(module, inputs, output)
+
+    def __deepcopy__(self, memo):
+        other = memo[id(self)] = type(self).__new__(type(self))
+        nn.Module.__init__(other)
+        other.hooks_enabled = False
+        return other
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError(
+            "the model has hooks for the gradients of examples, which can't be pickled: save its state_dict(), or call "
+            "`release()` of the ClippedGradients before"
+        )
+
+
+def take_off_copies(model):
+    """Take the hooks off a model that it has as a copy of one that is watched: they do nothing."""
+    for module in model.modules():
+        for hooks in (module._forward_hooks, module._backward_hooks):
+            for key, hook in list(hooks.items()):
+                watching = getattr(getattr(hook, "func", hook), "__self__", None)
+                if isinstance(watching, Watching) and watching.labels is None:
+                    del hooks[key]
+                    vars(model).pop("autograd_grad_sample_hooks", None)  # Opacus' list of them
+
+
 # Subclasses of Opacus' are made when they are needed: importing it takes a second.
 
 
@@ -92,24 +133,11 @@ def wrapped_model(model, *, clip_norm=None, factor=None):
     from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
     from opacus.grad_sample.functorch import prepare_layer
 
-    labels = {module: label(name, module) for name, module in model.named_modules()}
-
-    class Checked:
-        """Refuses calls of a layer whose gradients Opacus would get wrong."""
-
-        def capture_activations_hook(self, module, inputs, output):
-            if self.hooks_enabled and not _is_plain_call(inputs, output):
-                raise ValueError(
-                    f"{labels[module]} has parameters of its own, and not one tensor (n, ...) in and one out, in "
-                    "float32 or float64: give it these, or freeze it"
-                )
-            super().capture_activations_hook(module, inputs, output)
-
-    class Gradients(Checked, GradSampleModule):
+    class Gradients(Watching, GradSampleModule):
         leaves = "grad_sample"
         GRAD_SAMPLERS = _gradient_rules(GradSampleModule.GRAD_SAMPLERS)
 
-    class Norms(Checked, GradSampleModuleFastGradientClipping):
+    class Norms(Watching, GradSampleModuleFastGradientClipping):
         leaves = "_norm_sample"
         GRAD_SAMPLERS = _gradient_rules(GradSampleModule.GRAD_SAMPLERS)
         NORM_SAMPLERS = _norm_rules(GradSampleModuleFastGradientClipping.NORM_SAMPLERS)
@@ -131,6 +159,7 @@ def wrapped_model(model, *, clip_norm=None, factor=None):
         wrapped = Gradients(model, loss_reduction="sum")
     else:
         wrapped = Norms(model, loss_reduction="sum", max_grad_norm=clip_norm)
+    wrapped.labels = {module: label(name, module) for name, module in model.named_modules()}
     wrapped.disable_hooks()
     return wrapped
 

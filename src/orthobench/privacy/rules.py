@@ -19,6 +19,7 @@ from ..lipschitz.bounds.pooling import pooling_constant
 from ..lipschitz.layers import MaxMin
 from ..models.hooks import refuse_hooks
 from ..models.lipschitz_networks import FirstChannels, ZeroFeatures, ZeroPadding
+from ..models.pixels import PixelShuffle, PixelUnshuffle
 from .layers import Centring, ClipInput, L2NormPooling, MeanResidual, NormBoundedBias, RKOConv2d
 
 
@@ -192,7 +193,7 @@ def _why(module):
         return "its gradient at 0 isn't a number; use L2NormPooling"
     if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
         return "use RKOConv2d"
-    known = ", ".join(kind.__name__ for kind in _FORWARDS)
+    known = ", ".join(dict.fromkeys(kind.__name__ for kind in _FORWARDS))
     return f"use those of {known}"
 
 
@@ -240,7 +241,8 @@ _RULES = {
     nn.Flatten: _flatten,
     ClipInput: lambda walk, module, shape, label: Constant(1.0, module.norm),
     **dict.fromkeys((nn.Identity, nn.ReLU, nn.Tanh, MaxMin, Centring, L2NormPooling), _one),
-    **dict.fromkeys((nn.PixelUnshuffle, nn.PixelShuffle, ZeroFeatures, ZeroPadding, FirstChannels), _one),
+    **dict.fromkeys((nn.PixelUnshuffle, nn.PixelShuffle, PixelUnshuffle, PixelShuffle), _one),
+    **dict.fromkeys((ZeroFeatures, ZeroPadding, FirstChannels), _one),
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), _pooling),
     **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), _pooling),
 }

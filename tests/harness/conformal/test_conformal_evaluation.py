@@ -1,11 +1,12 @@
 """Splits, measured sets and attacks, against plain loops and exact worst cases."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
 import torch
-from conformal_toys import CLASSES, RADIUS, SHAPE, Corners, make_task, measured, points
+from conformal_toys import CLASSES, RADIUS, SHAPE, Corners, make_task, measured, method_of, points
 from scipy.stats import binom
 
 from orthobench.conformal import (
@@ -390,7 +391,7 @@ def test_no_stand_is_asked_what_would_help_it_with_another_answer():
         assert all(torch.equal(each, inputs[0]) for each in inputs)
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0, 1.25, -0.5, "half", True])
+@pytest.mark.parametrize("share", [0.0, 1.0, 1.25, -0.5, "half", True, math.nan, math.inf])
 def test_a_hold_out_is_a_share_strictly_between_0_and_1(share):
     class Held(SplitConformal):
         transform, hold_out = True, share
@@ -400,6 +401,22 @@ def test_a_hold_out_is_a_share_strictly_between_0_and_1(share):
 
     with pytest.raises(InvalidResult, match="hold_out"):
         measured(lambda: Held(Margin(), 0.1))
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        *((kind(0.25), 0.25) for kind in (float, np.float32, np.float64, torch.tensor)),
+        *((value, None) for value in (True, None, "0.25", math.nan, math.inf, -math.inf, 0.0, -1)),
+    ],
+)
+def test_what_a_predictor_says_of_its_noise_is_a_positive_number_or_nothing(told, expected):
+    class Says(SplitConformal):
+        sigma = lipschitz_constant = told
+
+    method = method_of(lambda: Says(Margin(), 0.1), make_task())
+    with method.aside():
+        assert (method.description.sigma, method.description.lipschitz_constant) == (expected, expected)
 
 
 def test_a_hold_out_leaves_something_to_calibrate_with():

@@ -147,13 +147,19 @@ def test_the_part_that_hyper_parameters_are_chosen_on_is_another_one(robustness)
     ("solver", "told"),
     [
         (("caley", 0.05), "the layer is 'caley': expected one of plain, "),
-        (
-            ("cayley", 0.05, "def lipschitz_constant(self, model, shape): return 0.0"),
-            "constant is 0.0: expected a positive",
-        ),
-        (
-            ("cayley", 0.05, "def lipschitz_constant(self, model, shape): return '1'"),
-            "constant is '1': expected a positive",
+        *(
+            (
+                ("cayley", 0.05, f"def lipschitz_constant(self, model, shape): return {claim}"),
+                f"constant is {told}: expected a positive finite number",
+            )
+            for claim, told in (
+                ("0.0", "0.0"),
+                ("'1'", "'1'"),
+                ("True", "True"),
+                ("float('inf')", "inf"),
+                ("float('nan')", "nan"),
+                ("10**400", repr(10**400)[:80]),
+            )
         ),
     ],
 )
@@ -161,6 +167,14 @@ def test_a_mistake_is_a_row_that_says_what_is_expected(robustness, solver, told)
     rows = robustness(wrong=solver)()
     assert rows["objective_status"].iloc[-1] == "error"
     assert told in rows["objective_message"].iloc[-1]
+
+
+@pytest.mark.parametrize("claim", ["np.float32(1.5)", "np.float64(1.5)", "torch.tensor(1.5)"])
+def test_a_claim_is_a_number_of_any_library(robustness, claim):
+    body = f"def lipschitz_constant(self, model, shape):\n        import numpy as np, torch\n        return {claim}"
+    rows = robustness(claims=("cayley", 0.05, body))()
+    assert rows["objective_status"].eq("ok").all()
+    assert rows["objective_lipschitz_claimed"].eq(1.5).all()
 
 
 def test_a_claim_that_never_comes_is_ended_when_the_time_is_over(robustness):
@@ -173,6 +187,21 @@ def test_a_claim_that_never_comes_is_ended_when_the_time_is_over(robustness):
 def test_a_loss_that_does_not_exist_is_named(robustness):
     rows = robustness(cayley=("cayley", 0.05))(solver_names=["cayley[loss=nonsense]"])
     assert "loss='nonsense': expected one of cross_entropy, " in rows["objective_message"].iloc[-1]
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        ("margin=1e999", "margin is inf: give a number >= 0"),
+        ("temperature=-1e999", "temperature is -inf: give a number > 0"),
+        ("margin=True", "margin=True: expected a number"),
+        ("margin=None", "margin=None: expected a number"),
+    ],
+)
+def test_a_number_of_the_loss_that_is_none_is_named(robustness, option, told):
+    rows = robustness(cayley=("cayley", 0.05))(solver_names=[f"cayley[{option}]"])
+    assert rows["objective_status"].eq("error").all()
+    assert told in rows["objective_message"].iloc[-1]
 
 
 def test_each_loss_takes_the_options_that_it_has(robustness):

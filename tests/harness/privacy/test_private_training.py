@@ -294,16 +294,23 @@ BARE = [{"names": ["a", "b"], "bound": 1.0, "std": 2.0}]
         ),
         ({"tensors": [torch.ones(2, 3), torch.ones(3), torch.ones((), dtype=torch.int64)]}, InvalidResult, "whole"),
         ({"tensors": [torch.ones(2, 3), torch.ones(3), torch.tensor(math.inf)]}, Diverged, "NaN or infinity"),
-        ({"loss": None}, Diverged, "the loss is nan"),
+        ({"loss": None}, InvalidResult, "for loss: expected a number"),
+        ({"loss": True}, InvalidResult, "for loss: expected a number"),
+        ({"loss": math.nan}, Diverged, "the loss is nan"),
+        ({"loss": math.inf}, Diverged, "the loss is inf"),
         ({"blocks": BARE}, Refuted, "noise: count has none, so that nothing is private"),
         ({"blocks": []}, Refuted, "noise: a has none"),
         ({"blocks": [*BARE, {"names": ["count"], "bound": 0.5, "std": 0.0}]}, Refuted, "noise: count has none"),
         ({"blocks": [*BARE, *BARE]}, InvalidResult, "expected each sum in one"),
         ({"blocks": [*BARE, {"names": ["d"], "bound": 0.5, "std": 1.0}]}, InvalidResult, "expected each sum in one"),
         ({"blocks": [{"names": ["a"], "bound": -1.0, "std": 1.0}]}, InvalidResult, "a finite bound and std"),
-        ({"blocks": [{"names": ["a"], "bound": 1.0, "std": None}]}, InvalidResult, "a finite bound and std"),
+        *(
+            ({"blocks": [{"names": ["a"], "bound": 1.0, "std": 1.0} | wrong]}, InvalidResult, "a finite bound and std")
+            for name in ("bound", "std")
+            for wrong in ({name: value} for value in (None, True, "1.0", math.nan, math.inf))
+        ),
         ({"blocks": ["all"]}, InvalidResult, "a block is all"),
-        ({"blocks": 3}, InvalidResult, "expected a list of blocks"),
+        ({"blocks": 3}, InvalidResult, "a block is 3"),
     ],
 )
 def test_sums_that_cannot_be_used_are_named(changes, error, message):
@@ -317,8 +324,9 @@ def test_weights_of_other_shapes_and_states_that_are_none_are_refused():
     assert (list(weights), state, failure) == (["a", "b"], {"clip_norm": 0.1}, 0.0)
     with pytest.raises(InvalidResult, match="the model belongs to the harness"):
         read_weights(Answer(fields, [torch.zeros(2, 3)]), WEIGHTS)
-    with pytest.raises(InvalidResult, match=r"failure_probability is 1\.0"):
-        read_weights(Answer(fields | {"failure_probability": 1.0}, list(WEIGHTS.values())), WEIGHTS)
+    for wrong in (1.0, math.nan, math.inf, True):
+        with pytest.raises(InvalidResult, match=rf"{wrong}.*: expected"):
+            read_weights(Answer(fields | {"failure_probability": wrong}, list(WEIGHTS.values())), WEIGHTS)
     with pytest.raises(InvalidResult, match="expected a dict"):
         read_state(Answer({"state": [1.0]}, []))
 
@@ -338,6 +346,51 @@ def test_the_clock_outside_counts_where_it_shows_more_than_the_stands_say(said, 
     run = SimpleNamespace(own_s=0.1)
     cell = SimpleNamespace(_said_s=said, _outside_s=outside, _transport_s=0.01, _slack_s=0.025, _run=run)
     assert PrivateCell._steps_s(cell, 50) == pytest.approx(expected)
+
+
+CLAIMS = """
+
+CLAIMS = {
+    "float64": lambda epsilon: np.float64(epsilon),
+    "float32": lambda epsilon: np.float32(1.5 * epsilon),
+    "tensor": lambda epsilon: torch.tensor(2 * epsilon),
+    "int": lambda epsilon: 7,
+    "bool": lambda epsilon: True,
+    "text": lambda epsilon: "3",
+    "nan": lambda epsilon: math.nan,
+    "inf": lambda epsilon: math.inf,
+    "huge": lambda epsilon: 10**400,
+    "zero": lambda epsilon: 0.0,
+    "two": lambda epsilon: torch.ones(2),
+}
+
+
+class Solver(PrivateSolver):
+    parameters = {"learning_rate": [5.0], "how": HOW}
+
+    def claim(self, epsilon):
+        return CLAIMS[self.how](epsilon)
+
+"""
+WRONG_CLAIMS = {"bool": "True", "text": "'3'", "nan": "nan", "inf": "inf", "zero": "0.0", "two": "tensor([1., 1.])"}
+WRONG_CLAIMS["huge"] = repr(10**400)[:80]
+
+
+def test_a_claim_is_a_number_of_any_library_and_all_else_is_named(tmp_path, contained):
+    folder = ROOT / "benchmark_dp"
+    before, _, after = (ROOT / "tests/cheats/privacy/honest_own.py").read_text().partition("\n\nclass Solver(")
+    after = after.partition("\n")[2].replace('    parameters = {"learning_rate": [5.0]}\n', "")
+    source = before.replace("import torch\n", "import math\n\nimport numpy as np\nimport torch\n", 1) + CLAIMS + after
+    source = source.replace("HOW", repr(["float64", "float32", "tensor", "int", *WRONG_CLAIMS]))
+    files = {name: (folder / name).read_text() for name in ("objective.py", "datasets/digits.py")}
+    small = SmallBenchmark(tmp_path / "small").write(files | {"solvers/claims.py": source})
+    rows = small.run(dataset_names=["digits[steps=2]"], objective_filters=["Private training[epsilon=4]"])
+    last = {how: own.iloc[-1] for how, own in rows.groupby("p_solver_how")}
+    good = {how: row["objective_epsilon_claimed"] for how, row in last.items() if row["objective_status"] == "ok"}
+    assert good == {"float64": 4.0, "float32": 6.0, "tensor": 8.0, "int": 7.0}
+    for how, told in WRONG_CLAIMS.items():
+        assert last[how]["objective_status"] == "error"
+        assert f"the claimed epsilon is {told}: expected a positive number" in last[how]["objective_message"]
 
 
 def test_work_before_the_stopwatch_is_on_the_row(tmp_path, contained):

@@ -200,19 +200,24 @@ def test_patience_that_ends_the_waiting_ends_the_stand(stand):
 
 
 def test_an_answer_has_the_types_that_are_asked_for(stand):
-    told = stand.ask("do", code="answer.update(n=1, x=float('nan'), t='a\\ud800', b=True, l=[1.0, 2.0], m=[1.0, '2'])")
+    first = "answer.update(n=1, x=float('nan'), i=-float('inf'), t='a\\ud800', b=True, h=10**400, none=None)"
+    lists = "answer.update(l=[1.0, 2], m=[1.0, '2'], p=[1.0, True], q=[1.0, float('inf')], r=[1.0, float('nan')])"
+    told = stand.ask("do", code=f"{first}\n{lists}")
     assert told.number("n") == 1.0
     assert np.isnan(told.number("x"))
+    assert told.number("i") == -np.inf
     assert told.text("t") == "a?"
     assert told.numbers("l", 2) == [1.0, 2.0]
     for ask in (
         lambda: told.number("t"),
         lambda: told.number("b"),
+        lambda: told.number("h"),
+        lambda: told.number("none"),
         lambda: told.number("missing"),
         lambda: told.text("n"),
         lambda: told.text("missing"),
         lambda: told.numbers("l", 3),
-        lambda: told.numbers("m", 2),
+        *(lambda name=name: told.numbers(name, 2) for name in "mpqr"),
         lambda: told.numbers("n", 1),
     ):
         with pytest.raises(InvalidResult):

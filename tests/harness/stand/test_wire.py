@@ -1,14 +1,18 @@
 """What crosses the boundary arrives to the bit, or is refused before it is believed."""
 
 import json
+import math
 import os
 import pickle
 import socket
 import threading
 import time
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from orthobench.harness.stand import wire
 
@@ -110,21 +114,57 @@ def test_many_tensors_keep_their_order_and_share_no_memory_with_what_was_sent(en
     assert got[0].ne(0).all()
 
 
-def test_fields_arrive_and_what_is_no_number_becomes_null(ends):
+NUMBERS = st.floats() | st.sampled_from([math.inf, -math.inf, math.nan, -0.0, 5e-324])
+FIELDS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | NUMBERS,
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(fields=st.dictionaries(st.text(), FIELDS))
+@settings(max_examples=50, deadline=None)
+def test_fields_arrive_as_they_are_and_are_strict_json_on_the_way(fields):
+    ours, theirs = wire.pair()
+    with ours, theirs:
+        wire.send(theirs, "kind", fields)
+        frame = ours.recv(2**20, socket.MSG_PEEK)
+        json.loads(frame[wire.PREFIX.size :], parse_constant=lambda text: pytest.fail(f"{text} is no JSON"))
+        got = wire.receive(ours, 0)[1]
+    assert repr(got) == repr(fields)  # NaN and -0.0 too
+    assert repr(wire.carried(fields)) == repr(fields)
+
+
+def test_fields_of_other_types_arrive_as_the_plain_ones(ends):
     class Odd(float):
         def __repr__(self):
             return "1e999"
 
-    nan, infinity = float("nan"), float("inf")
-    fields = {
-        "a": nan,
-        "b": [1.5, -infinity, {"c": (nan, True, None, "é \u2028 \x00")}],
-        3: Odd(0.25),
-        "d": Odd(infinity),
-    }
-    got = crossed(ends, fields=fields)[1]
-    assert got == {"a": None, "b": [1.5, None, {"c": [None, True, None, "é \u2028 \x00"]}], "3": 0.25, "d": None}
-    assert not any(isinstance(each, Odd) for each in got.values())
+    got = crossed(ends, fields={"b": (1.5, True), 3: Odd(0.25), "d": Odd("inf")})[1]
+    assert repr(got) == repr({"b": [1.5, True], "3": 0.25, "d": math.inf})
+
+
+REAL = [getattr(np, name) for name in ("float16", "float32", "float64", "longdouble", "int8", "uint64", "bool_")]
+
+
+@pytest.mark.parametrize("value", [0.5, 2, math.inf, -math.inf, math.nan, True])
+def test_scalars_of_libraries_arrive_as_python_has_them(ends, value):
+    whole = math.isfinite(value) and value == int(value)
+    tensors = [dtype for dtype in wire.DTYPES.values() if dtype.is_floating_point or whole]
+    scalars = [torch.tensor(value, dtype=dtype) for dtype in tensors] + [torch.tensor(value)]
+    scalars += [kind(value) for kind in REAL if whole or issubclass(kind, np.floating)] + [np.array(value)]
+    got = crossed(ends, fields={"all": scalars})[1]["all"]
+    assert {type(each) for each in got} <= {int, float, bool}
+    for sent, each in zip(scalars, got, strict=True):
+        assert isinstance(each, bool) == ("bool" in str(sent.dtype))
+        assert repr(float(each)) == repr(float(sent))
+        assert wire.is_number(each) == (not isinstance(each, bool))
+        assert repr(wire.claim(sent)) == (repr(each) if wire.is_number(each) else repr(repr(each)))
+
+
+@pytest.mark.parametrize("value", [True, None, "1", [1.0], {}, 10**400, -(10**400), torch.ones(2), object()])
+def test_what_is_no_number_is_claimed_as_text(value):
+    assert not wire.is_number(value)
+    assert wire.claim(value) == repr(value)[:80]
 
 
 @pytest.mark.parametrize(
@@ -209,6 +249,8 @@ HOSTILE = {
     "an order of fractions": entry(order=(0.0,)),
     "many dimensions": entry(shape=(1,) * 17, order=range(17)),
     "an entry of two parts": frame(["done", {}, [["float32", [2]]]], bytes(64)),
+    "a number as fields": frame(["done", {"\0float": "inf"}, []]),
+    "a number of no name": frame(["done", {"a": {"\0float": []}}, []]),
     "an entry that is a dict": frame(["done", {}, [{"dtype": "float32"}]], bytes(64)),
     "an entry that is text": frame(["done", {}, ["abc"]], bytes(64)),
     "two parts": frame(["done", {}]),

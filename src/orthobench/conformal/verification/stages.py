@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn.functional import linear
 
 from ...lipschitz.bounds.jacobian import dtype_and_device
-from ...lipschitz.layers.pixels import PixelShuffle, PixelUnshuffle
 from ...lipschitz.layers.same import refuse_ragged_sizes
 from ...lipschitz.layers.statement import StatedSequential
 from ...models.lipschitz_networks import FirstChannels, ZeroFeatures, ZeroPadding
+from ...models.pixels import PixelShuffle, PixelUnshuffle
 
 # Each output is an input, or a mean of inputs: on radii they act as they are. (Padding puts zeros: radii of 0.)
 _AVERAGES = (

@@ -12,7 +12,7 @@ from ...conformal import Claim
 from ..stand import clocks
 from ..stand.bench import LocalStand
 from ..stand.roles import pack
-from ..stand.wire import expected_bytes
+from ..stand.wire import expected_bytes, is_number
 from ..status import InvalidResult, Refuted
 from .task import Stream
 
@@ -278,7 +278,7 @@ def _sent(calibration):
 
 
 def _positive(value):
-    return float(value) if isinstance(value, int | float) and 0 < value < math.inf else None
+    return float(value) if is_number(value) and 0 < value < math.inf else None
 
 
 def _same(one, other):

@@ -9,6 +9,7 @@ from ...lipschitz.networks import kind_of
 from ..processes import Together
 from ..stand.bench import LOAD_LIMIT_S, memory_budget, new_stand
 from ..stand.roles import pack
+from ..stand.wire import is_number
 from ..status import InvalidResult
 from ..training.cell import TrainingCell, trained_on
 from .solver import CHOICES
@@ -41,6 +42,9 @@ class LipschitzCell(TrainingCell):
             raise InvalidResult(f"the stand answered {str(choices)[:80]!r} for {', '.join(CHOICES)}")
         # What the row is called by is what it is of.
         choices |= {name: value for name, value in self._parameters.items() if name in CHOICES}
+        wrong = [name for name, value in choices.items() if name != "loss" and not is_number(value)]
+        if wrong:
+            raise InvalidResult(f"{wrong[0]}={choices[wrong[0]]!r}: expected a number")
         training = self._task.training_task(self._layer, self._task.outputs(self._one_class), loss=None)
         self.evaluation_points = training.evaluation_steps
         self._initial = training.make_model(self.seed).state_dict()

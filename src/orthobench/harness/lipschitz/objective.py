@@ -24,6 +24,7 @@ from ...lipschitz.evaluation import (
 from ...models.evaluation import rebuild
 from ..checks import check_outputs
 from ..objective import Objective
+from ..stand.wire import is_number
 from ..stand_in import StandIn
 from ..status import REFUTED, InvalidResult
 from ..unsaved import Unsaved
@@ -98,7 +99,7 @@ class LipschitzObjective(Objective):
             If the claim is no positive finite number.
         """
         part = self.part_of(self._task)
-        if not (type(claimed) in (int, float) and math.isfinite(claimed) and claimed > 0):
+        if not is_number(claimed) or not 0 < claimed < math.inf:
             raise InvalidResult(f"the claimed Lipschitz constant is {claimed}: expected a positive finite number")
         device = resolve_device()
         model = rebuild(self._model_factory(layer), 0, state, device)

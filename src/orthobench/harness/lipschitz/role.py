@@ -1,9 +1,8 @@
 """The stands' halves of a cell of robust networks: one has the solver and claims, the other trains without it."""
 
-import math
-
 from ...models.evaluation import evaluation_mode, rebuild
 from ..stand.roles import Role
+from ..stand.wire import claim
 from ..training.loop import Trainer
 from ..training.role import TrainingRole
 from .one_class import OneClassTrainer, one_class_loss
@@ -30,16 +29,11 @@ class ClaimRole(Role):
         return answer | {"layer": str(self.solver.layer), "choices": choices}
 
     def claim(self, *tensors, names, layer):
-        """Ask for the constant of a network with these weights, which is thrown away: whatever is done to it is lost.
-
-        What is no finite number is answered as text, for the bench to name.
-        """
+        """Ask for the constant of a network with these weights, which is thrown away: what is done to it is lost."""
         make_model = self._task.model_factory(layer, self._task.outputs(self._one_class))
         model = rebuild(make_model, 0, dict(zip(names, tensors, strict=True)), self.device)
         with evaluation_mode(model):
-            claimed = self.solver.lipschitz_constant(model, self._task.shape)
-        is_number = isinstance(claimed, int | float) and math.isfinite(claimed)
-        return {"claimed": float(claimed) if is_number else repr(claimed)[:80]}
+            return {"claimed": claim(self.solver.lipschitz_constant(model, self._task.shape))}
 
 
 class LipschitzRole(TrainingRole):

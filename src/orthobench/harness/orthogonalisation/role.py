@@ -5,6 +5,7 @@ import torch
 from ...linalg.products import count_products
 from ..seeds import seed_everything
 from ..stand.roles import Role, Timer, check_plain
+from ..stand.wire import claim
 from ..status import InvalidResult
 from .solvers import PRECONDITIONERS
 
@@ -36,8 +37,9 @@ class MatricesRole(Role):
                 f"{', '.join(PRECONDITIONERS)}, or None"
             )
         steps = getattr(solver, "steps", None)
+        steps = None if steps is None else claim(steps)
         if steps is not None and (type(steps) is not int or not 1 <= steps <= 1000):
-            raise InvalidResult(f"steps={steps!r} of {solver.name}: expected an integer from 1 to 1000")
+            raise InvalidResult(f"steps={steps} of {solver.name}: expected an integer from 1 to 1000")
         return answer | {"steps": steps, "preconditioner": solver.preconditioner}
 
     def prepare(self, shapes, scales, arguments):

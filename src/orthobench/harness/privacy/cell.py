@@ -11,7 +11,7 @@ from ...privacy.release import effective_multiplier
 from ...privacy.sums import blocks_of_parameters
 from ..stand import clocks
 from ..stand.cells import CallbackCell, transport
-from ..stand.wire import expected_bytes
+from ..stand.wire import expected_bytes, is_number
 from ..status import InvalidResult
 from ..unsaved import Unsaved
 from .evaluation import examine
@@ -47,10 +47,9 @@ class PrivateCell(CallbackCell):
 
     def applies(self, answer):
         self._kind = answer.text("kind")
-        # JSON has no infinity.
-        self._claimed = math.inf if answer.fields.get("claimed") is None else answer.number("claimed")
-        if self._claimed == math.inf > self._epsilon or not self._claimed > 0:
-            raise InvalidResult(f"the claimed epsilon is {self._claimed!r}: expected a positive number")
+        self._claimed = answer.fields.get("claimed")
+        if not is_number(self._claimed) or self._claimed == math.inf > self._epsilon or not self._claimed > 0:
+            raise InvalidResult(f"the claimed epsilon is {self._claimed}: expected a positive number")
 
     def begin(self):
         """Have both stands warm up and make their mechanisms."""
@@ -98,7 +97,7 @@ class PrivateCell(CallbackCell):
 
     def _take_time(self, answer):
         seconds = answer.number("seconds")
-        if not seconds >= 0:
+        if not 0 <= seconds < math.inf:
             raise InvalidResult(f"the stand answered {seconds!r} for its seconds")
         self._said_s += seconds
         self._outside_s += answer.cost.wall_s - answer.cost.waited_s

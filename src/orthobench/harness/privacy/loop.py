@@ -13,6 +13,7 @@ from ...privacy.release import Block, add_noise, draw_noise, effective_multiplie
 from ...privacy.sampling import PoissonLoader
 from ...privacy.sums import Summed, blocks_of_parameters, size_test
 from ...privacy.transcript import Transcript
+from ..stand.wire import is_number
 from ..status import Diverged, InvalidResult, Refuted
 
 # Noise and batches are drawn from generators of their own.
@@ -183,13 +184,14 @@ def read_sums(answer, weights, private):
     loss = answer.number("loss")
     if not math.isfinite(loss) or not all(bool(each.isfinite().all()) for each in sums.values()):
         raise Diverged(f"sums of gradients hold NaN or infinity, or the loss is {loss:g}: try a lower learning rate")
-    blocks = _blocks(answer.fields.get("blocks")) if private else []
+    blocks = answer.fields.get("blocks") if private else []
+    blocks = [_block(each) for each in (blocks if isinstance(blocks, list) else [blocks])]
     covered = [name for block in blocks for name in block.names]
     if len(set(covered)) < len(covered) or not set(covered) <= set(sums):
         raise InvalidResult(f"the blocks are of {str(covered)[:80]}: expected each sum in one")
     bare = [name for name in sums if name not in covered]
-    bare += [name for block in blocks for name in block.names if block.bound > 0 and not block.std > 0]
-    bare += [name for block in blocks for name in block.names if not block.std > 0 and bool(sums[name].any())]
+    silent = [block for block in blocks if not block.std > 0]
+    bare += [name for block in silent for name in block.names if block.bound > 0 or bool(sums[name].any())]
     if private and bare:
         raise Refuted(f"noise: {bare[0]} has none, so that nothing is private")
     return loss, Summed(sums, blocks)
@@ -199,16 +201,11 @@ def _are_names(found):
     return isinstance(found, list) and all(isinstance(each, str) for each in found) and len({*found}) == len(found) > 0
 
 
-def _blocks(found):
-    if not isinstance(found, list):
-        raise InvalidResult(f"the blocks are {str(found)[:80]}: expected a list of blocks")
-    return list(map(_block, found))
-
-
 def _block(found):
     match found:
-        case {"names": names, "bound": float(bound), "std": float(std)} if _are_names(names) and min(bound, std) >= 0:
-            return Block(tuple(names), bound, std)
+        case {"names": names, "bound": bound, "std": std} if _are_names(names):
+            if all(is_number(each) and 0 <= each < math.inf for each in (bound, std)):
+                return Block(tuple(names), float(bound), float(std))
     raise InvalidResult(f"a block is {str(found)[:120]}: expected names, a finite bound and std, both >= 0")
 
 

@@ -10,6 +10,7 @@ from ...privacy.network_factory import network_factory
 from ..checks import check_optimizers
 from ..seeds import seed_everything
 from ..stand.roles import Role, Timer
+from ..stand.wire import claim
 from ..status import InvalidResult
 
 try:
@@ -38,10 +39,7 @@ class PrivateRole(Role):
 
     def skip(self, epsilon):
         """Ask the solver whether it applies, for which kind of network, and what it claims."""
-        epsilon = math.inf if epsilon is None else epsilon
-        claimed = self.solver.claim(epsilon)
-        if type(claimed) not in (int, float) or not claimed > 0:
-            raise InvalidResult(f"the claimed epsilon is {claimed!r}: expected a positive number")
+        claimed = claim(self.solver.claim(epsilon))
         return super().skip(plan=self._plan, epsilon=epsilon) | {"kind": self.solver.network, "claimed": claimed}
 
     def prepare(self, *weights, warm_up):
@@ -68,7 +66,7 @@ class PrivateRole(Role):
         seed_everything(self.seed, self.device)
         inputs, targets = inputs.to(self.device), targets.to(self.device)
         (blocks, total, sums), seconds, _ = self._timer.run(self._sum, state, inputs, targets)
-        blocks = [{"names": list(each.names), "bound": float(each.bound), "std": float(each.std)} for each in blocks]
+        blocks = [{"names": list(each.names), "bound": claim(each.bound), "std": claim(each.std)} for each in blocks]
         return {"names": list(sums), "blocks": blocks, "loss": float(total), "seconds": seconds}, list(sums.values())
 
     def _sum(self, state, inputs, targets):
@@ -85,7 +83,7 @@ class PrivateRole(Role):
 
     def _step(self, noisy):
         self._mechanism.apply(noisy)
-        failure = float(self._mechanism.failure_probability)
+        failure = claim(self._mechanism.failure_probability)
         return {"state": self._mechanism.state(), "failure_probability": failure}
 
     def peak(self):

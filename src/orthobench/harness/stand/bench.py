@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import fcntl
 import json
+import math
 import os
 import resource
 import shutil
@@ -41,24 +42,17 @@ class Answer:
     cost: Cost = field(default_factory=Cost)
 
     def number(self, name):
-        """Return a field that is a number, NaN where the stand sent null.
-
-        Raises
-        ------
-        InvalidResult
-            If it is missing or something else.
-        """
+        """Return a field that is a number, be it NaN; raise InvalidResult if it is missing or something else."""
         value = self.fields.get(name, "nothing")
-        if value is None:
-            return float("nan")
-        if type(value) not in (int, float):
+        if not wire.is_number(value):
             raise InvalidResult(f"the stand answered {str(value)[:40]!r} for {name}: expected a number")
         return float(value)
 
     def numbers(self, name, count):
-        """Return a field that is a list of so many floats; raise InvalidResult if it is missing or something else."""
+        """Return a field that is a list of so many finite numbers; raise InvalidResult if it is something else."""
         value = self.fields.get(name)
-        if not isinstance(value, list) or len(value) != count or not all(type(each) is float for each in value):
+        good = isinstance(value, list) and all(wire.is_number(each) and math.isfinite(each) for each in value)
+        if not good or len(value) != count:
             raise InvalidResult(f"the stand answered {str(value)[:40]!r} for {name}: expected {count} numbers")
         return value
 
@@ -72,7 +66,7 @@ class Answer:
     def peak_memory_bytes(self, stand):
         """Return the peak that `Role.peak_memory_bytes` told, of a GPU, or else that of the stand's resident memory."""
         told = self.fields.get("peak_memory_bytes")
-        return float(told) if isinstance(told, int | float) else stand.peak_memory_bytes()
+        return stand.peak_memory_bytes() if told is None else self.number("peak_memory_bytes")
 
 
 class Server:
@@ -393,7 +387,7 @@ class LocalStand:
             return Answer({}, [])
         started = time.monotonic()
         answered, outputs = self._role.answer(kind, fields, list(tensors))
-        return Answer(answered, list(outputs), Cost(time.monotonic() - started, None))
+        return Answer(wire.carried(answered), list(outputs), Cost(time.monotonic() - started, None))
 
     def has_children(self):
         """Return False: this process may have others."""

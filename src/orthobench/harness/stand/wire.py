@@ -4,8 +4,10 @@ import json
 import math
 import socket
 import struct
+import sys
 import time
 
+import numpy as np
 import torch
 
 MAGIC = b"OBS1"
@@ -18,6 +20,10 @@ SPARE = 2**16
 _TYPES = "float64 float32 float16 bfloat16 int64 int32 int16 int8 uint8 bool"
 DTYPES = {name: getattr(torch, name) for name in _TYPES.split()}
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+# A number that JSON has not is sent as a dict of this one key and a text.
+_FLOAT = "\0float"
+_NOT_IN_JSON = {str(each): each for each in (math.nan, math.inf, -math.inf)}
 
 
 class Closed(ConnectionError):
@@ -41,13 +47,13 @@ def send(channel, kind, fields=None, tensors=(), deadline=None, patience=None):
         A stream.
     kind : str
     fields : dict, optional
-        What JSON can hold; NaN and infinity, which it can't, are sent as null.
+        What JSON can hold, NaN, infinity, and scalars of NumPy's and torch's, which arrive as Python's.
     tensors : sequence of torch.Tensor
         Plain, of one of `DTYPES`. The order of their strides comes along, for sums depend on it.
     deadline : float, optional
         By `time.monotonic`.
     patience : callable, optional
-        Called about once a second while the other side takes nothing; what it raises ends the waiting.
+        Called about once a second while nothing moves; what it raises ends the waiting.
 
     Raises
     ------
@@ -56,31 +62,20 @@ def send(channel, kind, fields=None, tensors=(), deadline=None, patience=None):
         If a tensor or a field can't be sent.
     """
     packed = [_pack(each) for each in tensors]
-    header = json.dumps([kind, _finite(fields or {}), [entry for entry, _ in packed]], allow_nan=False).encode()
+    header = json.dumps([kind, _plain(fields or {}), [entry for entry, _ in packed]], allow_nan=False).encode()
     if len(header) > LARGEST_HEADER:
         raise TypeError(f"fields of {len(header)} bytes: at most {LARGEST_HEADER} can be sent")
     payload = sum(_padded(len(content)) for _, content in packed)
     waiting = PREFIX.pack(MAGIC, len(header), payload) + header
-    try:
-        for _, content in packed:
-            if len(content) >= LARGE:  # not worth a copy
-                _send_all(channel, waiting, deadline, patience)
-                _send_all(channel, content, deadline, patience)
-                waiting = b""
-            else:
-                waiting += content
-            waiting += bytes(_padded(len(content)) - len(content))
-        _send_all(channel, waiting, deadline, patience)
-    except (Closed, Late):
-        raise
-    except OSError as error:
-        raise Closed("the other side is gone") from error
-
-
-def _send_all(channel, content, deadline, patience):
-    view, done = memoryview(content), 0
-    while done < len(view):
-        done += _in_time(channel, channel.send, view[done:], deadline, patience) or 0
+    for _, content in packed:
+        if len(content) >= LARGE:  # not worth a copy
+            _exactly(channel, channel.send, waiting, deadline, patience)
+            _exactly(channel, channel.send, content, deadline, patience)
+            waiting = b""
+        else:
+            waiting += content
+        waiting += bytes(_padded(len(content)) - len(content))
+    _exactly(channel, channel.send, waiting, deadline, patience)
 
 
 def receive(channel, largest, deadline=None, patience=None):
@@ -91,10 +86,8 @@ def receive(channel, largest, deadline=None, patience=None):
     channel : socket.socket
     largest : int
         Bytes of tensors that are expected at most.
-    deadline : float, optional
-        By `time.monotonic`.
-    patience : callable, optional
-        Called about once a second while nothing comes; what it raises ends the waiting.
+    deadline, patience
+        As for `send`.
 
     Returns
     -------
@@ -105,18 +98,19 @@ def receive(channel, largest, deadline=None, patience=None):
     Closed, Late, Malformed
         Before anything large is allocated.
     """
-    magic, header_size, payload = PREFIX.unpack(_exactly(channel, bytearray(PREFIX.size), deadline, patience))
+    take = channel.recv_into
+    magic, header_size, payload = PREFIX.unpack(_exactly(channel, take, bytearray(PREFIX.size), deadline, patience))
     if magic != MAGIC or header_size > LARGEST_HEADER:
         raise Malformed("what came is no frame")
     if payload > largest:
         raise Malformed(f"{payload} bytes of tensors came where at most {largest} are expected")
-    kind, fields, entries = _header(_exactly(channel, bytearray(header_size), deadline, patience))
+    kind, fields, entries = _header(_exactly(channel, take, bytearray(header_size), deadline, patience))
     sizes = [_size(entry) for entry in entries]
     if sum(map(_padded, sizes)) != payload:
         raise Malformed(f"shapes of {sum(map(_padded, sizes))} bytes came with {payload}")
     content = torch.empty(payload, dtype=torch.uint8, device="cpu")  # whatever the default is
     if payload:
-        _exactly(channel, content.numpy(), deadline, patience)
+        _exactly(channel, take, content.numpy(), deadline, patience)
     tensors, start = [], 0
     for entry, size in zip(entries, sizes, strict=True):
         tensors.append(_unpack(entry, content[start : start + size]))
@@ -154,7 +148,7 @@ def _pack(tensor):
 
 def _header(content):
     try:
-        kind, fields, entries = json.loads(bytes(content), parse_constant=_refuse)
+        kind, fields, entries = json.loads(bytes(content), parse_constant=_refuse, object_hook=_number)
     except (ValueError, TypeError, RecursionError) as error:
         raise Malformed("the header of a frame is no JSON of three parts") from error
     if not isinstance(kind, str) or not isinstance(fields, dict) or not isinstance(entries, list):
@@ -185,15 +179,11 @@ def _unpack(entry, content):
     return flat.reshape([shape[index] for index in order]).permute(inverse)
 
 
-def _exactly(channel, buffer, deadline, patience=None):
+def _exactly(channel, call, buffer, deadline, patience):
+    """Return a buffer, all bytes of which a call of the channel has moved."""
     view, done = memoryview(buffer).cast("B"), 0
     while done < len(view):
-        try:
-            count = _in_time(channel, channel.recv_into, view[done:], deadline, patience)
-        except (Closed, Late):
-            raise
-        except OSError as error:
-            raise Closed("the other side is gone") from error
+        count = _in_time(channel, call, view[done:], deadline, patience)
         if count == 0:
             raise Closed("the other side is gone")
         done += count or 0
@@ -206,28 +196,55 @@ def _in_time(channel, call, view, deadline, patience):
     if left is not None and left <= 0:
         raise Late("the time for a frame is over")
     limits = [each for each in (left, 1.0 if patience else None) if each is not None]
-    channel.settimeout(min(limits) if limits else None)
     try:
+        channel.settimeout(min(limits) if limits else None)
         return call(view)
     except TimeoutError:
         if patience:
             patience()
         return None
+    except OSError as error:
+        raise Closed("the other side is gone") from error
 
 
 def _padded(size):
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _finite(value):
+def carried(value):
+    """Return a field as it arrives."""
+    return json.loads(json.dumps(_plain(value), allow_nan=False), object_hook=_number)
+
+
+def _plain(value):
     if isinstance(value, dict):
-        return {str(name): _finite(each) for name, each in value.items()}
+        return {str(name): _plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    if isinstance(value, float):
-        value = float(value)  # a subclass may have a text of its own
-        return value if math.isfinite(value) else None
-    return value
+        return [_plain(each) for each in value]
+    value = _scalar(value)
+    return {_FLOAT: str(value)} if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _scalar(value):
+    """Return a scalar as Python has it."""
+    if isinstance(value, np.generic | np.ndarray | torch.Tensor) and value.ndim == 0:
+        value = value.item()
+    return float(value) if isinstance(value, float | np.floating) else value  # a subclass may have a text of its own
+
+
+def is_number(value):
+    """Return whether a field is a number that a float can be; a bool is none."""
+    return type(value) is float or (type(value) is int and abs(value) <= sys.float_info.max)
+
+
+def claim(value):
+    """Return what a solver claims, if it is a number, else its text, for the bench to name."""
+    value = _scalar(value)
+    return value if is_number(value) else repr(value)[:80]
+
+
+def _number(found):
+    return _NOT_IN_JSON.get(found[_FLOAT], found) if found.keys() == {_FLOAT} else found
 
 
 def pair():

@@ -102,7 +102,7 @@ class TrainingCell(CallbackCell):
             "digest": checked.fields.get("digest") and checked.text("digest"),
             "train_loss": checked.number("train_loss"),
             "phases": self._phases(checked, self._in_stand_s + sum(seconds)),
-            "optimizer_state_bytes": int(shown.number("optimizer_state_bytes")),
+            "optimizer_state_bytes": shown.number("optimizer_state_bytes"),
             "exponents": shown.text("exponents"),
             "parameters_by_route": shown.text("parameters_by_route"),
             "peak_memory_bytes": checked.peak_memory_bytes(self.stand),

@@ -5,8 +5,8 @@ from torch import nn
 from torch.nn.functional import conv2d
 from torch.nn.utils import parametrize
 
+from ...models.pixels import PixelUnshuffle
 from .bjorck import bjorck_iteration, gelfand_norm
-from .pixels import PixelUnshuffle
 from .precision import in_full_precision
 from .same import same_options
 from .statement import StatedSequential, stated

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ...linalg.scaling import at_least_float32
-from .pixels import blocks_of
+from ...models.pixels import blocks_of
 from .precision import full_precision
 from .remembered import remember
 from .spectra import apply_spectrum, kernel_spectrum, largest_singular_value

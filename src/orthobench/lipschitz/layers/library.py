@@ -21,8 +21,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from ...models.pixels import PixelShuffle, PixelUnshuffle
 from .bjorck import GelfandNormaliser
-from .pixels import PixelShuffle, PixelUnshuffle
 from .precision import in_full_precision
 from .same import CircularConvTranspose2d, same_options, transposed_options, with_size_check
 from .statement import StatedSequential, stated
@@ -203,6 +203,8 @@ def aol_conv2d(
         _start_aol(layer.convolution if padding_mode == "circular" else layer)
         return layer if stride == 1 else StatedSequential(layer, PixelShuffle(stride))
     options = same_options(kernel_size, 1, dilation, groups, padding_mode, bias)
+    if in_channels * stride**2 == out_channels == groups:  # its start fails for a group of one channel
+        AOLConv2D = type("AOLConv2D", (AOLConv2D,), {"reset_parameters": nn.Conv2d.reset_parameters})
     layer = stated(_prepared(AOLConv2D(in_channels * stride**2, out_channels, **options)))
     _start_aol(layer)
     return layer if stride == 1 else StatedSequential(PixelUnshuffle(stride), layer)
@@ -215,9 +217,12 @@ def _start_aol(layer):
     (wrapped,) = layer.parametrizations.weight
     wrapped.parametrisation.q.requires_grad_(False)
     kernel = layer.parametrizations.weight.original
-    if max(kernel.shape[0] // layer.groups, kernel.shape[1]) > 1:
-        with torch.no_grad():
+    with torch.no_grad():
+        if max(kernel.shape[0] // layer.groups, kernel.shape[1]) > 1:
             conv_orthogonal_(kernel, groups=layer.groups, ortho_params=ortho_parameters("qr"))
+        else:  # one channel has none to mix with: the identity
+            centre = (kernel.shape[-1] - 1) // 2
+            kernel.zero_()[..., centre, centre] = 1
 
 
 class _AsKernel(nn.Module):

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.functional import linear
 
 from ...linalg.scaling import at_least_float32
+from ...models.pixels import blocks_of
 from .cayley import cayley_transform, with_norm
-from .pixels import blocks_of
 from .precision import full_precision, positive
 from .remembered import remember
 from .spectra import apply_spectrum, kernel_spectrum, largest_singular_value

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.functional import conv2d, pad
 
 from ...linalg.scaling import at_least_float32
+from ...models.pixels import blocks_of
 from .bjorck import gelfand_norm
-from .pixels import blocks_of
 from .precision import full_precision
 from .remembered import remember
 from .spectra import norm_for_every_size
