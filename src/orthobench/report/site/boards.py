@@ -1,7 +1,7 @@
 """Leaderboards, rank overviews and paired differences of a result, as pages show them."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,22 +66,25 @@ def _has_values(frame, metric):
     return column in frame and bool(frame[column].notna().any())
 
 
-def board_table(board, metric, key, solver_href, rows_href):
+def board_table(board, metric, key, solver_href, rows_href, compare_href=None):
     """Return the leaderboard of a metric as a `Table`.
 
     Parameters
     ----------
     solver_href, rows_href : callable
         Of a solver's name: the addresses of its page, and of its rows.
+    compare_href : callable, optional
+        Likewise, of its comparison with the baseline; None where there is none.
     """
     rows = board.rows[metric]
     names = short_solvers([row.solver for row in rows])
-    cells = [_cells(place, row, names, solver_href, rows_href) for place, row in enumerate(rows)]
+    hrefs = solver_href, rows_href, compare_href or (lambda solver: None)
+    cells = [_cells(place, row, names, *hrefs) for place, row in enumerate(rows)]
     caption = boards.protocol(rows, metric, board.result.benchmark.baseline)
     return Table(key, caption, COLUMNS, tuple(cells), FILTERS)
 
 
-def _cells(place, row, names, solver_href, rows_href):
+def _cells(place, row, names, solver_href, rows_href, compare_href):
     rank, _, mean, interval, difference, n, failures, time, spread = boards.format_row(row)
     failed = _mark(row)
     compared = row.difference.difference if row.difference is not None and row.difference.n else np.nan
@@ -90,7 +93,7 @@ def _cells(place, row, names, solver_href, rows_href):
         Td(stands.marked(names[row.solver], row.stand), href=solver_href(row.solver)),
         number(mean, row.mean),
         number(interval, row.low),
-        number(difference, compared),
+        replace(number(difference, compared), href=compare_href(row.solver)),
         Td(n, float(row.n), href=rows_href(row.solver)),
         Td(failures or "none", float(row.failures.total()), mark=failed),
         number(time, row.time),
@@ -163,11 +166,7 @@ def differences(board, metric):
 
     It maps solvers, each with the kind of its process (as `leaderboard.Row` has it), to a `statistics.Comparison`.
     """
-    setting = board.setting
-    values = {
-        kind: boards.last_values(boards.cells_by_solver(part, setting.dataset, setting.objective, metric))
-        for kind, part in stands.apart(history.current(board.result.rows(setting)), METRICS[metric].timed).items()
-    }
+    values = last_values(board, metric, history.current(board.result.rows(board.setting)))
 
     def compare(baseline):
         return {
@@ -178,6 +177,14 @@ def differences(board, metric):
         }
 
     return compare
+
+
+def last_values(board, metric, rows):
+    """Map the kinds of process that some of a board's rows are of to `leaderboard.last_values` of these."""
+    return {
+        kind: boards.last_values(boards.cells_by_solver(part, board.setting.dataset, board.setting.objective, metric))
+        for kind, part in stands.apart(rows, METRICS[metric].timed).items()
+    }
 
 
 def direction(metric):

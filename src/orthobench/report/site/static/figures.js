@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { element, menu, load } = orthobench;
+  const { address, element, menu, load } = orthobench;
   const NARROW = 700; // pixels: a legend has no room beside a plot
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const variable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -67,9 +67,7 @@
       this.name = name;
       this.machines = machines.filter((each) => plots[each.slug]);
       this.plots = plots;
-      this.machine = 0;
-      this.chosen = [...this.own.first];
-      this.hidden = new Set();
+      this.restore();
       this.controls = element("div", { className: "controls" });
       this.caption = element("div", { className: "caption" });
       this.chart = element("div", { className: "chart" });
@@ -79,6 +77,36 @@
 
     get own() {
       return this.plots[this.machines[this.machine].slug];
+    }
+
+    /* Take what the address says of the menus and of hidden methods. */
+    restore() {
+      const told = (key) => address.get(`${this.name}.${key}`);
+      this.machine = Math.max(0, this.machines.findIndex((each) => each.name === told("machine")));
+      const { choices, first, options } = this.own;
+      const wanted = options.map(([label, , names], option) => {
+        const place = names.indexOf(told(label));
+        return place < 0 ? first[option] : place;
+      });
+      this.chosen = choices[wanted.join(",")] ? wanted : [...first];
+      this.hidden = new Set(address.all(`${this.name}.hidden`));
+      this.shown = address.all(`${this.name}.shown`); // in place of what is hidden, where that is more
+    }
+
+    /* Keep that in the address, and nothing of a table that was there. */
+    keep() {
+      address.clear(`${this.name}.`);
+      const { first, options } = this.own;
+      if (this.machine) address.set(`${this.name}.machine`, this.machines[this.machine].name);
+      options.forEach(([label, , names], option) => {
+        if (this.chosen[option] !== first[option]) address.set(`${this.name}.${label}`, names[this.chosen[option]]);
+      });
+      if (this.groups) {
+        const shown = this.groups.filter((each) => !this.hidden.has(each));
+        this.shown = shown.length >= this.hidden.size ? [] : shown.length ? shown : [""];
+      }
+      address.set(`${this.name}.shown`, this.shown);
+      if (!this.shown.length) address.set(`${this.name}.hidden`, [...this.hidden]);
     }
 
     /* Take a choice; where there is no figure for it with the others, take the first that has it. */
@@ -94,6 +122,7 @@
       } else {
         this.chosen = wanted;
       }
+      this.keep();
       this.draw();
     }
 
@@ -104,6 +133,7 @@
         menus.push(menu("machine", this.machines.map((each) => each.name), this.machine, (place) => {
           this.machine = place;
           this.chosen = [...this.own.first];
+          this.keep();
           this.draw();
         }));
       }
@@ -127,12 +157,14 @@
       this.caption.replaceChildren(...lines);
       if (this.figure.table) {
         this.chart.classList.remove("chart");
-        orthobench.table(this.chart, this.figure.table);
+        orthobench.table(this.chart, this.figure.table, this.name);
         this.chart.querySelector(".caption").remove();
         this.toggles.hidden = true;
         this.node.dataset.drawn = path;
         return;
       }
+      this.groups = [...new Set(this.figure.data.map((trace) => trace.legendgroup))];
+      if (this.shown.length) this.hidden = new Set(this.groups.filter((each) => !this.shown.includes(each)));
       await this.plot();
       this.boxes();
       this.node.dataset.drawn = path;
@@ -171,6 +203,7 @@
         box.addEventListener("change", () => {
           if (box.checked) this.hidden.delete(group);
           else this.hidden.add(group);
+          this.keep();
           this.plot();
         });
         const swatch = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -183,6 +216,7 @@
       });
       const every = (checked) => () => {
         this.hidden = new Set(checked ? [] : groups.keys());
+        this.keep();
         this.plot();
         list.querySelectorAll("input").forEach((box) => { box.checked = checked; });
       };
@@ -230,6 +264,10 @@
       plot.draw();
     }), { rootMargin: "600px" });
     nodes.forEach((node) => watch.observe(node));
+    address.watch(() => drawn.forEach((plot) => {
+      plot.restore();
+      plot.draw();
+    }));
     const again = () => drawn.forEach((plot) => { if (plot.figure && !plot.figure.table) plot.plot(); });
     dark.addEventListener("change", again);
     let width = innerWidth;
