@@ -1,4 +1,4 @@
-"""The page that compares two solvers, and what a reader chose in the address, in a real browser with the network off."""
+"""The page that compares two solvers, and what a reader chose in the address, in a real browser without a network."""
 
 import re
 import shutil
@@ -18,11 +18,14 @@ from test_site_browser import PHONE, column, draw_all, visible, visit
 from orthobench.report.benchmarks import BENCHMARKS, METRICS
 from orthobench.report.leaderboard import format_number
 from orthobench.report.names import short_names
-from orthobench.report.statistics import holm, paired_comparison, quantile
 from orthobench.report.site import render
+from orthobench.report.statistics import holm, paired_comparison, quantile
 
 browser, context, page, scripts, site = shared.browser, shared.context, shared.page, shared.scripts, shared.site
+CLAIMS_PAGE = "n => document.querySelector('[data-table=claims] .gridjs-currentPage')?.textContent === n"
 FIRST_BOARD = "[data-board] [data-shown]"
+NONE = "\N{EN DASH}"
+FASTER = "AdamW[learning_rate=0.03,weight_decay=0.01]"
 REASON = "The step was wrong."
 SUPERSEDED = f"""
 [[superseded]]
@@ -38,11 +41,13 @@ def special(site, tmp_path_factory):
     """A small site of rows that don't compare: of several kinds of process, superseded, without a guarantee."""
     folder = tmp_path_factory.mktemp("special")
     since = in_stands.in_stand(in_stands.shifted(training_frame(solvers=(TORCH_MUON,), datasets=(DIGITS,)), 8))
-    before = pd.concat([in_stands.training_before(), training_frame(solvers=(SGD,), datasets=(DIGITS,))])
+    docs = training_frame(solvers=(ADAMW, TURBO), datasets=(DOCS,)).replace({"solver_name": {ADAMW: FASTER}})
+    before = pd.concat([in_stands.training_before(), training_frame(solvers=(SGD,), datasets=(DIGITS,)), docs])
+    conformal = test_report_conformal.made_up_frame()
     frames = {
         "training/one/before.parquet": before,
         "training/one/since.parquet": pd.concat([in_stands.training_since(), since]),
-        "conformal/one/cpu.parquet": test_report_conformal.made_up_frame(),
+        "conformal/one/cpu.parquet": conformal.assign(objective_value=conformal["objective_set_size"]),
     }
     results = published.write(
         folder / "results", {path: published.provenance(each.reset_index(drop=True)) for path, each in frames.items()}
@@ -150,7 +155,7 @@ PAIRS = [
 @pytest.mark.parametrize(("name", "folder", "a", "b"), PAIRS)
 def test_the_figures_of_a_comparison_are_scipys(site, page, name, folder, a, b):
     wanted = expected(folder, a, b)
-    datasets = {dataset.partition("[")[0] for _, dataset, _ in wanted}
+    names = short_names(sorted({dataset for _, dataset, _ in wanted}))
     labels = {METRICS[metric].label: metric for _, _, metric in wanted}
     counts, seen = {"A": 0, "B": 0, "not told apart": 0}, 0
     for label in labels:  # a page of the table holds the rows of each
@@ -159,10 +164,10 @@ def test_the_figures_of_a_comparison_are_scipys(site, page, name, folder, a, b):
             key = [
                 key
                 for key in wanted
-                if key[2] == labels[label] and key[0] == row["machine"] and short(key[1]) == row["data set"]
+                if key[2] == labels[label] and key[0] == row["machine"] and names[key[1]] == row["data set"]
             ]
             if not key:
-                assert row["better"] == "–"  # noqa: RUF001
+                assert row["better"] == NONE
                 continue
             seen += 1
             one, other, gap, half, p, n = wanted[key[0]]
@@ -179,16 +184,11 @@ def test_the_figures_of_a_comparison_are_scipys(site, page, name, folder, a, b):
                 better = "A" if (gap < 0) == (METRICS[labels[label]].better == "lower") else "B"
             assert row["better"] == better
             counts[better] += 1
-    assert seen == len(wanted) > len(datasets)
+    assert seen == len(wanted) > len(names)
     told = page.get_by_role("status").first.inner_text()
     assert (
         f"on {counts['A']}, worse on {counts['B']}, not told apart on {counts['not told apart']} of {seen} " in told
     ), told
-
-
-def short(dataset):
-    everyone = {name for frame in published.frames().values() for name in frame["dataset_name"]}
-    return short_names(sorted(everyone))[dataset]
 
 
 def test_the_scripts_statistics_are_scipys(site, page):
@@ -229,25 +229,26 @@ def test_the_script_writes_numbers_as_the_leaderboards_do(site, page):
 
 def test_times_of_several_kinds_of_process_are_never_paired(special, page):
     label = f"{METRICS['step_time_ms'].label}, lower is better"
-    found = compare(page, special, "training", a=TURBO, b=ADAMW, **{"table.metric": label})
+    chosen = {"table.metric": label, "table.data set": "digits"}
+    found = compare(page, special, "training", a=TURBO, b=ADAMW, **chosen)
     assert [(row["machine"], row["n"]) for row in found] == [("one (process)", "8"), ("one (before)", "8")]
-    (row,) = compare(page, special, "training", a=TORCH_MUON, b=OWN_MUON, **{"table.metric": label})
+    (row,) = compare(page, special, "training", a=TORCH_MUON, b=OWN_MUON, **chosen)
     assert "processes of several kinds (A: process; B: before)" in row["difference A - B, interval"]
-    assert (row["better"], row["p"]) == ("–", "–")  # noqa: RUF001
+    assert (row["better"], row["p"]) == (NONE, NONE)
     loss = f"{METRICS['held_out_loss'].label}, lower is better"
-    (row,) = compare(page, special, "training", a=TURBO, b=ADAMW, **{"table.metric": loss})
+    chosen["table.metric"] = loss
+    (row,) = compare(page, special, "training", a=TURBO, b=ADAMW, **chosen)
     assert (row["machine"], row["n"]) == ("one", "16")
-    (row,) = compare(page, special, "training", a=TORCH_MUON, b=OWN_MUON, **{"table.metric": loss})
+    (row,) = compare(page, special, "training", a=TORCH_MUON, b=OWN_MUON, **chosen)
     assert "no common seed" in row["difference A - B, interval"]
-    assert "Training: these" not in page.inner_text("main")
     assert "memory don't mix" in page.inner_text("main")
 
 
 def test_superseded_rows_are_shown_and_not_compared(special, page):
     for row in compare(page, special, "training", a=SGD, b=ADAMW):
-        assert "superseded" in row["A"] or row["A"].startswith("–")  # noqa: RUF001
+        assert "superseded" in row["A"] or row["A"].startswith(NONE)
         assert REASON in row["difference A - B, interval"]
-        assert row["better"] == "–"  # noqa: RUF001
+        assert row["better"] == NONE
     assert "can't be compared on any data set" in page.get_by_role("status").first.inner_text()
 
 
@@ -256,16 +257,27 @@ def test_a_solver_without_a_guarantee_is_not_better_by_a_metric_of_guarantees(sp
     sizes, coverage = (f"{METRICS[each].label}, {METRICS[each].better} is better" for each in ("set_size", "coverage"))
     (row,) = compare(page, special, "coverage", a=solvers[2], b=solvers[0], **{"table.metric": sizes})
     assert row["A"].endswith(", no guarantee")
-    assert row["better"] == "– no guarantee of A"  # noqa: RUF001
+    assert row["better"] == f"{NONE} no guarantee of A"
     (row,) = compare(page, special, "coverage", a=solvers[2], b=solvers[0], **{"table.metric": coverage})
     assert row["better"] == ("B" if METRICS["coverage"].better == "higher" else "A")
 
 
-def test_a_family_stands_for_its_only_variant_on_a_data_set(special, site, page):
-    found = compare(page, special, "training", a="Turbo-Muon", b=ADAMW)
-    assert {row["A"] for row in found} == {"– 2 variants were run: choose one"}  # noqa: RUF001
-    robust = compare(page, site, "robustness", a="Plain", b="Cayley")
-    assert {row["better"] for row in robust} & {"A", "B"}
+def test_a_family_stands_for_its_only_variant_on_a_data_set(special, page):
+    variants = compare(page, special, "training", a="Turbo-Muon", b=SGD)
+    assert {row["A"] for row in variants if row["data set"] == "digits"} == {f"{NONE} 2 variants were run: choose one"}
+    loss = f"{METRICS['held_out_loss'].label}, lower is better"
+    of_family = compare(page, special, "training", a=TURBO, b="AdamW", **{"table.metric": loss})
+    of_each = [
+        row
+        for variant in (ADAMW, FASTER)
+        for row in compare(page, special, "training", a=TURBO, b=variant, **{"table.metric": loss})
+        if not row["B"].startswith(NONE)
+    ]
+    assert [row["data set"] for row in of_family] == ["digits", "python_docs"]
+    for key in ("data set", "A", "B", "difference A - B, interval", "n"):
+        assert [row[key] for row in of_family] == [row[key] for row in of_each]
+    visit(page, special, "training/compare.html")  # the baseline is such a family
+    page.wait_for_selector("#compare[data-shown$=' | AdamW']")
 
 
 # ----- choosing -----
@@ -351,7 +363,7 @@ def test_a_leaderboards_menus_sort_search_and_filters_survive_a_reload_and_can_b
     board.locator("thead th", has_text="solver").press("Enter")
     board.locator("thead th", has_text="solver").press("Enter")
     board.locator("input[type=search]").fill("Muon")
-    page.wait_for_function("document.querySelectorAll('[data-board] tbody tr').length < 4")
+    page.wait_for_function("() => document.querySelectorAll('[data-board] tbody tr').length < 4")
     told = {"board.data": DOCS, "board.metric": "held_out_accuracy", "board.sort": "-solver", "board.search": "Muon"}
     assert kept(page) == told
     assert page.evaluate("history.length") == length
@@ -379,10 +391,10 @@ def test_a_leaderboards_menus_sort_search_and_filters_survive_a_reload_and_can_b
     page.wait_for_selector("[data-board] [data-shown='one digits held_out_loss']")
     assert kept(page) == {}
     board.get_by_label("failures").select_option(label="2 diverged")
-    page.wait_for_function("document.querySelectorAll('[data-board] tbody tr').length === 1")
+    page.wait_for_function("() => document.querySelectorAll('[data-board] tbody tr').length === 1")
     assert kept(page) == {"board.failures": "2 diverged"}
     page.reload()
-    page.wait_for_function("document.querySelectorAll('[data-board] .gridjs-tbody tr').length === 1")
+    page.wait_for_function("() => document.querySelectorAll('[data-board] .gridjs-tbody tr').length === 1")
     assert column(page, "[data-board]", 2) == ["SGD"]
 
 
@@ -405,17 +417,23 @@ def test_a_table_of_several_pages_opens_at_the_one_of_the_address(site, page):
     page.locator("#claims-details > summary").press("Enter")
     scope = "[data-table=claims]"
     page.locator(f"{scope} .gridjs-pages button", has_text="2").press("Enter")
-    page.wait_for_function("document.querySelector('[data-table=claims] .gridjs-currentPage').textContent === '2'")
+    page.wait_for_function(
+        "() => document.querySelector('[data-table=claims] .gridjs-currentPage').textContent === '2'"
+    )
     assert kept(page) == {"claims.page": "2", "open": "claims"}
-    page.wait_for_function("document.querySelectorAll('[data-table=claims] tbody tr').length < 50")
+    page.wait_for_function("() => document.querySelectorAll('[data-table=claims] tbody tr').length < 50")
     second = column(page, scope, 3)
     page.reload()
-    page.wait_for_function("document.querySelector('[data-table=claims] .gridjs-currentPage')?.textContent === '2'")
-    page.wait_for_function("document.querySelectorAll('[data-table=claims] tbody tr').length < 50")
+    page.wait_for_function(
+        "() => document.querySelector('[data-table=claims] .gridjs-currentPage')?.textContent === '2'"
+    )
+    page.wait_for_function("() => document.querySelectorAll('[data-table=claims] tbody tr').length < 50")
     assert page.locator("#claims-details").get_attribute("open") is not None
     assert column(page, scope, 3) == second
     page.locator(f"{scope} thead th").first.press("Enter")  # another order begins with the first page
-    page.wait_for_function("document.querySelector('[data-table=claims] .gridjs-currentPage').textContent === '1'")
+    page.wait_for_function(
+        "() => document.querySelector('[data-table=claims] .gridjs-currentPage').textContent === '1'"
+    )
     assert kept(page) == {"claims.sort": "verdict", "open": "claims"}
 
 
