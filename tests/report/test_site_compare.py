@@ -11,7 +11,7 @@ import published
 import pytest
 import test_report_conformal
 import test_site_browser as shared
-from made_up import ADAMW, DIGITS, DOCS, OWN_MUON, SGD, TORCH_MUON, TURBO, training_frame
+from made_up import ADAMW, CHAIN, DIGITS, DOCS, OWN_MUON, SGD, TORCH_MUON, TURBO, training_frame
 from scipy import stats
 from test_site_browser import PHONE, column, draw_all, visible, visit
 
@@ -42,7 +42,8 @@ def special(site, tmp_path_factory):
     folder = tmp_path_factory.mktemp("special")
     since = in_stands.in_stand(in_stands.shifted(training_frame(solvers=(TORCH_MUON,), datasets=(DIGITS,)), 8))
     docs = training_frame(solvers=(ADAMW, TURBO), datasets=(DOCS,)).replace({"solver_name": {ADAMW: FASTER}})
-    before = pd.concat([in_stands.training_before(), training_frame(solvers=(SGD,), datasets=(DIGITS,)), docs])
+    others = [training_frame(solvers=(one,), datasets=(data,)) for one, data in ((SGD, DIGITS), (OWN_MUON, CHAIN))]
+    before = pd.concat([in_stands.training_before(), docs, *others])
     conformal = test_report_conformal.made_up_frame()
     frames = {
         "training/one/before.parquet": before,
@@ -276,8 +277,12 @@ def test_a_family_stands_for_its_only_variant_on_a_data_set(special, page):
     assert [row["data set"] for row in of_family] == ["digits", "python_docs"]
     for key in ("data set", "A", "B", "difference A - B, interval", "n"):
         assert [row[key] for row in of_family] == [row[key] for row in of_each]
-    visit(page, special, "training/compare.html")  # the baseline is such a family
+    go(page, special, "training/compare.html")  # the baseline is such a family
     page.wait_for_selector("#compare[data-shown$=' | AdamW']")
+    labels = page.get_by_label("solver A").locator("option").all_inner_texts()
+    assert [each for each in labels if "variant" in each] == [
+        f"{each} (the variant of each data set)" for each in ("Turbo-Muon", "AdamW")
+    ]
 
 
 # ----- choosing -----

@@ -33,23 +33,6 @@
     });
   }
 
-  /* What the menus offer: solvers, and where a family has several, the family (and the baseline), for the one of them
-     that was run on a data set. */
-  function offers(data) {
-    const names = data.solvers.map(([name]) => name);
-    const short = new Map(data.solvers);
-    return [...new Set(names.map(family))].flatMap((each) => {
-      const own = names.filter((name) => family(name) === each);
-      const groups = [...new Set([each, data.baseline])].filter((group) => (
-        family(group) === each && !own.includes(group) && selected(own, group).length > 1
-      ));
-      return [
-        ...groups.map((group) => ({ selector: group, name: group, label: `${group} (the variant of each data set)` })),
-        ...own.map((name) => ({ selector: name, name: short.get(name), label: short.get(name) })),
-      ];
-    });
-  }
-
   /* The solver that a selector means on a data set, or why there is none. */
   function solverOf(selector, setting, data) {
     const current = new Set(), all = new Set();
@@ -61,6 +44,24 @@
     const own = found.length ? found : old;
     if (own.length === 1) return { solver: data.solvers.findIndex(([name]) => name === own[0]) };
     return { why: own.length ? `${own.length} variants were run: choose one` : "not run, or skipped" };
+  }
+
+  /* What the menus offer: solvers, and families (and the baseline) of which different ones were run on different data
+     sets, each for the one of a data set. */
+  function offers(data) {
+    const names = data.solvers.map(([name]) => name);
+    const short = new Map(data.solvers);
+    return [...new Set(names.map(family))].flatMap((each) => {
+      const own = names.filter((name) => family(name) === each);
+      const groups = [...new Set([each, data.baseline])].filter((group) => {
+        const found = data.settings.map((setting) => solverOf(group, setting, data).solver);
+        return family(group) === each && new Set(found.filter((solver) => solver !== undefined)).size > 1;
+      });
+      return [
+        ...groups.map((group) => ({ selector: group, name: group, label: `${group} (the variant of each data set)` })),
+        ...own.map((name) => ({ selector: name, name: short.get(name), label: short.get(name) })),
+      ];
+    });
   }
 
   /* ----- what they reached ----- */
@@ -200,7 +201,13 @@
 
   function start(data) {
     const offered = offers(data);
-    const place = (text) => offered.findIndex(({ selector, name }) => selector === text || name === text);
+    /* The place of a solver by its name, its short one, or else of the first that it selects; -1 without one. */
+    function place(text) {
+      const exact = offered.findIndex(({ selector, name }) => selector === text || name === text);
+      const [first] = text && exact < 0 ? selected(data.solvers.map(([name]) => name), text) : [];
+      return first ? offered.findIndex(({ selector }) => selector === first) : exact;
+    }
+
     const usual = [0, Math.max(0, place(data.baseline))];
     if (usual[1] === 0 && offered.length > 1) usual[0] = 1;
     const chosen = [...usual];
