@@ -104,7 +104,7 @@ def interval(values, level=LEVEL, within=ANYWHERE):
         return Interval(float(x[0]), np.nan, np.nan, 1)
     if np.ptp(x) == 0:  # exact: the mean of equal values may differ from them in the last bit
         return Interval(float(x[0]), float(x[0]), float(x[0]), len(x))
-    half = _quantile(level, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+    half = quantile(level, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
     mean, (least, most) = float(x.mean()), within
     # Values may be outside by rounding: the mean stays inside of its interval.
     low, high = max(mean - half, min(least, mean)), min(mean + half, max(most, mean))
@@ -119,7 +119,7 @@ def interval_told(within=None, many=False):
 
 
 @functools.cache
-def _quantile(level, freedom):
+def quantile(level, freedom):
     """Return the half-width of Student's two-sided interval, in standard errors."""
     return stats.t.ppf((1 + level) / 2, freedom)
 
@@ -221,7 +221,7 @@ def _compare(a, b, level, counted):
         half, p = np.full((2, count), np.nan)
     else:
         error = np.where(same, 0.0, d.std(axis=1, ddof=1) / np.sqrt(n))
-        half = _quantile(level, n - 1) * error
+        half = quantile(level, n - 1) * error
         p = 2 * special.stdtr(n - 1, -np.abs(mean) / np.where(same, 1.0, error))
         p = np.where(same, np.where(mean == 0, 1.0, 0.0 if counted else 2.0 ** (1 - n)), p)
     columns = (mean, mean - half, mean + half, p)

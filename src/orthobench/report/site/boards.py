@@ -1,7 +1,7 @@
 """Leaderboards, rank overviews and paired differences of a result, as pages show them."""
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -118,17 +118,20 @@ def _has_values(frame, metric):
     return column in frame and bool(frame[column].notna().any())
 
 
-def board_table(board, metric, key, solver_href, rows_href):
+def board_table(board, metric, key, solver_href, rows_href, compare_href=None):
     """Return the leaderboard of a metric as a `Table`.
 
     Parameters
     ----------
     solver_href, rows_href : callable
         Of a solver's name: the addresses of its page, and of its rows.
+    compare_href : callable, optional
+        Likewise, of its comparison with the baseline; None where there is none.
     """
     rows, benchmark = board.rows[metric], board.result.benchmark
     told = told_apart([row.solver for row in rows])
-    cells = [_cells(place, row, told, solver_href, rows_href) for place, row in enumerate(rows)]
+    hrefs = solver_href, rows_href, compare_href or (lambda solver: None)
+    cells = [_cells(place, row, told, *hrefs) for place, row in enumerate(rows)]
     caption = boards.protocol(rows, metric, benchmark.baseline, benchmark.range_of(metric)) + _alike(told)
     return Table(key, caption, COLUMNS, tuple(cells), FILTERS, glossary.TABLE, METRICS[metric].label)
 
@@ -147,7 +150,7 @@ def _solver(told, solver, href, stand=""):
     return Td(stands.marked(name, stand), href=href(solver), chips=chips)
 
 
-def _cells(place, row, told, solver_href, rows_href):
+def _cells(place, row, told, solver_href, rows_href, compare_href):
     rank, _, _, interval, difference, n, failures, time, spread = boards.format_row(row)
     failed = _mark(row)
     compared = row.difference.difference if row.difference is not None and row.difference.n else np.nan
@@ -156,7 +159,7 @@ def _cells(place, row, told, solver_href, rows_href):
         _solver(told, row.solver, solver_href, row.stand),
         number(boards.format_mean(row), row.mean),
         number(interval, row.low),
-        number(difference, compared),
+        replace(number(difference, compared), href=compare_href(row.solver)),
         Td(n, float(row.n), href=rows_href(row.solver)),
         Td(failures or "none", float(row.failures.total()), mark=failed),
         number(time, row.time),
@@ -240,11 +243,7 @@ def differences(board, metric):
 
     It maps solvers, each with the kind of its process (as `leaderboard.Row` has it), to a `statistics.Comparison`.
     """
-    setting = board.setting
-    values = {
-        kind: boards.last_values(boards.cells_by_solver(part, setting.dataset, setting.objective, metric))
-        for kind, part in stands.apart(history.current(board.result.rows(setting)), METRICS[metric].timed).items()
-    }
+    values = last_values(board, metric, history.current(board.result.rows(board.setting)))
 
     def compare(baseline):
         return {
@@ -255,6 +254,14 @@ def differences(board, metric):
         }
 
     return compare
+
+
+def last_values(board, metric, rows):
+    """Map the kinds of process that some of a board's rows are of to `leaderboard.last_values` of these."""
+    return {
+        kind: boards.last_values(boards.cells_by_solver(part, board.setting.dataset, board.setting.objective, metric))
+        for kind, part in stands.apart(rows, METRICS[metric].timed).items()
+    }
 
 
 def direction(metric):

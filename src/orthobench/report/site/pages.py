@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from orthobench.report import claims, history, stands
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.names import family, short_names, short_objectives, short_solvers
-from orthobench.report.site import badges, benchopt_pages, cards, glossary, palette, rows
+from orthobench.report.site import badges, benchopt_pages, cards, compare, glossary, palette, rows
 from orthobench.report.site.boards import COLUMNS as BOARD_COLUMNS
 from orthobench.report.site.boards import board_table, boards_of, overview_table
 from orthobench.report.site.comparisons import comparison_plots, front_plots
@@ -209,6 +209,9 @@ def pages(site):
     for name, machines in site.benchmarks.items():
         yield _benchmark(site, name, machines)
         yield from (Page(*each) for each in solver_pages(site, name, machines))
+        if compare.final_boards(machines):
+            scripts = (*_TABLES, "statistics.js", "compare.js", f"../data/{name}/compare.js")
+            yield Page(*compare.page(name, machines), scripts)
         for machine in machines:
             for board in machine.boards:
                 yield from _rows(site, machine, board)
@@ -272,6 +275,7 @@ def _benchmark(site, name, machines):
         "environments": environments,
         "meanings": rows.meanings(told for files in environments.values() for told in files.values()),
         "stands": stands.sentence(kind for machine in machines for kind in machine.kinds),
+        "compare": compare.FILE if compare.final_boards(machines) else None,
         "configuration": lambda file: rows.configuration_command(
             site.documents.folder(benchmark.folder), benchmark, file.name
         ),
@@ -306,7 +310,11 @@ def _board_key(machine, board, metric):
 
 
 def _board_table(site, machine, board, metric, up):
-    hrefs = solver_href(site, machine, up), _rows_href(machine, board.setting, up)
+    hrefs = (
+        solver_href(site, machine, up),
+        _rows_href(machine, board.setting, up),
+        compare.href(site, machine, board, metric, up),
+    )
     return board_table(board, metric, _board_key(machine, board, metric), *hrefs)
 
 
@@ -399,6 +407,7 @@ def data(site):
                 tables = [_board_table(site, machine, board, metric, "../").as_json() for metric in board.rows]
                 found[path] = path, dict(zip(board.rows, tables, strict=True))
                 listed.append({"label": machine.labels[board.setting], "file": path, "first": board.first,
+                               "data": board.setting.dataset, "objective": board.setting.objective,
                                "rows": machine.rows_path(board.setting).partition("/")[2],
                                "metrics": {metric: METRICS[metric].label for metric in board.rows}})  # fmt: skip
             index["machines"].append({"name": machine.result.machine, "slug": machine.slug, "boards": listed})
@@ -407,6 +416,8 @@ def data(site):
             if machine.native:
                 found[machine.native_data] = machine.native_data, machine.native.plots
         found[f"data/{name}/index.js"] = f"{name}/index", index
+        if compare.final_boards(machines):
+            found[f"data/{name}/compare.js"] = f"{name}/compare", compare.data(machines)
     return found
 
 
@@ -419,7 +430,7 @@ def _plot_data(index, machine, plot, base):
         found[path] = path, figure.as_json()
         choices[",".join(str(own.index(value)) for own, value in zip(labels, choice, strict=True))] = path
     first = [own.index(value) for own, value in zip(labels, plot.first, strict=True)]
-    told = {"options": [[key, list(values.values())] for key, values in plot.options.items()],
+    told = {"options": [[key, list(values.values()), list(map(str, values))] for key, values in plot.options.items()],
             "choices": choices, "first": first}  # fmt: skip
     index["plots"].setdefault(plot.name, {})[machine.slug] = told
     return found

@@ -9,7 +9,7 @@ from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import format_row
 from orthobench.report.names import family, parameters, short_solvers
 from orthobench.report.page import one_line
-from orthobench.report.site import glossary, rows
+from orthobench.report.site import compare, glossary, rows
 from orthobench.report.site.tables import Table, Td, number
 from orthobench.report.site.verdicts import address
 
@@ -37,9 +37,18 @@ def solver_pages(site, name, machines):
             "downloads": machines,
             "stands": stands.sentence(stands.kinds(frame)),
             "words": _words(machines),
+            "compare": _compare(name, machines, own),
             "colour": site.get_style(frame["solver_name"].iloc[0])["marker"],
         }
         yield f"{name}/solvers/{page}.html", f"{own} | {machines[0].result.title}: OrthoBench", "solver", context
+
+
+def _compare(name, machines, own):
+    """Return where a family is compared with the baseline; None if it has no final figure."""
+    solvers = {row.solver for _, board in compare.final_boards(machines) for row in board.rows[board.first]}
+    if own not in map(family, solvers):
+        return None
+    return "../../" + compare.address(name, own, machines[0].result.benchmark.baseline)
 
 
 def _description(frame):
@@ -103,9 +112,10 @@ def _results(site, machines, own):
         names = short_solvers(machine.solvers)
         for board in machine.boards:
             for metric, found in board.rows.items():
+                compared = compare.href(site, machine, board, metric, "../../")
                 for place, row in enumerate(found):
                     if family(row.solver) == own:
-                        cells.append(_row(machine, board, metric, place, row, names))
+                        cells.append(_row(machine, board, metric, place, row, names, compared(row.solver)))
     caption = (
         "Every figure of this solver, by the rules of its leaderboards: rank (a-b is a tie, † has failed cells), mean "
         "over n seeds with its 95 % Student t interval, and the paired difference to the baseline; p is Holm-adjusted"
@@ -113,7 +123,7 @@ def _results(site, machines, own):
     return Table("results", caption, COLUMNS, tuple(cells), FILTERS, glossary.TABLE)
 
 
-def _row(machine, board, metric, place, row, names):
+def _row(machine, board, metric, place, row, names, compared):
     rank, _, mean, interval, difference, n, failures, _, _ = format_row(row)
     failed = "failed" if row.failures else None
     return (
@@ -125,7 +135,7 @@ def _row(machine, board, metric, place, row, names):
         number(interval, row.low),
         Td(n, float(row.n)),
         Td(failures or "none", float(row.failures.total()), mark=failed),
-        Td(difference),
+        Td(difference, href=compared),
         Td(stands.marked(machine.result.machine, row.stand)),
     )
 

@@ -3,7 +3,7 @@
 "use strict";
 
 (() => {
-  const { element, menu, load } = orthobench;
+  const { address, element, menu, load } = orthobench;
   const NARROW = 700; // pixels: a legend has no room beside a plot
   const FADED = 0.15; // opacity of the others, where one method stands out
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -71,11 +71,8 @@
       this.name = name;
       this.machines = machines.filter((each) => plots[each.slug]);
       this.plots = plots;
-      this.machine = 0;
-      this.chosen = [...this.own.first];
-      this.hidden = new Set();
-      this.touched = false; // whether the reader chose what is hidden
       this.highlighted = null;
+      this.restore();
       this.controls = element("div", { className: "controls" });
       this.caption = element("div", { className: "caption" });
       this.count = element("span");
@@ -91,6 +88,39 @@
       return this.plots[this.machines[this.machine].slug];
     }
 
+    /* Take what the address says of the menus and of hidden methods. */
+    restore() {
+      const told = (key) => address.get(`${this.name}.${key}`);
+      this.machine = Math.max(0, this.machines.findIndex((each) => each.name === told("machine")));
+      const { choices, first, options } = this.own;
+      const wanted = options.map(([label, , names], option) => {
+        const place = names.indexOf(told(label));
+        return place < 0 ? first[option] : place;
+      });
+      this.chosen = choices[wanted.join(",")] ? wanted : [...first];
+      const hidden = address.all(`${this.name}.hidden`); // an empty name where none is
+      this.hidden = new Set(hidden.filter(Boolean));
+      this.shown = address.all(`${this.name}.shown`); // in place of what is hidden, where that is more
+      this.touched = hidden.length + this.shown.length > 0; // whether the reader chose what is hidden
+    }
+
+    /* Keep that in the address, and nothing of a table that was there. */
+    keep() {
+      address.clear(`${this.name}.`);
+      const { first, options } = this.own;
+      if (this.machine) address.set(`${this.name}.machine`, this.machines[this.machine].name);
+      options.forEach(([label, , names], option) => {
+        if (this.chosen[option] !== first[option]) address.set(`${this.name}.${label}`, names[this.chosen[option]]);
+      });
+      if (!this.touched) return;
+      if (this.groups) {
+        const shown = this.groups.filter((each) => !this.hidden.has(each));
+        this.shown = shown.length >= this.hidden.size ? [] : shown.length ? shown : [""];
+      }
+      if (this.shown.length) address.set(`${this.name}.shown`, this.shown);
+      else address.set(`${this.name}.hidden`, this.hidden.size ? [...this.hidden] : [""]);
+    }
+
     /* Take a choice; where there is no figure for it with the others, take the first that has it. */
     choose(option, place) {
       const wanted = [...this.chosen];
@@ -104,6 +134,7 @@
       } else {
         this.chosen = wanted;
       }
+      this.keep();
       this.draw();
     }
 
@@ -114,6 +145,7 @@
         menus.push(menu("machine", this.machines.map((each) => each.name), this.machine, (place) => {
           this.machine = place;
           this.chosen = [...this.own.first];
+          this.keep();
           this.draw();
         }));
       }
@@ -137,13 +169,15 @@
       this.caption.replaceChildren(...lines);
       if (this.figure.table) {
         this.chart.classList.remove("chart");
-        orthobench.table(this.chart, this.figure.table);
+        orthobench.table(this.chart, this.figure.table, this.name);
         this.chart.querySelector(".caption").remove();
         this.some.hidden = this.toggles.hidden = true;
         this.node.dataset.drawn = path;
         return;
       }
+      this.groups = [...this.methods().keys()];
       if (!this.touched) this.hidden = this.others();
+      else if (this.shown.length) this.hidden = new Set(this.groups.filter((each) => !this.shown.includes(each)));
       this.highlighted = null;
       await this.plot();
       this.boxes();
@@ -169,9 +203,11 @@
 
     /* Hide these groups, as the reader wants, and show all others. */
     hide(groups) {
+      const usual = this.others();
       this.hidden = groups;
-      this.touched = true;
+      this.touched = groups.size !== usual.size || [...groups].some((group) => !usual.has(group));
       this.highlighted = null;
+      this.keep();
       this.plot();
       this.toggles.querySelectorAll("input").forEach((box) => { box.checked = !groups.has(box.value); });
       this.counted();
@@ -306,6 +342,10 @@
       plot.draw();
     }), { rootMargin: "600px" });
     nodes.forEach((node) => watch.observe(node));
+    address.watch(() => drawn.forEach((plot) => {
+      plot.restore();
+      plot.draw();
+    }));
     const again = () => drawn.forEach((plot) => { if (plot.figure && !plot.figure.table) plot.plot(); });
     dark.addEventListener("change", again);
     let width = innerWidth;

@@ -1,4 +1,5 @@
-/* What all pages share: data that comes as scripts, so that pages work from a disk, and commands that can be copied. */
+/* What all pages share: data that comes as scripts, so that pages work from a disk, what a reader chose, in the address,
+   and commands that can be copied. */
 "use strict";
 
 const orthobench = (() => {
@@ -27,6 +28,77 @@ const orthobench = (() => {
       document.head.append(script);
     });
   }
+
+  /* What a reader chose, in the address: `#key=value&...`, or `#claim-id&key=value&...`, so that it outlives a reload and
+     can be sent. Only what is not the page's own choice is there, by names: more rows change places. */
+  const address = (() => {
+    const PAUSE = 100; // milliseconds: browsers limit how often an address may change
+    const watching = [];
+    let anchor = "", chosen = new URLSearchParams(), timer = null;
+
+    /* Divide an address into its anchor and what is chosen; what is neither is left alone. */
+    function read() {
+      const text = location.hash.slice(1);
+      const [first] = text.split("&", 1);
+      const named = !first.includes("=");
+      return [named ? first : "", new URLSearchParams(named ? text.slice(first.length + 1) : text)];
+    }
+
+    function write() {
+      timer = null;
+      const text = [anchor, String(chosen)].filter(Boolean).join("&");
+      // The entry of the history is replaced: its button leads to the page before, not through every choice.
+      history.replaceState(history.state, "", text ? `#${text}` : location.pathname + location.search);
+    }
+
+    function later() {
+      clearTimeout(timer);
+      timer = setTimeout(write, PAUSE);
+    }
+
+    /* Another address on the same page: a link to a place on it leaves what is chosen, all else replaces it. */
+    function changed() {
+      const [place, wanted] = read();
+      const same = String(wanted) === String(chosen);
+      anchor = place;
+      if (place && !String(wanted)) {
+        if (!same) later();
+        return;
+      }
+      clearTimeout(timer);
+      chosen = wanted;
+      if (!same) watching.forEach((tell) => tell());
+    }
+
+    [anchor, chosen] = read();
+    addEventListener("hashchange", changed);
+    return {
+      get: (key) => chosen.get(key),
+      all: (key) => chosen.getAll(key),
+      /* Keep the value of a key, or a list of them; without one the key goes. */
+      set(key, value) {
+        const values = [value ?? []].flat().map(String);
+        if (values.join("\n") === chosen.getAll(key).join("\n")) return;
+        chosen.delete(key);
+        values.forEach((each) => chosen.append(key, each));
+        later();
+      },
+      /* Forget all keys that begin so. */
+      clear(start) {
+        [...chosen.keys()].filter((key) => key.startsWith(start)).forEach((key) => chosen.delete(key));
+        later();
+      },
+      anchor: () => anchor,
+      /* Forget a place of the page that the address names. */
+      leave(place) {
+        if (anchor !== place) return;
+        anchor = "";
+        later();
+      },
+      /* Have a function called when another address comes. */
+      watch: (tell) => { watching.push(tell); },
+    };
+  })();
 
   function element(name, properties = {}, ...children) {
     const made = Object.assign(document.createElement(name), properties);
@@ -70,20 +142,35 @@ const orthobench = (() => {
     });
   }
 
-  /* A link to a claim opens it. */
+  /* A link to a claim opens it; claims that are open stay so. */
+  const claims = () => [...document.querySelectorAll('details[id$="-details"]')];
+  const nameOf = (details) => details.id.replace(/-details$/, "");
+
   function open() {
-    const target = location.hash && document.getElementById(location.hash.slice(1) + "-details");
-    if (target) {
-      target.open = true;
-      target.scrollIntoView();
-    }
+    const target = document.getElementById(`${address.anchor()}-details`);
+    if (target) target.open = true;
+    (target || document.getElementById(address.anchor()))?.scrollIntoView();
+  }
+
+  function restore() {
+    const opened = address.all("open");
+    claims().forEach((each) => { each.open = opened.includes(nameOf(each)) || nameOf(each) === address.anchor(); });
+  }
+
+  function keep(event) {
+    const name = nameOf(event.target);
+    if (!event.target.open) address.leave(name);
+    address.set("open", claims().filter((each) => each.open).map(nameOf).filter((each) => each !== address.anchor()));
   }
 
   document.addEventListener("DOMContentLoaded", () => {
     copyable();
+    restore();
     open();
+    claims().forEach((each) => each.addEventListener("toggle", keep));
+    address.watch(restore);
     document.querySelectorAll(".scroll, .formulas dd").forEach(edges);
   });
   window.addEventListener("hashchange", open);
-  return { receive, load, element, menu, edges };
+  return { receive, load, address, element, menu, edges };
 })();

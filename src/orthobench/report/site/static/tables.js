@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { element, menu, load, edges, explain } = orthobench;
+  const { address, element, menu, load, edges, explain } = orthobench;
   const LONG = 60; // characters: a cell that breaks into lines
   const PAGE = 50; // rows shown at once
   const ALL = "all";
@@ -78,8 +78,51 @@
     edges(table.parentNode);
   }
 
-  /* Draw a table into a box, in the place of what was there. */
-  function draw(box, own) {
+  /* The columns that an address sorts a table by: their names, after a minus in falling order. */
+  function sorted(key, columns) {
+    return address.all(`${key}.sort`).map((text) => {
+      const rising = columns.includes(text);
+      return { index: columns.indexOf(rising ? text : text.replace(/^-/, "")), direction: rising ? 1 : -1, compare };
+    }).filter((each) => each.index >= 0);
+  }
+
+  /* Begin with the sort, search and page that the address has for a table, and keep there what is chosen. */
+  function remember(grid, holder, key, columns) {
+    const { pipeline, store } = grid.config;
+    const steps = pipeline.steps.length + 1 + Boolean(grid.config.search) + Boolean(grid.config.pagination);
+    const sort = sorted(key, columns), keyword = address.get(`${key}.search`);
+    let wanted = Number(address.get(`${key}.page`)) || 1;
+    store.dispatch((state) => ({ ...state, sort: { columns: sort }, search: keyword ? { keyword } : undefined }));
+
+    const pages = () => [...holder.querySelectorAll(".gridjs-pages button")].filter((each) => Number(each.textContent));
+    const page = () => Number(holder.querySelector(".gridjs-currentPage")?.textContent) || 1;
+    const has = (part) => holder.querySelector(`.gridjs-${part}`) !== null;
+
+    /* Grid.js begins with the first page, whatever it is told: turn as a reader does, by the nearest button. */
+    function turning() {
+      const near = pages().filter((each) => Number(each.textContent) <= wanted).at(-1);
+      if (wanted === 1 || has("notfound") || (near && Number(near.textContent) === page())) return false;
+      near?.click(); // without one, rows are not counted yet
+      return true;
+    }
+
+    function keep() {
+      if (!holder.isConnected || has("loading-bar") || pipeline.steps.length < steps || turning()) return;
+      wanted = 1;
+      const { sort: own, search } = store.getState();
+      const names = own.columns.map(({ index, direction }) => (direction < 0 ? "-" : "") + columns[index]);
+      address.set(`${key}.sort`, names);
+      address.set(`${key}.search`, (search && search.keyword) || null);
+      address.set(`${key}.page`, page() > 1 ? page() : null);
+    }
+
+    const soon = () => setTimeout(keep); // once it is drawn
+    store.subscribe(soon);
+    holder.addEventListener("click", soon);
+  }
+
+  /* Draw a table into a box, in the place of what was there; `key` is what its part of the address begins with. */
+  function draw(box, own, key = own.key) {
     const chosen = new Map();
     const holder = element("div");
     const controls = element("div", { className: "controls" });
@@ -88,7 +131,7 @@
       columns: own.columns.map((name, place) => ({
         id: String(place),
         name,
-        sort: { compare },
+        sort: { compare, direction: sorted(key, own.columns).find((each) => each.index === place)?.direction },
         formatter: show,
         attributes: (cell) => (!cell || cell.t === undefined ? {} : { // a header, or a message
           className: ["gridjs-td", cell.m, cell.t.length > LONG ? "long" : ""].filter(Boolean).join(" "),
@@ -97,21 +140,31 @@
       data: shown(),
       pagination: own.rows.length > PAGE ? { limit: PAGE } : false,
     });
-    const grid = new gridjs.Grid({
-      ...settings(),
-      sort: true,
-      autoWidth: false,
-      search: own.rows.length > 3 ? { selector: words } : false,
-      language: { search: { placeholder: "Search in the table" } },
-    });
+    function fill() {
+      const grid = new gridjs.Grid({
+        ...settings(),
+        sort: true,
+        autoWidth: false,
+        search: own.rows.length > 3 ? { selector: words } : false,
+        language: { search: { placeholder: "Search in the table" } },
+      });
+      const place = element("div");
+      holder.replaceChildren(place);
+      remember(grid, place, key, own.columns);
+      grid.render(place);
+    }
     own.filters.forEach((name) => {
       const place = own.columns.indexOf(name);
       const values = [...new Set(own.rows.map((row) => row[place].t))].sort();
       if (values.length < 2) return;
-      controls.append(menu(name, [ALL, ...values], 0, (number) => {
+      const first = values.indexOf(address.get(`${key}.${name}`));
+      if (first >= 0) chosen.set(place, values[first]);
+      controls.append(menu(name, [ALL, ...values], first + 1, (number) => {
         if (number) chosen.set(place, values[number - 1]);
         else chosen.delete(place);
-        grid.updateConfig({ data: shown() }).forceRender();
+        address.set(`${key}.${name}`, number ? values[number - 1] : null);
+        address.set(`${key}.page`, null);
+        fill();
       }).node);
     });
     const caption = titled(own);
@@ -120,7 +173,7 @@
     );
     box.replaceChildren(caption, controls, holder);
     box.id = own.key;
-    grid.render(holder);
+    fill();
   }
 
   /* The leaderboard of a benchmark's page: any machine, data set and metric. */
@@ -133,7 +186,33 @@
     const target = box.querySelector(".table");
     const controls = element("div", { className: "controls" });
     const link = element("a");
-    const state = { machine: 0, board: 0, metric: null };
+    const state = {};
+
+    /* Take what the address says of the menus. */
+    function restore() {
+      const machine = index.machines.findIndex((each) => each.name === address.get("board.machine"));
+      state.machine = Math.max(0, machine);
+      const [data, objective] = [address.get("board.data"), address.get("board.objective")];
+      const place = index.machines[state.machine].boards.findIndex((each) => (
+        each.data === data && (objective === null || each.objective === objective)
+      ));
+      state.board = Math.max(0, place);
+      state.metric = address.get("board.metric");
+      return update();
+    }
+
+    /* Keep the menus in the address, and nothing of the table that was there. */
+    function changed() {
+      address.clear("board.");
+      const { name, boards } = index.machines[state.machine];
+      const chosen = boards[state.board];
+      const first = boards.find((each) => each.data === chosen.data);
+      if (state.machine) address.set("board.machine", name);
+      if (state.board) address.set("board.data", chosen.data);
+      if (first !== chosen) address.set("board.objective", chosen.objective);
+      if (state.metric !== chosen.first && state.metric in chosen.metrics) address.set("board.metric", state.metric);
+      update();
+    }
 
     async function update() {
       const machine = index.machines[state.machine];
@@ -144,16 +223,16 @@
       if (index.machines.length > 1) {
         menus.push(menu("machine", index.machines.map((each) => each.name), state.machine, (place) => {
           Object.assign(state, { machine: place, board: 0 });
-          update();
+          changed();
         }));
       }
       menus.push(menu("data set", machine.boards.map((each) => each.label), state.board, (place) => {
         state.board = place;
-        update();
+        changed();
       }));
       menus.push(menu("metric", Object.values(chosen.metrics), metrics.indexOf(state.metric), (place) => {
         state.metric = metrics[place];
-        update();
+        changed();
       }));
       const focused = [...controls.querySelectorAll("select")].indexOf(document.activeElement);
       controls.replaceChildren(...menus.map((each) => each.node), link);
@@ -162,17 +241,21 @@
       link.textContent = "All metrics and rows of this data set";
       heading.textContent = `${chosen.metrics[state.metric]} on ${chosen.label} (${machine.name})`;
       const tables = await load(chosen.file);
-      draw(target, tables[state.metric]);
+      draw(target, tables[state.metric], "board");
       target.dataset.shown = `${machine.slug} ${chosen.label} ${state.metric}`;
     }
     heading.before(controls);
-    update();
+    restore();
+    address.watch(restore);
   }
 
   orthobench.table = draw;
   document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll(".table").forEach((box) => {
-      if (!box.closest("[data-board]")) draw(box, read(box));
+      if (box.closest("[data-board]")) return;
+      const own = read(box);
+      draw(box, own);
+      address.watch(() => draw(box, own));
     });
     const name = document.querySelector("[data-board]") && location.pathname.split("/").slice(-2)[0];
     if (name) load(`${decodeURIComponent(name)}/index`).then(board);
