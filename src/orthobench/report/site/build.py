@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from orthobench.report.site import cards, pages, vendor
+from orthobench.report.site import cards, pages, solvers, vendor
 from orthobench.report.site.documents import REPOSITORY, Documents, find_root
 from orthobench.report.site.environment import environment
 from orthobench.report.site.results import Problem, read_results
@@ -51,8 +51,10 @@ def render(results, address=REPOSITORY, root=None):
     documents = Documents(Path(root) if root else find_root(results), address)
     judged, unread = judge(documents, found)
     problems += [Problem(*each.split(": ", 1)) for each in unread]
+    methods, unread = documents.methods()
+    problems += unread
     files = _static()
-    site = pages.Site(documents, found, judged, problems, _revision(documents.root))
+    site = pages.Site(documents, found, judged, problems, _revision(documents.root), methods)
     templates = environment()
     for page in pages.pages(site):
         depth = page.path.count("/")
@@ -65,6 +67,7 @@ def render(results, address=REPOSITORY, root=None):
     files |= pages.native(site)
     for name, machines in site.benchmarks.items():
         files[f"assets/{name}.svg"] = cards.picture(site, machines)
+    files |= solvers.pictures(site)
     for path, content in pages.downloads(site, Path(results)):
         files[path] = content
     listed = sorted([*files, *(f"assets/{each.name}" for each in vendor.SCRIPTS)])

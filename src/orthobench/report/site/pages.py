@@ -9,11 +9,12 @@ from orthobench.report.names import family, short_names, short_objectives, short
 from orthobench.report.site import benchopt_pages, cards, palette, rows
 from orthobench.report.site.boards import board_table, boards_of, overview_table
 from orthobench.report.site.comparisons import comparison_plots
+from orthobench.report.site.dispute import dispute
 from orthobench.report.site.documents import formulas
 from orthobench.report.site.findings import ORDER, findings, matrix
 from orthobench.report.site.plots import benchmark_plots, configuration, draw_all
 from orthobench.report.site.results import title_of
-from orthobench.report.site.solvers import solver_pages
+from orthobench.report.site.solvers import publications, solver_pages
 from orthobench.report.site.tables import slug, slugs
 from orthobench.report.site.verdicts import checks_table, claims_table, summary
 from orthobench.report.site.workers import at_once
@@ -135,10 +136,13 @@ class Site:
     problems : list of Problem
     revision : str
         The commit of the documents.
+    methods : Methods
+        What is known of methods besides figures.
     """
 
-    def __init__(self, documents, results, judged, problems, revision):
+    def __init__(self, documents, results, judged, problems, revision, methods):
         self.documents, self.judged, self.problems, self.revision = documents, judged, problems, revision
+        self.methods = methods
         self.order = palette.looks(results)
         self.get_style = palette.style_of(self.order)
         self._slugs = slugs(dict.fromkeys(title_of(each.frame) for each in results))
@@ -195,6 +199,7 @@ class Site:
 def pages(site):
     """Yield all pages of a site."""
     yield _home(site)
+    yield _cite(site)
     for name, machines in site.benchmarks.items():
         yield _benchmark(site, name, machines)
         yield from (Page(*each) for each in solver_pages(site, name, machines))
@@ -219,6 +224,14 @@ def _home(site):
         "introduction": site.documents.introduction(),
     }
     return Page("index.html", "OrthoBench: results", "home", context)
+
+
+# ----- how to cite -----
+
+
+def _cite(site):
+    context = {"citation": site.documents.citation(site.revision), "publications": publications(site)}
+    return Page("cite.html", "How to cite: OrthoBench", "cite", context)
 
 
 # ----- a benchmark -----
@@ -253,6 +266,7 @@ def _benchmark(site, name, machines):
         "environments": environments,
         "meanings": rows.meanings(told for files in environments.values() for told in files.values()),
         "stands": stands.sentence(kind for machine in machines for kind in machine.kinds),
+        "adding": site.documents.how_to_add(benchmark),
         "configuration": lambda file: rows.configuration_command(
             site.documents.folder(benchmark.folder), benchmark, file.name
         ),
@@ -349,6 +363,7 @@ def _rows(site, machine, board):
             "names": names,
             "tables": tables,
             "commands": {solver: rows.command(result.benchmark, setting, own[solver]) for solver in group},
+            "disputes": {solver: _dispute(site, machine, board, own[solver]) for solver in group},
             "environments": environments,
             "meanings": rows.meanings(environments.values()),
             "stands": stands.sentence(kinds),
@@ -356,6 +371,12 @@ def _rows(site, machine, board):
         }
         path = machine.rows_path(setting, group[0]).partition("#")[0]
         yield Page(path, f"{machine.labels[setting]} | {result.title}: OrthoBench", "rows", context)
+
+
+def _dispute(site, machine, board, frame):
+    solver = frame["solver_name"].iloc[0]
+    row = next((each for each in board.current[board.first] if each.solver == solver), None)
+    return dispute(site, machine, board.setting, frame, row, board.first)
 
 
 # ----- what scripts load -----
