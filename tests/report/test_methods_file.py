@@ -62,7 +62,7 @@ def test_code_runs_and_does_something(solver):
     if "optimizer.step" in code:  # it has trained
         model = names["model"]
         torch.manual_seed(0)
-        before = run(code[: code.index("\nimages" if "images" in code else "\nmodel(")])["model"]
+        before = run(re.split(r"\n(?:images|for _|model\()", code)[0])["model"]
         pairs = zip(before.parameters(), model.parameters(), strict=True)
         assert any(not torch.equal(old, new) for old, new in pairs)
     made += list(model.parameters()) if model is not None else []

@@ -90,7 +90,8 @@ def against(machines, own):
                 for row in rows:
                     if family(row.solver) == own:
                         # Of several learning rates and kinds of processes the first, which is the best.
-                        found.setdefault(method(row.solver), {}).setdefault(board, (machine, board, row, rows))
+                        places = found.setdefault(method(row.solver), {})
+                        places.setdefault((machine, board.setting), (machine, board, row, rows))
     is_baseline = family(benchmark.baseline) == own
     if not found:
         return Against(benchmark.baseline, is_baseline, "", 0, ())
@@ -99,8 +100,8 @@ def against(machines, own):
     return Against(benchmark.baseline, is_baseline, variant, len(found), compared)
 
 
-def _middle(by_board):
-    ranks = [leading_number(row.rank) for _, _, row, _ in by_board.values()]
+def _middle(places):
+    ranks = [leading_number(row.rank) for _, _, row, _ in places.values()]
     known = [rank for rank in ranks if rank is not None]
     return float(np.median(known)) if known else np.inf
 
