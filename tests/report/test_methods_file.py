@@ -12,8 +12,6 @@ from orthobench.report.methods_file import FILE, Methods, load_methods, of_id, s
 
 METHODS = load_methods(ROOT / FILE)
 LIBRARIES = ("opacus", "orthogonium", "pytorch_optimizer")
-# No advice to use it; a method only as a part of a benchmark.
-WITHOUT = {"Turbo-Muon superseded", "benchmark_dp/SGD", "benchmark_dp/Clipping on a Lipschitz network"}
 
 
 def solvers():
@@ -27,7 +25,7 @@ def solvers():
 
 
 def named():
-    entries = (*METHODS.publications, *METHODS.snippets, *METHODS.same)
+    entries = (*METHODS.publications, *METHODS.snippets, *METHODS.same, *METHODS.references)
     return {solver for each in entries for solver in each.solvers}
 
 
@@ -35,8 +33,14 @@ def test_every_solver_that_is_named_exists():
     assert named() <= solvers()
 
 
-def test_every_solver_has_code_that_uses_it():
-    assert {solver for each in METHODS.snippets for solver in each.solvers} == solvers() - WITHOUT
+def test_every_solver_has_code_that_uses_it_once_or_is_declared_not_to_be_used():
+    shown = [solver for each in (*METHODS.snippets, *METHODS.references) for solver in each.solvers]
+    assert sorted(shown) == sorted(solvers())
+
+
+def test_code_fits_beside_the_picture():
+    codes = [each.of(solver) for each in METHODS.snippets for solver in each.solvers]
+    assert max(len(line) for code in codes for line in code.splitlines()) <= 76
 
 
 def run(code):

@@ -114,12 +114,25 @@ class Same:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """Solvers that are measured and not to be used, with the reason."""
+
+    solvers: list
+    why: str
+
+    def check(self):
+        """Return what is wrong with the entry; empty if nothing is."""
+        return "" if self.solvers else "'solvers' is empty; allowed: one or more"
+
+
+@dataclass(frozen=True)
 class Methods:
     """The entries of a ``methods.toml``; there need not be any."""
 
     publications: tuple = ()
     snippets: tuple = ()
     same: tuple = ()
+    references: tuple = ()
 
     def publications_of(self, solver):
         """List the publications of a solver as the file calls it."""
@@ -128,6 +141,10 @@ class Methods:
     def snippet_of(self, solver):
         """Return the code that uses a solver's method; None without."""
         return next((each.of(solver) for each in self.snippets if solver in each.solvers), None)
+
+    def reference(self, solver):
+        """Return why a solver is measured, if not to be used; else an empty text."""
+        return next((each.why for each in self.references if solver in each.solvers), "")
 
     def elsewhere(self, solver, others):
         """Map those of other solvers that are the same method to what says so: the same name, or an entry."""
@@ -153,7 +170,7 @@ def load_methods(path):
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # also what is not UTF-8
         raise ValueError(f"{path}: not a TOML file ({error}).") from error
-    kinds = {"publication": Publication, "snippet": Snippet, "same": Same}
+    kinds = {"publication": Publication, "snippet": Snippet, "same": Same, "reference": Reference}
     if not content.keys() <= kinds.keys():
         raise ValueError(f"{path}: unknown tables {', '.join(content.keys() - kinds.keys())}; allowed: {_list(kinds)}.")
     read = []

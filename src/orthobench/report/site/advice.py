@@ -8,7 +8,7 @@ import numpy as np
 from orthobench.report import claims, history
 from orthobench.report.benchmarks import HIGHER, METRICS
 from orthobench.report.leaderboard import NO_GUARANTEE, find_baseline, format_failures, format_number
-from orthobench.report.names import family
+from orthobench.report.names import family, short_names, short_objectives, short_solvers
 from orthobench.report.site.comparisons import ALPHA
 from orthobench.report.site.palette import method
 from orthobench.report.site.tables import leading_number
@@ -22,6 +22,7 @@ SPELLED = 2  # data sets whose figures are said; the others are named
 class Compared:
     """A method beside the baseline on one data set, by the metric that is shown first there."""
 
+    label: str  # what the data set is called
     machine: object
     board: object
     row: object  # leaderboard.Row
@@ -32,11 +33,6 @@ class Compared:
     def metric(self):
         """The metric's name."""
         return self.board.first
-
-    @property
-    def label(self):
-        """What the data set is called."""
-        return self.machine.labels[self.board.setting]
 
     @property
     def path(self):
@@ -56,7 +52,7 @@ class Against:
 
     baseline: str
     is_baseline: bool
-    variant: str  # its name without the learning rate, which is tuned; empty without figures
+    variant: str  # what tells it from the others, but for the learning rate, which is tuned; empty without figures
     variants: int
     compared: tuple  # of Compared
 
@@ -96,8 +92,25 @@ def against(machines, own):
     if not found:
         return Against(benchmark.baseline, is_baseline, "", 0, ())
     variant = min(found, key=lambda name: (-len(found[name]), _middle(found[name]), name))
-    compared = tuple(_compared(*each, benchmark) for each in found[variant].values())
-    return Against(benchmark.baseline, is_baseline, variant, len(found), compared)
+    places = list(found[variant].values())
+    labels = _labels([(machine, board.setting) for machine, board, *_ in places])
+    compared = tuple(_compared(label, *each, benchmark) for label, each in zip(labels, places, strict=True))
+    return Against(benchmark.baseline, is_baseline, short_solvers(list(found))[variant], len(found), compared)
+
+
+def _labels(places):
+    """Name data sets by what tells them apart: their own parameters, the objective's, and the machine."""
+    datasets = short_names(dict.fromkeys(setting.dataset for _, setting in places))
+    objectives = short_objectives(dict.fromkeys(setting.objective for _, setting in places))
+    several = len({machine for machine, _ in places}) > 1
+    return [
+        ", ".join(
+            [datasets[setting.dataset]]
+            + ([objectives[setting.objective]] if len(objectives) > 1 else [])
+            + ([machine.result.machine] if several else [])
+        )
+        for machine, setting in places
+    ]
 
 
 def _middle(places):
@@ -106,10 +119,10 @@ def _middle(places):
     return float(np.median(known)) if known else np.inf
 
 
-def _compared(machine, board, row, rows, benchmark):
+def _compared(label, machine, board, row, rows, benchmark):
     name = find_baseline(dict.fromkeys(each.solver for each in rows), benchmark.baseline)
     baseline = next((each for each in rows if each.solver == name and each.stand == row.stand), None)
-    return Compared(machine, board, row, baseline, _outcome(row, baseline, board.first))
+    return Compared(label, machine, board, row, baseline, _outcome(row, baseline, board.first))
 
 
 def _outcome(row, baseline, metric):
@@ -147,7 +160,7 @@ class Advice:
     open: list
 
 
-def advise(against, judged, page, reasons):
+def advise(against, judged, page, reasons, reference=""):
     """Say when to use a method and when not, the most important first.
 
     Parameters
@@ -159,6 +172,8 @@ def advise(against, judged, page, reasons):
         The path of the benchmark's page, where the checks of claims are.
     reasons : list of str
         Why its rows are superseded, where all of them are.
+    reference : str
+        Why it is measured, if not to be used.
 
     Returns
     -------
@@ -166,13 +181,16 @@ def advise(against, judged, page, reasons):
     """
     verdicts = (claims.REPRODUCED, claims.NOT_REPRODUCED, claims.INCONCLUSIVE)
     claimed = {verdict: _claimed(judged, verdict, page) for verdict in verdicts}
-    use = [*_spelled(against, BETTER), *claimed[claims.REPRODUCED]]
-    avoid = [*_unguaranteed(against), *_failed(against), *_spelled(against, WORSE), *claimed[claims.NOT_REPRODUCED]]
+    use = [*_spelled(against, BETTER), *claimed[claims.REPRODUCED]] if not reference else []
+    avoid = [[Part(f"It is here for reference: {reference}.")]] if reference else []
+    avoid += [*_unguaranteed(against), *_failed(against), *_spelled(against, WORSE), *claimed[claims.NOT_REPRODUCED]]
     said = [[Part(f"Its rows are superseded, and compared with nothing: {each}")] for each in reasons]
     if against.is_baseline:
         said.append([Part("It is the baseline, chosen before any run: the other methods are compared with it.")])
     elif not reasons and not any(each.outcome for each in against.compared):
         said.append([Part(f"There are no figures to compare with {against.baseline}'s.")])
+    elif not (use or reference or reasons):
+        said.append([Part(f"Nothing that was measured here speaks for it over {against.baseline}.")])
     said += [*_not_told_apart(against), *_few(against), *claimed[claims.INCONCLUSIVE]]
     return Advice(use, avoid, said)
 

@@ -39,7 +39,9 @@ def solver_pages(site, name, machines):
             "more": rest,
             "against": compared,
             "counted": advice.counted(compared),
-            "advice": advice.advise(compared, about, f"{name}/index.html", advice.superseded_reasons(frame)),
+            "advice": advice.advise(
+                compared, about, f"{name}/index.html", advice.superseded_reasons(frame), site.methods.reference(known)
+            ),
             "picture": _picture(name, page, compared),
             "snippet": site.methods.snippet_of(known),
             "command_line": _command(benchmark, machines, own),
@@ -119,13 +121,14 @@ def _elsewhere(site, known):
 
 
 def _dispute(site, machines, compared):
-    """Return the address of an issue about the figure that is said first; None without figures."""
+    """Return the address of an issue about the figure that is said first, and of which data set; None without."""
     shown = [*compared.of(advice.BETTER, advice.WORSE), *compared.compared]
     if not shown:
         return None
     machine, setting, row = shown[0].machine, shown[0].board.setting, shown[0].row
     frame = machine.result.rows(setting)
-    return dispute(site, machine, setting, frame[frame["solver_name"] == row.solver], row, shown[0].metric)
+    frame = frame[frame["solver_name"] == row.solver]
+    return dispute(site, machine, setting, frame, row, shown[0].metric), shown[0].label
 
 
 def _description(frame):

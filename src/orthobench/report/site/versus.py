@@ -17,8 +17,12 @@ _WITH_DIFFERENCE = (advice.BETTER, advice.WORSE, advice.OPEN, advice.FEW)
 
 def shown(against):
     """List the data sets of the picture: the first ones with a difference, by the metric that is shown first."""
+    return _drawable(against)[:SHOWN]
+
+
+def _drawable(against):
     found = [each for each in against.compared if each.outcome in _WITH_DIFFERENCE]
-    return [each for each in found if each.metric == found[0].metric and each.row.difference.n > 1][:SHOWN]
+    return [each for each in found if each.metric == found[0].metric and each.row.difference.n > 1]
 
 
 def scaled(found):
@@ -50,18 +54,17 @@ def alternative(against):
 
 def caption(against):
     """Say what the picture is of, and by which rules."""
-    found = shown(against)
-    metric = found[0].metric
+    found, metric = shown(against), METRICS[shown(against)[0].metric].label
     _, unit = scaled(found)
-    total = sum(each.metric == metric and each.row.difference is not None for each in against.compared)
+    total = len(_drawable(against))
     first = f", the first {len(found)} of {total} data sets" if total > len(found) else ""
     several = against.variants > 1
     variant = f" Of {against.variants} variants: {against.variant}, the best by its rank." if several else ""
     return (
-        f"{METRICS[metric].label}: minus that of {against.baseline} on the same seeds"
-        + (", in % of its mean" if unit else "")
-        + f"{first}; {100 * LEVEL:.0f} % interval; {boards.direction(metric)} of 0 is better; filled: told apart."
-        + variant
+        f"{metric[:1].upper()}{metric[1:]} minus that of {against.baseline} on the same seeds"
+        + (f", in % of {against.baseline}'s mean" if unit else "")
+        + f"{first}; {100 * LEVEL:.0f} % interval; {boards.direction(found[0].metric)} of 0 is better; "
+        + f"filled: told apart.{variant}"
     )
 
 
@@ -71,7 +74,7 @@ def draw(against, number):
     values, unit = scaled(found)
     look, label = colour(number), METRICS[found[0].metric].label
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 0.75 + 0.19 * len(found)), layout="constrained", facecolor="none")
+        figure = Figure(figsize=(5.6, 0.75 + 0.19 * len(found)), layout="constrained", facecolor="none")
         axes = figure.subplots()
         axes.set_facecolor("none")
         axes.axvline(0, color=INK, linewidth=1, linestyle=":")
@@ -79,8 +82,9 @@ def draw(against, number):
             apart = each.outcome in (advice.BETTER, advice.WORSE)
             axes.plot([low, high], [-place] * 2, color=look, linewidth=1.5)
             axes.plot([middle], [-place], "o", color=look, markersize=5, markerfacecolor=look if apart else "none")
-        axes.set_yticks([-place for place in range(len(found))], [cut(each.label, 34) for each in found])
+        axes.set_yticks([-place for place in range(len(found))], [cut(each.label, 44) for each in found])
         axes.set_ylim(0.6 - len(found), 0.6)
         axes.tick_params(colors=INK, length=0)
-        axes.set_xlabel(cut(f"difference in {label}{', % of its mean' if unit else ''}", 70), color=INK)
+        share = f", % of {against.baseline}'s mean" if unit else ""
+        axes.set_xlabel(cut(f"difference in {label}{share}", 70), color=INK)
         return svg(figure, axes)
