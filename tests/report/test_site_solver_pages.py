@@ -107,7 +107,11 @@ def told(compared, **options):
     [
         ({}, "use", "0.100 lower than Old on digits"),
         ({"difference": 0.1}, "avoid", "0.100 higher than Old on digits"),
-        ({"p": 0.2}, "open", "Not told apart from Old: digits (-0.100, interval -0.150 to -0.0500, n = 10)."),
+        (
+            {"p": 0.2},
+            "open",
+            "solvers): digits (-0.100, interval -0.150 to -0.0500, n = 10).",
+        ),
         ({"n": 7, "p": np.nan}, "open", "Too few seeds to tell, fewer than 8: digits."),
         ({"rank": NO_GUARANTEE}, "avoid", "it claims none, or what it claims is refuted, on digits"),
         ({"baseline_rank": NO_GUARANTEE}, "open", "no figures to compare with Old's"),
@@ -148,6 +152,14 @@ def test_the_largest_differences_come_first_and_the_rest_is_named():
     assert [re.search(r": (\S+) lower", each)[1] for each in found[:2]] == ["0.500", "0.300"]
     assert found[2] == "Likewise on 2 more: digits, digits."
     assert len(found) == 3
+
+
+def test_data_sets_are_named_by_what_tells_them_apart():
+    one, other = (SimpleNamespace(result=SimpleNamespace(machine=name)) for name in ("one", "other"))
+    loud = SimpleNamespace(dataset="digits[a=1]", objective="Private[audit=True,epsilon=2,part=held_out]")
+    quiet = SimpleNamespace(dataset="digits[a=1]", objective="Private[audit=False,epsilon=1,part=held_out]")
+    assert advice._labels([(one, loud), (one, quiet)]) == ["digits, audit, epsilon=2", "digits, epsilon=1"]
+    assert advice._labels([(one, loud), (other, loud)]) == ["digits, one", "digits, other"]
 
 
 # ----- the picture -----

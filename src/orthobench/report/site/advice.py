@@ -99,18 +99,16 @@ def against(machines, own):
 
 
 def _labels(places):
-    """Name data sets by what tells them apart: their own parameters, the objective's, and the machine."""
+    """Name data sets by what tells them apart: their own parameters, the objective's that are on, and the machine."""
     datasets = short_names(dict.fromkeys(setting.dataset for _, setting in places))
     objectives = short_objectives(dict.fromkeys(setting.objective for _, setting in places))
-    several = len({machine for machine, _ in places}) > 1
-    return [
-        ", ".join(
-            [datasets[setting.dataset]]
-            + ([objectives[setting.objective]] if len(objectives) > 1 else [])
-            + ([machine.result.machine] if several else [])
-        )
-        for machine, setting in places
-    ]
+    several = len({machine.result.machine for machine, _ in places}) > 1
+    found = []
+    for machine, setting in places:
+        options = objectives[setting.objective].split(", ") if len(objectives) > 1 else []
+        told = [each.removesuffix("=True") for each in options if not each.endswith("=False")]
+        found.append(", ".join([datasets[setting.dataset], *told] + [machine.result.machine] * several))
+    return found
 
 
 def _middle(places):
@@ -237,7 +235,7 @@ def _not_told_apart(against):
     found = against.of(OPEN)
     if not found:
         return []
-    parts = [Part(f"Not told apart from {against.baseline}: ")]
+    parts = [Part(f"Not told apart from {against.baseline} (p adjusted for the number of solvers): ")]
     for place, each in enumerate(found):
         test = each.row.difference
         parts += [Part(", ")] if place else []

@@ -86,5 +86,5 @@ def draw(against, number):
         axes.set_ylim(0.6 - len(found), 0.6)
         axes.tick_params(colors=INK, length=0)
         share = f", % of {against.baseline}'s mean" if unit else ""
-        axes.set_xlabel(cut(f"difference in {label}{share}", 70), color=INK)
+        figure.supxlabel(cut(f"difference in {label}{share}", 80), color=INK, fontsize=8)
         return svg(figure, axes)
