@@ -207,6 +207,8 @@ def test_the_page_shows_the_declared_code_and_a_command_that_names_the_baseline(
     assert shown["Python code that uses Turbo-Muon"] == METHODS.snippet_of("benchmark_muon/Turbo-Muon")
     command = shown["Command that runs Turbo-Muon in the benchmark"]
     assert command == "benchopt run benchmark_muon -d digits -s Turbo-Muon -s AdamW"
+    shown = dict(commands(solver_page(files, "adamw")))
+    assert shown["Command that runs AdamW in the benchmark"] == "benchopt run benchmark_muon -d digits -s AdamW"
 
 
 def test_a_method_is_linked_to_its_pages_in_other_benchmarks_both_ways(files):

@@ -109,7 +109,7 @@ def _picture(name, page, compared):
 def _command(benchmark, machines, own):
     """Return the command that runs a family of solvers beside the baseline, on the data set that is shown first."""
     dataset = family(machines[0].boards[0].setting.dataset)
-    solvers = dict.fromkeys([own, benchmark.baseline])
+    solvers = [own] if family(benchmark.baseline) == own else [own, benchmark.baseline]
     words = ["benchopt", "run", benchmark.folder, "-d", dataset, *(word for each in solvers for word in ("-s", each))]
     return " ".join(shlex.quote(one_line(word)) for word in words)
 
