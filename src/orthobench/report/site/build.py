@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from orthobench.report.site import cards, pages, vendor
+from orthobench.report.site import cards, pages, solvers, vendor
 from orthobench.report.site.changes import changes
 from orthobench.report.site.documents import REPOSITORY, Documents, find_root
 from orthobench.report.site.environment import environment
@@ -55,9 +55,11 @@ def render(results, address=REPOSITORY, root=None, revision=None):
     documents = Documents(Path(root) if root else find_root(results), address)
     judged, unread = judge(documents, found)
     problems += [Problem(*each.split(": ", 1)) for each in unread]
+    methods, unread = documents.methods()
+    problems += unread
     files = _static()
     revision = head(documents.root) if revision is None else revision
-    site = pages.Site(documents, found, judged, problems, revision, changes(results, documents, revision))
+    site = pages.Site(documents, found, judged, problems, revision, changes(results, documents, revision), methods)
     templates = environment()
     for page in pages.pages(site):
         depth = page.path.count("/")
@@ -72,6 +74,7 @@ def render(results, address=REPOSITORY, root=None, revision=None):
     files |= pages.native(site)
     for name, machines in site.benchmarks.items():
         files[f"assets/{name}.svg"] = cards.picture(site, machines)
+    files |= solvers.pictures(site)
     for path, content in pages.downloads(site, Path(results)):
         files[path] = content
     listed = sorted([*files, *(f"assets/{each.name}" for each in vendor.SCRIPTS)])

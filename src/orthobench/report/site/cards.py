@@ -14,7 +14,8 @@ from orthobench.report.names import short_names, short_solvers
 from orthobench.report.site.results import title_of
 
 SHOWN = 7  # solvers in a picture
-_INK = "#808890"  # reads on light and on dark pages
+INK = "#808890"  # reads on light and on dark pages
+STYLE = {"svg.hashsalt": "orthobench", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 8}
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,7 @@ def draw(board, get_style):
     rows = _best(board)
     names = short_solvers([row.solver for row in board.rows[board.first]])
     metric = METRICS[board.first]
-    style = {"svg.hashsalt": "orthobench", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 8}
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.6, 1.9), layout="constrained", facecolor="none")
         axes = figure.subplots()
         axes.set_facecolor("none")
@@ -104,19 +104,25 @@ def draw(board, get_style):
             if np.isfinite(row.low):
                 axes.plot([row.low, row.high], [-place] * 2, color=look, linewidth=2)
             axes.plot([row.mean], [-place], "o", color=look, markersize=4)
-        axes.set_yticks([-place for place in range(len(rows))], [_cut(names[row.solver]) for row in rows])
-        axes.tick_params(colors=_INK, length=0)
-        figure.supxlabel(f"{metric.label}, {metric.better} is better", color=_INK, fontsize=8)
-        axes.set_title(_cut(short_names([board.setting.dataset])[board.setting.dataset], 48), color=_INK, fontsize=8)
-        for side, spine in axes.spines.items():
-            spine.set(visible=side == "bottom", color=_INK)
-        axes.grid(axis="x", color=_INK, alpha=0.25, linewidth=0.5)
-        file = io.BytesIO()
-        FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
+        axes.set_yticks([-place for place in range(len(rows))], [cut(names[row.solver]) for row in rows])
+        axes.tick_params(colors=INK, length=0)
+        figure.supxlabel(f"{metric.label}, {metric.better} is better", color=INK, fontsize=8)
+        axes.set_title(cut(short_names([board.setting.dataset])[board.setting.dataset], 48), color=INK, fontsize=8)
+        return svg(figure, axes)
+
+
+def svg(figure, axes):
+    """Return a figure as SVG, with no more lines about its axes than it takes."""
+    for side, spine in axes.spines.items():
+        spine.set(visible=side == "bottom", color=INK)
+    axes.grid(axis="x", color=INK, alpha=0.25, linewidth=0.5)
+    file = io.BytesIO()
+    FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None})
     return file.getvalue()
 
 
-def _cut(text, length=26):
+def cut(text, length=26):
+    """Return a text for a figure, cut off if it is too long."""
     line = text if len(text) <= length else text[: length - 1] + "…"
     return line.replace("$", r"\$")  # no mathematics in names
 

@@ -1,12 +1,19 @@
 """What the repository's documents say of a benchmark, as HTML: its question, its metrics, its data sets."""
 
 import re
+import shlex
 from pathlib import Path
 from urllib.parse import urljoin
 
+import yaml
 from latex2mathml.converter import convert
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
+
+from orthobench.report import methods_file
+from orthobench.report.names import family
+from orthobench.report.page import one_line
+from orthobench.report.site.results import Problem
 
 REPOSITORY = "https://github.com/orthobench/orthobench"
 BRANCH = "main"
@@ -47,9 +54,73 @@ class Documents:
         folder = self.root / benchmark if self.root else None
         return folder if folder and folder.is_dir() else None
 
-    def _readme(self, folder="."):
-        path = self.root / folder / "README.md" if self.root else None
+    def _text(self, file):
+        path = self.root / file if self.root else None
         return path.read_text(encoding="utf-8") if path and path.is_file() else ""
+
+    def _readme(self, folder="."):
+        return self._text(f"{folder}/README.md")
+
+    def methods(self):
+        """Return what is known of the methods, and what is wrong with the file that says so."""
+        try:
+            found = methods_file.load_methods(self.root / methods_file.FILE) if self.root else methods_file.Methods()
+        except ValueError as error:
+            return methods_file.Methods(), [Problem(methods_file.FILE, one_line(error))]
+        return found, []
+
+    def citation(self, revision):
+        """Return how to cite the suite, as BibTeX, by its CITATION.cff and a commit; None without that file."""
+        text = self._text("CITATION.cff")
+        if not text:
+            return None
+        told = yaml.safe_load(text)
+        authors = [each.get("name") or f"{each['given-names']} {each['family-names']}" for each in told["authors"]]
+        fields = {
+            "title": f"{{{told['title']}}}",
+            "author": " and ".join(f"{{{each}}}" for each in authors),
+            "version": str(told["version"]),
+            "url": self.address,
+            "note": f"commit {revision}" if revision else "",
+        }
+        return methods_file.entry("software", "orthobench", fields)
+
+    def how_to_add(self, benchmark):
+        """Return how to add a solver to a benchmark: the commands, what its README says, and what is checked, as HTML.
+
+        The file to start from is the baseline's. None without the documents.
+        """
+        folder = benchmark.folder
+        readme = self._section(f"{folder}/README.md", "## How to add a solver")
+        start = self._solver_file(folder, family(benchmark.baseline))
+        if not readme or start is None:
+            return None
+        place = "" if folder == "." else f"{folder}/"
+        name = self.address.rpartition("/")[2]
+        words = [
+            ["git", "clone", self.address],
+            ["cd", name],
+            ["pip", "install", "-e", ".[libraries,test]"],
+            ["cp", f"{place}solvers/{start}", f"{place}solvers/my_method.py"],
+            ["benchopt", "run", folder, "-s", "My method", "-s", benchmark.baseline],
+            ["benchopt", "test", folder, "--skip-install"],
+        ]
+        commands = "\n".join(" ".join(map(shlex.quote, each)) for each in words)
+        checks = self._section("CONTRIBUTING.md", "### What it forbids")
+        return commands, self.html(readme, folder), self.html(checks)
+
+    def _section(self, file, heading):
+        """Return the Markdown below a heading, up to the next one of its level or above; empty without it."""
+        end = rf"(?=^#{{1,{heading.count('#')}}} |\Z)"
+        found = re.search(rf"^{re.escape(heading)}\n(.*?){end}", self._text(file), re.MULTILINE | re.DOTALL)
+        return found[1] if found else ""
+
+    def _solver_file(self, folder, name):
+        """Return the name of a solver's file; None without one."""
+        for path in sorted((self.root / folder / "solvers").glob("*.py")) if self.root else ():
+            if re.search(rf'^    name = "{re.escape(name)}"$', path.read_text(encoding="utf-8"), re.MULTILINE):
+                return path.name
+        return None
 
     def introduction(self):
         """Return the first paragraph of the suite's README, as HTML."""

@@ -10,11 +10,12 @@ from orthobench.report.site import badges, benchopt_pages, cards, compare, gloss
 from orthobench.report.site.boards import COLUMNS as BOARD_COLUMNS
 from orthobench.report.site.boards import board_table, boards_of, overview_table
 from orthobench.report.site.comparisons import comparison_plots, front_plots
+from orthobench.report.site.dispute import dispute
 from orthobench.report.site.documents import formulas
 from orthobench.report.site.findings import ORDER, findings, matrix
 from orthobench.report.site.plots import benchmark_plots, configuration, draw_all
 from orthobench.report.site.results import title_of
-from orthobench.report.site.solvers import solver_pages
+from orthobench.report.site.solvers import publications, solver_pages
 from orthobench.report.site.tables import slug, slugs
 from orthobench.report.site.verdicts import COLUMNS as CLAIM_COLUMNS
 from orthobench.report.site.verdicts import bar, checks_table, claims_table, summary
@@ -139,11 +140,13 @@ class Site:
     revision : str
         The commit of the documents.
     changes : Changes
+    methods : Methods
+        What is known of methods besides figures.
     """
 
-    def __init__(self, documents, results, judged, problems, revision, changes):
+    def __init__(self, documents, results, judged, problems, revision, changes, methods):
         self.documents, self.judged, self.problems, self.revision = documents, judged, problems, revision
-        self.changes = changes
+        self.changes, self.methods = changes, methods
         self.order = palette.looks(results)
         self.get_style = palette.style_of(self.order)
         self._slugs = slugs(dict.fromkeys(title_of(each.frame) for each in results))
@@ -206,6 +209,7 @@ def pages(site):
     """Yield all pages of a site."""
     yield _home(site)
     yield Page("changes.html", "Changes: OrthoBench", "changes", {"changes": site.changes}, ("site.js",))
+    yield _cite(site)
     for name, machines in site.benchmarks.items():
         yield _benchmark(site, name, machines)
         yield from (Page(*each) for each in solver_pages(site, name, machines))
@@ -235,6 +239,14 @@ def _home(site):
         "words": {glossary.TABLE: glossary.terms(CLAIM_COLUMNS)},
     }
     return Page("index.html", "OrthoBench: results", "home", context)
+
+
+# ----- how to cite -----
+
+
+def _cite(site):
+    context = {"citation": site.documents.citation(site.revision), "publications": publications(site)}
+    return Page("cite.html", "How to cite: OrthoBench", "cite", context)
 
 
 # ----- a benchmark -----
@@ -276,6 +288,7 @@ def _benchmark(site, name, machines):
         "meanings": rows.meanings(told for files in environments.values() for told in files.values()),
         "stands": stands.sentence(kind for machine in machines for kind in machine.kinds),
         "compare": compare.FILE if compare.final_boards(machines) else None,
+        "adding": site.documents.how_to_add(benchmark),
         "configuration": lambda file: rows.configuration_command(
             site.documents.folder(benchmark.folder), benchmark, file.name
         ),
@@ -382,6 +395,7 @@ def _rows(site, machine, board):
             "names": names,
             "tables": tables,
             "commands": {solver: rows.command(result.benchmark, setting, own[solver]) for solver in group},
+            "disputes": {solver: _dispute(site, machine, board, own[solver]) for solver in group},
             "environments": environments,
             "meanings": rows.meanings(environments.values()),
             "stands": stands.sentence(kinds),
@@ -389,6 +403,12 @@ def _rows(site, machine, board):
         }
         path = machine.rows_path(setting, group[0]).partition("#")[0]
         yield Page(path, f"{machine.labels[setting]} | {result.title}: OrthoBench", "rows", context)
+
+
+def _dispute(site, machine, board, frame):
+    solver = frame["solver_name"].iloc[0]
+    row = next((each for each in board.current[board.first] if each.solver == solver), None)
+    return dispute(site, machine, board.setting, frame, row, board.first)
 
 
 # ----- what scripts load -----

@@ -1,15 +1,18 @@
-"""A solver's page: what it is, where it comes from, its hyper-parameters, and all its figures."""
+"""A solver's page: what it is, when to use it, how, where it comes from, and all its figures."""
 
 import inspect
+import shlex
 
 import pandas as pd
 
 from orthobench.report import history, stands
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import format_row
+from orthobench.report.methods_file import of_id, solver_id
 from orthobench.report.names import family, parameters, short_solvers
 from orthobench.report.page import one_line
-from orthobench.report.site import compare, glossary, rows
+from orthobench.report.site import advice, compare, glossary, rows, versus
+from orthobench.report.site.dispute import dispute
 from orthobench.report.site.tables import Table, Td, number
 from orthobench.report.site.verdicts import address
 
@@ -24,14 +27,30 @@ def solver_pages(site, name, machines):
     for own, page in site.solver_slugs[name].items():
         frames = [machine.result.frame for machine in machines]
         frame = pd.concat([each[each["solver_name"].map(family) == own] for each in frames], ignore_index=True)
+        benchmark, compared = machines[0].result.benchmark, advice.against(machines, own)
+        first, _, rest = _description(history.standing(frame)).partition("\n\n")
+        known = solver_id(benchmark.folder, own)
+        about = [each for each in site.judged_of(machines) if each.is_about(own)]
         context = {
             "name": name,
             "heading": machines[0].result.title,
             "solver": own,
-            "description": _description(history.standing(frame)),
+            "description": first,
+            "more": rest,
+            "against": compared,
+            "counted": advice.counted(compared),
+            "advice": advice.advise(
+                compared, about, f"{name}/index.html", advice.superseded_reasons(frame), site.methods.reference(known)
+            ),
+            "picture": _picture(name, page, compared),
+            "snippet": site.methods.snippet_of(known),
+            "command_line": _command(benchmark, machines, own),
+            "publications": site.methods.publications_of(known),
+            "elsewhere": _elsewhere(site, known),
+            "dispute": _dispute(site, machines, compared),
             "earlier": history.earlier_names(frame),
             "code": _code(site, machines[0].result.benchmark, frame),
-            "references": _references(site, machines, own),
+            "references": _references(about),
             "variants": _variants(own, frame),
             "results": _results(site, machines, own),
             "downloads": machines,
@@ -49,6 +68,77 @@ def _compare(name, machines, own):
     if own not in map(family, solvers):
         return None
     return "../../" + compare.address(name, own, machines[0].result.benchmark.baseline)
+
+
+def publications(site):
+    """List all publications, each with its methods and with the claims in it that are judged here.
+
+    Methods are (benchmark, solver, path), the path None without a page; claims are (text, path).
+    """
+    pages, found = _pages(site), []
+    for each in site.methods.publications:
+        methods = [pages.get(solver, (*of_id(solver), None)) for solver in each.solvers]
+        judged = [
+            (one.verdict.claim.text, f"{site.page_of(one.benchmark)}#{one.anchor}")
+            for one in site.judged
+            if address(one.verdict.claim).rstrip("/") == each.address.rstrip("/") and site.page_of(one.benchmark)
+        ]
+        found.append((each, methods, list(dict(judged).items())))
+    return found
+
+
+def _pages(site):
+    """Map solvers, as ``methods.toml`` calls them, to what their pages are called and where they are."""
+    found = {}
+    for name, machines in site.benchmarks.items():
+        folder, title = machines[0].result.benchmark.folder, machines[0].result.title
+        for own, page in site.solver_slugs[name].items():
+            found[solver_id(folder, own)] = title, own, f"{name}/solvers/{page}.html"
+    return found
+
+
+def pictures(site):
+    """Return the pictures of solvers' pages, by path."""
+    found = {}
+    for name, machines in site.benchmarks.items():
+        for own, page in site.solver_slugs[name].items():
+            compared = advice.against(machines, own)
+            if versus.shown(compared):
+                number = site.get_style(compared.compared[0].row.solver)["marker"]
+                found[f"assets/{name}/{page}.svg"] = versus.draw(compared, number)
+    return found
+
+
+def _picture(name, page, compared):
+    """Return the picture's path, what it shows in words, and its caption; None without one."""
+    if not versus.shown(compared):
+        return None
+    return f"assets/{name}/{page}.svg", versus.alternative(compared), versus.caption(compared)
+
+
+def _command(benchmark, machines, own):
+    """Return the command that runs a family of solvers beside the baseline, on the data set that is shown first."""
+    dataset = family(machines[0].boards[0].setting.dataset)
+    solvers = [own] if family(benchmark.baseline) == own else [own, benchmark.baseline]
+    words = ["benchopt", "run", benchmark.folder, "-d", dataset, *(word for each in solvers for word in ("-s", each))]
+    return " ".join(shlex.quote(one_line(word)) for word in words)
+
+
+def _elsewhere(site, known):
+    """List where a solver's method has pages besides: (benchmark, solver, path, what says that it is the same)."""
+    pages = _pages(site)
+    return [(*pages[other], how) for other, how in site.methods.elsewhere(known, pages).items()]
+
+
+def _dispute(site, machines, compared):
+    """Return the address of an issue about the figure that is said first, and of which data set; None without."""
+    shown = [*compared.of(advice.BETTER, advice.WORSE), *compared.compared]
+    if not shown:
+        return None
+    machine, setting, row = shown[0].machine, shown[0].board.setting, shown[0].row
+    frame = machine.result.rows(setting)
+    frame = frame[frame["solver_name"] == row.solver]
+    return dispute(site, machine, setting, frame, row, shown[0].metric), shown[0].label
 
 
 def _description(frame):
@@ -69,10 +159,9 @@ def _code(site, benchmark, frame):
     ]
 
 
-def _references(site, machines, own):
-    """List the publications whose claims are about the solver: (paper, address), each once."""
-    about = [each.verdict.claim for each in site.judged_of(machines) if each.is_about(own)]
-    return list(dict.fromkeys((claim.paper, address(claim)) for claim in about))
+def _references(judged):
+    """List the publications of claims: (paper, address), each once."""
+    return list(dict.fromkeys((each.verdict.claim.paper, address(each.verdict.claim)) for each in judged))
 
 
 def _words(machines):
