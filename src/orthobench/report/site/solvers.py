@@ -104,8 +104,8 @@ def pictures(site):
         for own, page in site.solver_slugs[name].items():
             compared = advice.against(machines, own)
             if versus.shown(compared):
-                number = site.get_style(compared.compared[0].row.solver)["marker"]
-                found[f"assets/{name}/{page}.svg"] = versus.draw(compared, number)
+                look = site.get_style(compared.compared[0].row.solver)["color"]
+                found[f"assets/{name}/{page}.svg"] = versus.draw(compared, look)
     return found
 
 

@@ -8,7 +8,6 @@ from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import format_number
 from orthobench.report.site import advice, boards
 from orthobench.report.site.cards import INK, STYLE, cut, svg
-from orthobench.report.site.palette import colour
 from orthobench.report.statistics import LEVEL
 
 SHOWN = 12  # data sets
@@ -68,11 +67,11 @@ def caption(against):
     )
 
 
-def draw(against, number):
-    """Return the picture as SVG, in the colour of a method's number."""
+def draw(against, look):
+    """Return the picture as SVG, in a colour."""
     found = shown(against)
     values, unit = scaled(found)
-    look, label = colour(number), METRICS[found[0].metric].label
+    label = METRICS[found[0].metric].label
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.6, 0.75 + 0.19 * len(found)), layout="constrained", facecolor="none")
         axes = figure.subplots()
