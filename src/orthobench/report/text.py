@@ -258,8 +258,7 @@ def learning_rates(frame, screen):
         As for `sweep.sweep`.
     """
     frame = history.current(frame)
-    # Without an objective on the tuning part, the first one says what is missing.
-    objectives = sweep.tuning_objectives(frame) or list(frame["objective_name"].unique()[:1])
+    objectives = sweep.tuning_objectives(frame)
     return "\n\n\n".join(render_learning_rates(frame, objective, screen) for objective in objectives)
 
 
