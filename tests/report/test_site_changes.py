@@ -184,6 +184,16 @@ def test_what_was_published_and_can_not_be_read_costs_nothing_else(tmp_path):
     assert [[move.after for move in each.moves] for each in found.listed] == [[SMALL], ["not run here"], [SMALL]]
 
 
+def test_rows_that_the_code_of_today_can_not_judge_say_nothing(repository, monkeypatch):
+    def fail(frame, listed):
+        return {}["a column"] if len(frame) else judged(frame, listed)
+
+    judged = changes_of.check
+    monkeypatch.setattr(changes_of, "check", fail)
+    found = changes(repository.results, Documents(repository.folder), repository.git("rev-parse", "HEAD"))
+    assert [each.moves for each in found.listed] == [()] * 6
+
+
 def test_so_many_commits_are_listed_and_the_last_is_compared_with_the_one_before(repository, monkeypatch):
     monkeypatch.setattr(changes_of, "MOST", 3)
     few = changes(repository.results, Documents(repository.folder), repository.git("rev-parse", "HEAD"))

@@ -104,10 +104,10 @@ def test_the_outcome_has_no_part_in_which_verdict_stands(tmp_path, more):
 def test_machines_that_disagree_are_shown_to_on_every_page(pages):
     told = "reproduced on a_cpu, not reproduced on gpu"
     page, home = pages["training/index.html"].decode(), pages["index.html"].decode()
-    assert f"<strong>The machines disagree:</strong> {told}." in page
-    assert page.count("(the machines disagree)</span>") == home.count("(the machines disagree)</small>") == 1
+    assert f"<strong>The rows disagree:</strong> {told}." in page
+    assert page.count("(the rows disagree)</span>") == home.count("(the rows disagree)</small>") == 1
     assert f"disagreement: {told}" in " ".join(tables_of(home)["claims"][1])
-    assert f"The machines disagree: {told}." in home
+    assert f"The rows disagree: {told}." in home
     tables = tables_of(page)
     assert {"claim-a-gpu", "claim-a-a_cpu", "claim-b-gpu"} <= tables.keys()
     assert [len(tables[f"claim-a-{machine}"]) - 1 for machine in ("gpu", "a_cpu")] == [2, 1]

@@ -246,8 +246,11 @@ def _judged(repository, folder, machine, blobs, superseded, aliases, listed):
         place.mkdir(parents=True)
         for name, blob in blobs:
             (place / name).write_bytes(_git(repository, "cat-file", "blob", blob, text=False))
-        found, _ = read_results(results, history.History(aliases, superseded))
-    return [(each, own.machine, own.device) for own in found for each in check(own.frame, listed)[0]]
+        try:
+            found, _ = read_results(results, history.History(aliases, superseded))
+            return [(each, own.machine, own.device) for own in found for each in check(own.frame, listed)[0]]
+        except Exception:  # whatever rows of another time make of the code of today: they say nothing
+            return []
 
 
 def _nothing(folder, listed):

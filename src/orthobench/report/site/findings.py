@@ -50,7 +50,7 @@ def _finding(judged, page_of):
     verdict = judged.verdict
     check, href = claims.decisive(verdict), f"{page_of(judged.benchmark)}#{judged.anchor}"
     figure = sentence(check, verdict.claim.query)
-    figure += f" The machines disagree: {judged.disagreement}." if judged.disagreement else ""
+    figure += f" The rows disagree: {judged.disagreement}." if judged.disagreement else ""
     return Finding(verdict.label, verdict.claim.text, figure, badge(judged), href)
 
 
@@ -104,7 +104,7 @@ def matrix(judged, page_of):
         own = rows.setdefault((each.benchmark.folder, claim.method), {verdict: [] for verdict in ORDER})
         told = f"{claim.text} {each.verdict.label}: {each.verdict.reason} ({badge(each)})"
         notes = ["small scale"] if each.verdict.label != each.verdict.verdict else []
-        notes += ["the machines disagree"] if each.disagreement else []
+        notes += ["the rows disagree"] if each.disagreement else []
         href = f"{page}#{each.anchor}" if page else None
         cell = Cell(claim.id.replace("-", " "), told, href, bar(each.verdict), tuple(notes))
         own[each.verdict.verdict].append(cell)
