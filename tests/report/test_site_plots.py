@@ -33,7 +33,7 @@ from orthobench.report.benchmarks import BENCHMARKS, METRICS
 from orthobench.report.names import family
 from orthobench.report.site import comparisons, palette
 from orthobench.report.site.boards import BEST, boards_of, leading
-from orthobench.report.site.figures import grouped
+from orthobench.report.site.figures import grouped, scatter
 from orthobench.report.site.plots import benchmark_plots, configuration, draw_all
 from orthobench.report.site.results import Result
 
@@ -49,7 +49,7 @@ def plots_of(result):
     folder = published.ROOT / result.benchmark.folder
     own, get_style = boards_of(result), palette.style_of(palette.looks([result]))
     found = comparisons.front_plots(result, own, get_style)
-    found += benchmark_plots(draw_all(folder, result.current, get_style), configuration(folder), own)
+    found += benchmark_plots(draw_all(folder, result.current, get_style), configuration(folder), own, get_style)
     return {plot.name: plot for plot in found + comparisons.comparison_plots(result, own, get_style)}, own
 
 
@@ -229,6 +229,31 @@ def test_a_figure_of_few_solvers_shows_them_all():
     plots, _ = plots_of(result_of(named(7)))
     for plot in plots.values():
         assert all(not figure.leading for figure in plot.figures.values()), plot.name
+
+
+def test_on_the_tuning_part_methods_are_shown_each_at_all_its_learning_rates():
+    rates, one = (0.01, 0.1), training_frame(solvers=(SGD,), datasets=(DIGITS,), objective=TUNING, seeds=2)
+    frames = []
+    for place, rate in itertools.product(range(9), rates):
+        name = "AdamW" if place == 8 else f"M{place}"
+        losses = {"objective_held_out_loss": one["objective_held_out_loss"] * (1 + place + rate)}
+        frames.append(one.assign(solver_name=f"{name}[learning_rate={rate}]", **losses))
+    plots, (board,) = plots_of(result_of(pd.concat(frames, ignore_index=True), "benchmark_muon"))
+    assert leading(board, "held_out_loss") == {"AdamW", *(f"M{place}[learning_rate=0.01]" for place in range(BEST))}
+    figure = plots["learning_rates"].figures[plots["learning_rates"].first]
+    assert set(figure.leading) == {"AdamW", *(f"M{place}" for place in range(BEST))}
+    assert figure.led.startswith("the baseline and")
+
+
+def test_lines_without_symbols_are_told_apart_by_dashes_and_bars_are_not_dashed():
+    get_style = palette.style_of({"A": palette.Look(0, 0), "B": palette.Look(0, 1)})
+    look = {"color": (0, 0, 0), "marker": page.NO_SYMBOL}
+    lines = {"A": ([1, 2], [3, 4]), "B": ([1, 2], [3, 4]), "bar": ([1, 1], [3, 4])}
+    traces = [
+        {"label": name, "x": x, "y": y, "solver": name.replace("bar", "B"), **look} for name, (x, y) in lines.items()
+    ]
+    drawn = scatter(traces, {}, get_style=get_style).data
+    assert [each["line"].get("dash") for each in drawn] == [*palette.DASHES[:2], None]
 
 
 def test_all_that_is_drawn_of_a_solver_is_one_group():

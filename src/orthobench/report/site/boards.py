@@ -8,10 +8,11 @@ import numpy as np
 from orthobench.report import history, stands
 from orthobench.report import leaderboard as boards
 from orthobench.report.benchmarks import HIGHER, METRICS
-from orthobench.report.names import parameters, short_names, short_objectives, told_apart
+from orthobench.report.names import parameters, short_names, short_objectives, told_apart, without
 from orthobench.report.site import glossary
 from orthobench.report.site.results import Result
 from orthobench.report.site.tables import Table, Td, number
+from orthobench.report.sweep import LEARNING_RATE
 from orthobench.report.tables import leaderboard_rows
 
 COLUMNS = (*boards.COLUMNS, "first message")
@@ -99,18 +100,28 @@ def without_guarantee(board):
 def leading(board, metric):
     """Return the solvers of a board that figures show at first: the baseline and the best others by a metric.
 
-    None without a guarantee is among the best.
+    None without a guarantee is among the best. Of a method that was run at several learning rates there is the best
+    one; the baseline is then without it.
     """
-    doubtful = without_guarantee(board)
-    ranked = [row.solver for row in board.current[metric] if np.isfinite(row.mean)]
-    best = [solver for solver in dict.fromkeys(ranked) if solver not in {*doubtful, board.baseline}]
-    return {*best[:BEST], board.baseline} - {None}
+    doubtful, best, usual = without_guarantee(board), {}, _usual(board)
+    for row in board.current[metric]:
+        if np.isfinite(row.mean) and row.solver not in doubtful:
+            best.setdefault(without(row.solver, LEARNING_RATE), row.solver)
+    others = [solver for method, solver in best.items() if usual not in (method, solver)]
+    return {*others[:BEST], usual} - {None}
 
 
 def led_by(board, metric):
     """Say which solvers are `leading`."""
-    best = f"the {BEST} best other solvers" if board.baseline else f"the {BEST} best solvers"
-    return f"{'the baseline and ' if board.baseline else ''}{best} by {METRICS[metric].label}"
+    best = f"the baseline and the {BEST} best other solvers" if _usual(board) else f"the {BEST} best solvers"
+    return f"{best} by {METRICS[metric].label}"
+
+
+def _usual(board):
+    if board.baseline or board.result.is_evidence(board.setting.objective):
+        return board.baseline
+    methods = dict.fromkeys(without(row.solver, LEARNING_RATE) for row in board.current[board.first])
+    return boards.find_baseline(methods, board.result.benchmark.baseline)
 
 
 def _has_values(frame, metric):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from orthobench.report import stands
 from orthobench.report.names import family, parameters
 from orthobench.report.page import NO_SYMBOL, safe
+from orthobench.report.site.palette import dash
 
 NAMED = ("dataset", "data set", "objective")  # options whose values are names with parameters
 _AXES = {"loglog": ("log", "log"), "semilog-x": ("log", "linear"), "semilog-y": ("linear", "log")}
@@ -118,10 +119,11 @@ def first_shown(leading, groups, led, aside=()):
     return {"leading": leading, "led": led, "aside": aside} if 0 < len(leading) < len(groups) - len(aside) else {}
 
 
-def scatter(traces, metadata, leads=None, led=""):
+def scatter(traces, metadata, leads=None, led="", get_style=None):
     """Return a `Figure` from what a scatter plot of Benchopt's kind hands out: its traces and its metadata.
 
     Where only some solvers are shown at first, ``leads`` tells of each whether it is, and ``led`` which these are.
+    With ``get_style``, that of the traces, their lines without symbols have the dashes of their solvers.
     Metadata may have ``places``, names by number of what is side by side: no lines then join what is of different ones,
     and the axis has their names, for which Benchopt's page needs entries of its legend.
     """
@@ -154,13 +156,17 @@ def scatter(traces, metadata, leads=None, led=""):
                 }
             )
         line = trace["marker"] == NO_SYMBOL
+        bar = len(set(x)) == 1 or len(set(y)) == 1
+        dashed = (
+            {"dash": dash(get_style(trace["solver"]))} if line and not bar and get_style and trace.get("solver") else {}
+        )
         drawn.append(
             {
                 **common,
                 "x": x,
                 "y": y,
                 "mode": "lines" if line else "lines+markers" if len(x) > 1 and not places else "markers",
-                "line": {"color": f"rgb({colour})", "width": 1.5},
+                "line": {"color": f"rgb({colour})", "width": 1.5, **dashed},
                 "marker": {"color": f"rgb({colour})", "symbol": int(trace["marker"]), "size": 8},
                 "showlegend": last[trace["label"]] == place,
                 "hovertemplate": "%{fullData.name}<br>%{x:.3~g}, %{y:.3~g}<extra></extra>",

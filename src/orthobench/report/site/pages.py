@@ -110,7 +110,7 @@ def _made(folder, result, order):
     """Return the boards of a result, its plots, and what Benchopt's own page shows."""
     drawn, told = draw_all(folder, result.current, palette.style_of(order)), configuration(folder)
     boards, get_style = boards_of(result), palette.style_of(order)
-    plots = front_plots(result, boards, get_style) + benchmark_plots(drawn, told, boards)
+    plots = front_plots(result, boards, get_style) + benchmark_plots(drawn, told, boards, get_style)
     plots += comparison_plots(result, boards, get_style)
     return boards, plots, benchopt_pages.content(drawn, told)
 

@@ -55,13 +55,13 @@ def draw_all(folder, frame, get_style):
     return [_drawn(name, adapter, frame) for name, adapter in adapters if adapter.type in ("scatter", "table")]
 
 
-def benchmark_plots(drawn, configuration, own_boards):
+def benchmark_plots(drawn, configuration, own_boards, get_style):
     """Return what our pages show of `draw_all`'s plots, a list of `Plot`; their names are in the configuration.
 
     Each opens on what the first board shows; what that leaves open, the first view of it in the configuration decides.
     """
     views = _views(configuration)
-    found = [_plot(each, views.get(each.name, {}), own_boards) for each in drawn if each.name not in OWN]
+    found = [_plot(each, views.get(each.name, {}), own_boards, get_style) for each in drawn if each.name not in OWN]
     return [plot for plot in found if plot is not None]
 
 
@@ -105,12 +105,12 @@ def _made(adapter, frame, choice):
         return [], {"title": safe(f"error: {error}"), "columns": ["error"]}
 
 
-def _plot(drawn, view, own_boards):
+def _plot(drawn, view, own_boards, get_style):
     name = drawn.name
-    figures = {
-        choice: _figure(drawn, choice, *made, _board_of(dict(zip(drawn.values, choice, strict=True)), own_boards))
-        for choice, made in drawn.made.items()
-    }
+    figures = {}
+    for choice, made in drawn.made.items():
+        about = _board_of(dict(zip(drawn.values, choice, strict=True)), own_boards)
+        figures[choice] = _figure(drawn, choice, *made, about, get_style)
     figures = {choice: figure for choice, figure in figures.items() if not figure.empty}
     if not figures:
         return None
@@ -141,11 +141,12 @@ def _board_of(choice, own_boards):
 def _leading(board, metric):
     """Return the function that says whether a solver is among those that a figure shows at first, and which these are.
 
-    A figure of tuning knows solvers without their learning rates; what is no solver of the board is shown.
+    On the tuning part it is its method that is. What is no solver of the board is shown.
     """
-    known = {safe(name) for row in board.rows[metric] for name in (row.solver, method(row.solver))}
-    chosen = {safe(each) for solver in leading(board, metric) for each in (solver, method(solver))}
-    return lambda solver: solver in chosen or solver not in known, led_by(board, metric)
+    part = str if board.result.is_evidence(board.setting.objective) else method
+    known = {safe(part(row.solver)) for row in board.rows[metric]}
+    chosen = {safe(part(solver)) for solver in leading(board, metric)}
+    return lambda solver: part(solver) in chosen or part(solver) not in known, led_by(board, metric)
 
 
 def _values(key, options, frame):
@@ -165,10 +166,10 @@ def _menu(key, values):
     return {value: METRICS[value].label if value in METRICS else str(value).replace("_", " ") for value in values}
 
 
-def _figure(drawn, choice, data, metadata, about):
+def _figure(drawn, choice, data, metadata, about, get_style):
     if drawn.type == "scatter":
         places = {x for trace in data for x in trace["x"]}  # one alone shows less than the leaderboard of its metric
-        return scatter(data if len(places) > 1 else [], metadata, *_leading(*about))
+        return scatter(data if len(places) > 1 else [], metadata, *_leading(*about), get_style)
     title = tuple(metadata.get("title", "").splitlines())
     columns = tuple(header.rstrip("\u00a0") for header in metadata["columns"])
     key = "-".join([drawn.name, *(slug(str(value)) for value in choice)])
