@@ -141,7 +141,7 @@ def test_solvers_that_differ_in_their_loss_alone_are_joined():
         medians = (last(rows, solver, column).median() for column in ("accuracy", "certified_accuracy_36"))
         assert point == tuple(medians)
     labels = {trace.label for trace in of_kind(traces, "curve")}
-    assert labels == {"BCOP", *(f"Cayley[temperature={t}]" for t in (0.25, 0.0625, 4.0))}
+    assert labels == {"BCOP", *(f"Cayley[temperature={t}]" for t in (0.25, 0.0625, 4))}
     apart = robustness.point_traces(rows, SHAPES, ROBUSTNESS, "accuracy", "certified_accuracy_36")
     assert not any("loss varies" in trace.label for trace in apart)
 

@@ -220,8 +220,7 @@ def test_ranks_are_shaded_by_fifths_of_those_that_have_one(files):
     assert all(len(found) == 1 for found in shades.values())  # all data sets rank as many
     in_order = [int(min(shades[middle])) for middle in sorted(shades)]
     assert in_order == sorted(in_order)
-    assert in_order[0] == 0
-    assert in_order[-1] == boards.HEAT - 1
+    assert 0 <= in_order[0] < in_order[-1] < boards.HEAT
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_axe_finds_nothing_nothing_is_clipped_without_a_cue_and_the_first_figure
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     if kind in ("benchmark", "rows"):
         first = page.locator(f"{BOARD} tbody tr").first
-        assert re.fullmatch(r"[\d.e-]+ ±\s[\d.e-]+", first.locator("td").nth(2).inner_text())
+        assert re.fullmatch(r"[\d.e-]+ ± [\d.e-]+", first.locator("td").nth(2).inner_text())
         for place in (1, 2):  # the solver, the mean with its half-width
             box = first.locator("td").nth(place).bounding_box()
             assert box["x"] >= 0

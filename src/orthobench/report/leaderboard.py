@@ -282,7 +282,7 @@ def format_row(row):
 
 def format_mean(row):
     """``0.123 ± 0.004``: the mean and half the width of its interval; the mean alone without one."""
-    return format_number(row.mean) + (f" ±\u00a0{format_number(row.half)}" if np.isfinite(row.half) else "")
+    return format_number(row.mean) + (f" ± {format_number(row.half)}" if np.isfinite(row.half) else "")
 
 
 def protocol(rows, metric, baseline=None, within=None):

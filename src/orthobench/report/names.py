@@ -18,9 +18,12 @@ def family(name):
 
 def parameters(name):
     """Return the parameters in a name's brackets, as text by key, numbers as `plain`; empty if there are none."""
+    return {key: plain(value) for key, value in _as_written(name).items()}
+
+
+def _as_written(name):
     _, _, inside = name.removesuffix("]").partition("[")
-    pairs = (each.partition("=") for each in inside.split(","))
-    return {key.strip(): plain(value.strip()) for key, found, value in pairs if found}
+    return {key.strip(): value.strip() for key, found, value in (p.partition("=") for p in inside.split(",")) if found}
 
 
 def plain(text):
@@ -173,9 +176,9 @@ def short_objectives(names):
 def shortest_selector(name, names, *always):
     """Return the shortest text that selects a solver among names: its family and what tells it from others of it.
 
-    The parameters `always` are named in any case.
+    The parameters `always` are named in any case. Numbers are as the name has them: Benchopt runs 1.0 as 1.0.
     """
-    text = _distinctive(name, names, always)
+    text = _distinctive(name, names, always, _as_written)
     return text if selected(names, text) == [name] else name
 
 
@@ -192,10 +195,12 @@ def with_value(name, key, value):
     return f"{family(name)}[{','.join('='.join(pair) for pair in sorted(given.items()))}]"
 
 
-def _distinctive(name, names, always=()):
-    siblings = [parameters(other) for other in names if family(other) == family(name)]
+def _distinctive(name, names, always=(), written=parameters):
+    own, siblings = parameters(name), [parameters(other) for other in names if family(other) == family(name)]
     differing = [
-        f"{k}={v}" for k, v in parameters(name).items() if k in always or any(other.get(k) != v for other in siblings)
+        f"{key}={value}"
+        for key, value in written(name).items()
+        if key in always or any(other.get(key) != own[key] for other in siblings)
     ]
     return f"{family(name)}[{','.join(differing)}]" if differing else family(name)
 
