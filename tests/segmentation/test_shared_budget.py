@@ -171,9 +171,9 @@ def test_the_least_radius_is_where_the_share_is_reached():
             one = costs[image : image + 1]
             assert most_lost(one, radius * (1 + 1e-9), 0.5).item() >= wanted
             assert radius == 0 or most_lost(one, radius * (1 - 1e-9), 0.5).item() < wanted
-    # 0.1 of 30 pixels are 3, though 0.1 * 30 is more.
-    thirty = torch.arange(30, dtype=torch.float64).view(1, 5, 6)
-    assert least_radius(thirty, 0.1).item() == pytest.approx(math.sqrt(0 + 1 + 2))
+    # 0.07 of 100 pixels are 7, though 0.07 * 100 is more.
+    hundred = torch.arange(100, dtype=torch.float64).view(1, 10, 10)
+    assert least_radius(hundred, 0.07).item() == pytest.approx(math.sqrt(sum(range(7))))
 
 
 def test_infinite_costs_are_never_paid():

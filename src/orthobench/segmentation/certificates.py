@@ -218,7 +218,7 @@ class SortedCosts:
             image = (self.pixels == 0).nonzero()[0].item()
             raise ValueError(f"costs of image {image} are all NaN: it has no labelled pixel; leave it out.")
         wanted = torch.tensor(shares, dtype=torch.float64, device=self.pixels.device)
-        # 0.1 times 30 isn't 3: a pixel too few is on the safe side.
+        # 0.07 times 100 is more than 7: a pixel too few is on the safe side.
         ranks = (self.pixels[:, None] * wanted - 1e-9).ceil().long().clamp(min=1)
         return self._prefix.gather(1, ranks - 1) * (1 - 2 * self._slack)
 
