@@ -326,6 +326,31 @@ def test_probabilities_of_0_have_finite_logits_and_what_are_none_are_refused():
             log_probabilities(torch.tensor(wrong))
 
 
+# --- rounding
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_needs_its_allowance_and_the_same_weights_in_float32_do_not(dtype):
+    torch.manual_seed(0)
+    layers = [nn.utils.parametrizations.orthogonal(nn.Linear(32, 32)) for _ in range(5)]
+    half = nn.Sequential(*(each for layer in layers for each in (layer, nn.ReLU())), nn.Linear(32, 5)).eval()
+    for layer in layers:
+        nn.utils.parametrize.remove_parametrizations(layer, "weight")
+    wide = copy.deepcopy(half.to(dtype)).float()
+    x, y = torch.randn(2000, 32, generator=seeded()).to(dtype), torch.arange(2000) % 5
+    with torch.no_grad():
+        rounded, expected = half(x), wide(x.float())
+    error = (Margin()(rounded) - Margin()(expected)).abs().amax(1) / expected.abs().amax(1)
+    allowed = 4 * torch.finfo(dtype).eps
+    assert allowed / 4 < error.max() < allowed  # of one input; it is for two
+    thresholds = [
+        LipschitzConformal("margin", 0.2, 0.1, rounding=each).calibrate(model, x, y).threshold
+        for model, each in ((half, None), (wide, None), (wide, 0.0))
+    ]
+    assert thresholds[0] < thresholds[1] - allowed / 4 * expected.abs().amax(1).median()
+    assert thresholds[1] == pytest.approx(thresholds[2], abs=1e-4 * allowed + 1e-5)
+
+
 # --- files
 
 
