@@ -1,7 +1,9 @@
 """What all predictors share: plain inputs, thresholds of classes and of several alphas, warnings, files."""
 
+import copy
 import json
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -324,6 +326,31 @@ def test_probabilities_of_0_have_finite_logits_and_what_are_none_are_refused():
             log_probabilities(torch.tensor(wrong))
 
 
+# --- rounding
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_needs_its_allowance_and_the_same_weights_in_float32_do_not(dtype):
+    torch.manual_seed(0)
+    layers = [nn.utils.parametrizations.orthogonal(nn.Linear(32, 32)) for _ in range(5)]
+    half = nn.Sequential(*(each for layer in layers for each in (layer, nn.ReLU())), nn.Linear(32, 5)).eval()
+    for layer in layers:
+        nn.utils.parametrize.remove_parametrizations(layer, "weight")
+    wide = copy.deepcopy(half.to(dtype)).float()
+    x, y = torch.randn(2000, 32, generator=seeded()).to(dtype), torch.arange(2000) % 5
+    with torch.no_grad():
+        rounded, expected = half(x), wide(x.float())
+    error = (Margin()(rounded) - Margin()(expected)).abs().amax(1) / expected.abs().amax(1)
+    allowed = 4 * torch.finfo(dtype).eps
+    assert allowed / 4 < error.max() < allowed  # of one input; it is for two
+    thresholds = [
+        LipschitzConformal("margin", 0.2, 0.1, rounding=each).calibrate(model, x, y).threshold
+        for model, each in ((half, None), (wide, None), (wide, 0.0))
+    ]
+    assert thresholds[0] < thresholds[1] - allowed / 4 * expected.abs().amax(1).median()
+    assert thresholds[1] == pytest.approx(thresholds[2], abs=1e-4 * allowed + 1e-5)
+
+
 # --- files
 
 
@@ -340,6 +367,31 @@ def test_a_predictor_is_the_same_after_a_file_that_holds_no_pickle(name, class_c
         sets = [each.predict_sets(x, alphas=alphas, generator=5) for each in (predictor, again)]
         assert torch.equal(*sets)
     assert torch.equal(predictor.true_class_score(x, y, generator=5), again.true_class_score(x, y, generator=5))
+
+
+def through_pickle(given):
+    return pickle.loads(pickle.dumps(given))
+
+
+@pytest.mark.parametrize("take", [copy.deepcopy, through_pickle])
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_copy_of_a_predictor_has_a_model_of_its_own_and_the_same_sets(name, take):
+    model, (x, y) = network(), examples(40, seeded(3))
+    attached = MAKERS[name](0.2).attach(model)
+    twin, early = take((model, attached))
+    assert early.model is twin
+    predictor = attached.calibrate(model, *examples(120, seeded()), generator=1)
+    assert torch.equal(torch.as_tensor(early.calibrate(twin, *examples(120, seeded()), generator=1).threshold),
+                       torch.as_tensor(predictor.threshold))  # fmt: skip
+    predictor.true_class_score(x.clone().requires_grad_(), y, generator=5)
+    other = take(predictor)
+    sets = [each.predict_sets(x, generator=5) for each in (predictor, other, early)]
+    assert torch.equal(sets[0], sets[1])
+    assert torch.equal(sets[0], sets[2])
+    with torch.no_grad():
+        for each in other.model.parameters():
+            each.zero_()
+    assert torch.equal(predictor.predict_sets(x, generator=5), sets[0])
 
 
 def test_what_cannot_be_saved_or_loaded_is_an_error(tmp_path):

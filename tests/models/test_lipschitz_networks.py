@@ -10,6 +10,7 @@ from torch.nn.functional import pad
 
 from orthobench.models import lipschitz_convnet, lipschitz_mlp
 from orthobench.models.lipschitz_networks import FirstChannels, ZeroFeatures, ZeroPadding
+from orthobench.models.pixels import PixelUnshuffle
 
 
 def plain_layer(inputs, outputs, kernel_size=None, *, padding_mode="circular", bias=True):
@@ -142,7 +143,7 @@ def test_layers_and_activations_are_those_that_are_given():
     assert sum(isinstance(each, nn.Tanh) for each in model.modules()) == 4
     bare = lipschitz_convnet(0, plain_layer, plain_layer, size=28, width=8, blocks=3, convolutions=1)
     kinds = {type(each) for each in bare.modules()}
-    assert kinds == {nn.Sequential, ZeroPadding, FirstChannels, nn.PixelUnshuffle, nn.Flatten, nn.Conv2d, nn.Linear}
+    assert kinds == {nn.Sequential, ZeroPadding, FirstChannels, PixelUnshuffle, nn.Flatten, nn.Conv2d, nn.Linear}
 
 
 def test_the_seed_alone_decides_the_weights():

@@ -873,12 +873,14 @@ def test_a_state_with_a_criterion_needs_activations():
         SchattenMuon(matrices(small_model(torch.float32))).load_state_dict(optimizer.state_dict())
 
 
+@pytest.mark.parametrize("model_first", [True, False])
 @pytest.mark.parametrize("exponent", [0.5, "tightness", "two_directions", dynmuon_schedule(20)])
-def test_a_copy_with_its_model_goes_on_by_itself(exponent):
+def test_a_copy_with_its_model_goes_on_by_itself(exponent, model_first):
     model = small_model(torch.float64)
     optimizer = make_optimizer(model, exponent=exponent, refresh_every=3)
     train_model(model, optimizer, 4)
-    other_model, other = copy.deepcopy((model, optimizer))
+    pair = copy.deepcopy((model, optimizer) if model_first else (optimizer, model))
+    other_model, other = pair if model_first else pair[::-1]
     before = values(matrices(model))
     copied = train_model(other_model, other, 6, start=4)
     assert all(map(torch.equal, matrices(model), before))

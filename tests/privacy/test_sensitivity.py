@@ -13,6 +13,7 @@ from orthobench.lipschitz.bounds import Residual
 from orthobench.lipschitz.layers import MaxMin, make_layer
 from orthobench.lipschitz.losses import LOSSES, CrossEntropy, make_loss
 from orthobench.models.lipschitz_networks import FirstChannels, ZeroFeatures, ZeroPadding
+from orthobench.models.pixels import PixelUnshuffle
 from orthobench.privacy.layers import Centring, ClipInput, L2NormPooling, MeanResidual, NormBoundedBias, RKOConv2d
 from orthobench.privacy.losses import loss_constant
 from orthobench.privacy.networks import private_convnet, private_mlp
@@ -66,6 +67,7 @@ NETWORKS = {
     "overlapping max pooling": (lambda: images(nn.MaxPool2d(2, 1), outputs=36), IMAGE),
     "mean pooling": (lambda: images(nn.AvgPool2d(2), outputs=16), IMAGE),
     "unshuffled": (lambda: images(nn.PixelUnshuffle(2), FirstChannels(8), outputs=32), IMAGE),
+    "unshuffled, also of no example": (lambda: images(PixelUnshuffle(2), FirstChannels(8), outputs=32), IMAGE),
     "padded images": (
         lambda: nn.Sequential(ZeroPadding(4, 6), convolve(4, 4), nn.Flatten(), linear(144, 3)),
         IMAGE,

@@ -75,7 +75,9 @@ class Predictor(ABC):
     ``_calibration_scores``.
 
     Calibration scores are lowered by what rounding may have added to them, 16 eps of an example's largest logit (4 of a
-    half precision): an allowance, no proof. So an example that is tied with the threshold stays in its set.
+    half precision): an allowance, no proof. So an example that is tied with the threshold stays in its set. In half
+    precision it makes sets larger, and less would not do: the layers round a score by as much. Give ``model.float()``
+    where that is too much: the same weights, and the allowance of float32.
 
     Parameters
     ----------
