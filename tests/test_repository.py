@@ -16,6 +16,7 @@ from conftest import ROOT, SmallBenchmark
 
 from orthobench import cli
 from orthobench.report import history, sweep
+from orthobench.report.names import normalised
 from orthobench.runs.planned import planned_cells
 
 BENCHMARKS = [ROOT, *sorted(path.parent for path in ROOT.glob("benchmark_*/objective.py"))]
@@ -381,7 +382,7 @@ def solvers_of(benchmark, configuration):
 
 
 def parameters_of(line):
-    name, _, parameters = line.rstrip("]").partition("[")
+    name, _, parameters = normalised(line).rstrip("]").partition("[")
     return name, set(filter(None, parameters.split(",")))
 
 

@@ -2,9 +2,9 @@
 
 from benchopt import BasePlot
 
+from orthobench.report.leaderboard import axis
 from orthobench.report.page import draw, options, remember, safe
 from orthobench.report.privacy import epsilon_menu, epsilon_traces, protocol
-from orthobench.report.robustness import axis
 
 METRICS = ("accuracy", "certified_accuracy_8", "gradient_to_noise")
 

@@ -2,9 +2,9 @@
 
 from benchopt import BasePlot
 
+from orthobench.report.leaderboard import axis
 from orthobench.report.page import draw, options, remember, safe
 from orthobench.report.privacy import protocol, time_traces
-from orthobench.report.robustness import axis
 
 
 class Plot(BasePlot):

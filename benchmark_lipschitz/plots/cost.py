@@ -2,8 +2,9 @@
 
 from benchopt import BasePlot
 
+from orthobench.report.leaderboard import axis
 from orthobench.report.page import draw, metric_menu, options, remember, safe
-from orthobench.report.robustness import COSTS, axis, headline, point_traces, protocol
+from orthobench.report.robustness import COSTS, headline, point_traces, protocol
 
 
 class Plot(BasePlot):

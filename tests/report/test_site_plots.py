@@ -167,7 +167,7 @@ def test_times_of_two_kinds_of_process_are_never_in_one_picture():
 def test_what_was_superseded_is_marked_and_off_the_front_and_absent_where_its_process_was_of_another_kind():
     rows = root_frame(solvers=("SVD", "Muon", "Turbo-Muon"), datasets=(GAUSSIAN,), error=lambda s, *_: len(s))
     old = rows["solver_name"] == "SVD"  # the best
-    reasons = rows.assign(**{history.SUPERSEDED: np.where(old, "it was wrong", None)})
+    reasons = rows.assign(**{history.SUPERSEDED: np.where(old, "it was wrong", None), "objective_env_commit": "c0ffee"})
     plot, _ = fronts(result_of(reasons))
     figure = plot.figures[plot.first]
     marks = {trace["name"]: trace["marker"]["symbol"] for trace in figure.data if trace.get("marker")}

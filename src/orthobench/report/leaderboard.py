@@ -285,6 +285,12 @@ def format_mean(row):
     return format_number(row.mean) + (f" ± {format_number(row.half)}" if np.isfinite(row.half) else "")
 
 
+def axis(metric):
+    """Return the label of an axis that shows a metric."""
+    shown = METRICS[metric]
+    return f"{shown.label} ({shown.better} is better)"
+
+
 def protocol(rows, metric, baseline=None, within=None):
     """Say in one line what the table shows and by which rules; ``within`` is the range of the metric."""
     seeds = format_seeds(row.n for row in rows if row.n)

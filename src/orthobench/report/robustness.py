@@ -239,12 +239,6 @@ def clean(objective):
     return BY_RADIUS[_task(objective)][0]
 
 
-def axis(metric):
-    """Return the label of an axis that shows a metric."""
-    shown = METRICS[metric]
-    return f"{shown.label} ({shown.better} is better)"
-
-
 def protocol(traces, shown):
     """Say in one line what a figure shows, after what is its own."""
     seeds = format_seeds(trace.n for trace in traces if trace.kind == "curve")

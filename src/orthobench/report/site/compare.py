@@ -95,24 +95,32 @@ def _setting(machine, board, places):
 
 def _entries(board, metric, rows, seeds, places):
     """Return what is told of each row of a leaderboard."""
-    parts = {False: history.current(rows), True: history.old(rows)}
-    values = {
-        (solver, old, kind): own
-        for old, part in parts.items()
-        for kind, found in boards.last_values(board, metric, part).items()
-        for solver, own in found.items()
-    }
-    return [_entry(row, values, seeds, places) for row in board.rows[metric]]
+    values = {False: _values(board, metric, [history.current(rows)])}
+    values[True] = _values(board, metric, history.generations(rows))
+    found = []
+    for row in board.rows[metric]:
+        runs = values[row.rank == history.SUPERSEDED][row.solver, row.stand]
+        found.append(_entry(row, runs.pop(0), seeds, places))
+    return found
+
+
+def _values(board, metric, parts):
+    """Map solvers, each with a kind of process, to the values of each of their runs, in the leaderboard's order."""
+    values = {}
+    for part in parts:
+        for kind, found in boards.last_values(board, metric, part).items():
+            for solver, own in found.items():
+                values.setdefault((solver, kind), []).append(own)
+    return values
 
 
 def _entry(row, values, seeds, places):
     """Return a row's values in the order of the seeds, and what is special about it."""
-    old = row.rank == history.SUPERSEDED
-    own = values[row.solver, old, row.stand].to_dict()
+    own = values.to_dict()
     told = {
         "kind": row.stand,
         "failures": format_failures(row.failures),
-        "superseded": row.note if old else "",
+        "superseded": row.note if row.rank == history.SUPERSEDED else "",
         "unguaranteed": row.rank == NO_GUARANTEE,
     }
     found = [own.get(seed) for seed in seeds] if own else []

@@ -9,13 +9,13 @@ from orthobench.report.benchmarks import HIGHER, METRICS
 from orthobench.report.leaderboard import (
     NO_GUARANTEE,
     Row,
+    axis,
     find_baseline,
     format_failures,
     format_seeds,
 )
 from orthobench.report.names import short_names, short_objectives, short_solvers
 from orthobench.report.page import GREY, SYMBOLS, safe
-from orthobench.report.robustness import axis
 from orthobench.report.site import boards
 from orthobench.report.site.boards import leading, led_by, without_guarantee
 from orthobench.report.site.figures import Figure, Plot, first_shown, number, opening, rgb

@@ -2,6 +2,7 @@
 
 from urllib.parse import quote
 
+from orthobench.report import history
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.leaderboard import format_interval, format_number
 from orthobench.report.page import one_line
@@ -24,6 +25,7 @@ def dispute(site, machine, setting, frame, row=None, metric=None):
         What is said of them by the metric.
     metric : str, optional
     """
+    frame = history.standing(frame)
     result, solver = machine.result, str(frame["solver_name"].iloc[0])
     told = {
         "benchmark": result.benchmark.folder,
