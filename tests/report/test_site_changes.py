@@ -172,6 +172,9 @@ def test_old_rows_are_judged_under_the_names_of_today(tmp_path):
     found = changes(made.results, Documents(tmp_path), made.git("rev-parse", "HEAD"))
     assert [len(each.moves) for each in found.listed] == [0, 1]
     assert history.load(made.results / "history.toml").aliases
+    made.commit("Rows under the new name alone", rows(), {"results/history.toml": ""})
+    found = changes(made.results, Documents(tmp_path), made.git("rev-parse", "HEAD"))
+    assert [len(each.moves) for each in found.listed] == [0, 0, 1]
 
 
 def test_what_was_published_and_can_not_be_read_costs_nothing_else(tmp_path):

@@ -97,8 +97,8 @@ def changes(results, documents, revision):
     """Read the changes of results from the history of their repository, up to a commit.
 
     The commits are those of the main line (the first parents): a merge counts as one. The results of each are judged
-    by the code, the claims and the names of solvers of today, with what was superseded then: only what the rows say
-    moves a verdict.
+    by the code and the claims of today, under the names of today (by the aliases of all these commits), with what was
+    superseded then: only what the rows say moves a verdict.
 
     Parameters
     ----------
@@ -199,6 +199,9 @@ class _Judge:
 
     def prepare(self, trees):
         """Judge all that is different, at once."""
+        # A name that no row has any more is needed for the rows that had it.
+        known = {_renamed(each): each for tree in reversed(trees) for each in self._history(tree).aliases}
+        self.aliases = tuple((known | {_renamed(each): each for each in self.aliases}).values())
         work = dict.fromkeys(key for tree in trees for key in self._keys(tree))
         arguments = [(str(self.repository), *key, self.aliases, self.listed[key[0]]) for key in work]
         for key, made in zip(work, at_once(_judged, arguments, _ROWS * len(work)), strict=True):
@@ -237,6 +240,11 @@ class _Judge:
                     path.write_bytes(_git(self.repository, "cat-file", "blob", blob, text=False))
                 self._histories[blob] = _load(path)
         return self._histories[blob]
+
+
+def _renamed(alias):
+    """Return what an alias renames."""
+    return alias.benchmark, alias.solver, alias.parameter, alias.value
 
 
 def _judged(repository, folder, machine, blobs, superseded, aliases, listed):
