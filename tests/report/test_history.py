@@ -367,8 +367,14 @@ def test_verify_fails_on_a_solver_that_the_benchmark_has_not(tmp_path):
     [
         ("[[alias", "not a TOML file"),
         ("[[renamed]]\nsolver = 'a'", "unknown tables renamed; allowed: alias, superseded"),
-        ('[[alias]]\nbenchmark = "."\nsolver = "A"', "alias number 1: keys now, reason: unknown, missing or empty"),
-        (ALIASES + "old = 'a'", "alias number 2: keys old: unknown, missing or empty; allowed: benchmark"),
+        (
+            '[[alias]]\nbenchmark = "."\nsolver = "A"',
+            "alias number 1: keys now, reason: unknown, missing, empty or of another type",
+        ),
+        (
+            ALIASES + "old = 'a'",
+            "alias number 2: keys old: unknown, missing, empty or of another type; allowed: benchmark",
+        ),
         (ALIASES.replace('parameter = "orthogonaliser"\n', ""), "alias number 2: 'value' is there without"),
         (ALIASES.replace("benchmark_muon", "muon"), "'benchmark' is 'muon'; allowed: ., benchmark_dp"),
         (ALIASES.split("\n\n")[0].replace("[[alias]]", "[alias]"), r"alias is \{.*\}; allowed: tables \[\[alias\]\]"),

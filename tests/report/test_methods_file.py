@@ -127,7 +127,10 @@ GOOD = 'key = "a2020b"\nkind = "misc"\ntitle = "T"\nauthors = ["Ada B"]\nyear = 
     [
         ("[[paper]]\n", "unknown tables paper"),
         ("publication = 1\n", "allowed: tables"),
-        ("[[publication]]\n" + GOOD.replace('key = "a2020b"\n', ""), "keys key: unknown, missing or wrong"),
+        (
+            "[[publication]]\n" + GOOD.replace('key = "a2020b"\n', ""),
+            "keys key: unknown, missing, empty or of another type",
+        ),
         ("[[publication]]\n" + GOOD + 'editor = "C"\n', "keys editor"),
         ("[[publication]]\n" + GOOD.replace("2020\n", '"2020"\n'), "keys year"),
         ("[[publication]]\n" + GOOD.replace('["Ada B"]', "[]"), "'authors' is empty"),

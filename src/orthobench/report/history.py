@@ -4,13 +4,13 @@
 """
 
 import re
-import tomllib
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from orthobench.report.benchmarks import BENCHMARKS
+from orthobench.report.entries import read_entries
 from orthobench.report.names import family, normalised, parameters, plain, selected, with_value
 
 FILE = "history.toml"
@@ -23,6 +23,7 @@ MEANING = (
 )
 CELL = ["dataset_name", "objective_name", "solver_name", "idx_rep"]
 _COMMIT = "objective_env_commit"
+_SHORT = re.compile(r"[0-9a-f]{7,40}")
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ class Superseded:
 
     def check(self):
         """Return what is wrong with the entry; empty if nothing is."""
-        if not all(isinstance(each, str) for each in self.datasets):
+        if self.datasets == [] or not all(isinstance(each, str) for each in self.datasets):
             return f"'datasets' is {self.datasets!r}; allowed: a list of texts"
-        right = all(isinstance(each, str) and re.fullmatch(r"[0-9a-f]{7,40}", each) for each in self.commits)
+        right = self.commits and all(isinstance(each, str) and _SHORT.fullmatch(each) for each in self.commits)
         return "" if right else f"'commits' is {self.commits!r}; allowed: a list of texts of 7 to 40 digits 0-9 a-f"
 
     def rows(self, frame):
@@ -146,44 +147,13 @@ def load(path):
     ValueError
         If something in it is not as it should be. The message names the file, the entry and what is allowed.
     """
-    path = Path(path)
-    if not path.is_file():
-        return History()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also what is not UTF-8
-        raise ValueError(f"{path}: not a TOML file ({error}).") from error
-    kinds = {"alias": Alias, "superseded": Superseded}
-    if not content.keys() <= kinds.keys():
-        raise ValueError(
-            f"{path}: unknown tables {', '.join(content.keys() - kinds.keys())}; allowed: alias, superseded."
-        )
-    for name in content:
-        if not isinstance(content[name], list) or not all(isinstance(each, dict) for each in content[name]):
-            raise ValueError(f"{path}: {name} is {content[name]!r}; allowed: tables [[{name}]].")
-    read = [
-        tuple(
-            _entry(f"{path}: {name} number {number}", kind, table)
-            for number, table in enumerate(content.get(name, ()), 1)
-        )
-        for name, kind in kinds.items()
-    ]
-    return History(*read)
+    found = read_entries(Path(path), {"alias": Alias, "superseded": Superseded}, _lack)
+    return History(found["alias"], found["superseded"])
 
 
-def _entry(owner, kind, table):
-    types = {each.name: each.type for each in fields(kind)}
-    wrong = [name for name, value in table.items() if not isinstance(value, types.get(name, ())) or not value]
-    lacking = [each.name for each in fields(kind) if each.default is MISSING and each.name not in table]
-    if wrong or lacking:
-        told = ", ".join(f"{name} ({each.__name__})" for name, each in types.items())
-        raise ValueError(f"{owner}: keys {', '.join(wrong + lacking)}: unknown, missing or empty; allowed: {told}.")
-    entry = kind(**table)
+def _lack(entry):
     folders = f"'benchmark' is {entry.benchmark!r}; allowed: {', '.join(BENCHMARKS)}"
-    lack = entry.check() if entry.benchmark in BENCHMARKS else folders
-    if lack:
-        raise ValueError(f"{owner}: {lack}.")
-    return entry
+    return entry.check() if entry.benchmark in BENCHMARKS else folders
 
 
 def beside(path):

@@ -1,11 +1,11 @@
 """What ``methods.toml`` tells of methods besides figures: their publications, how to use them, where else they are."""
 
 import re
-import tomllib
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from orthobench.report.benchmarks import BENCHMARKS
+from orthobench.report.entries import read_entries
 
 FILE = "methods.toml"
 KINDS = ("article", "book", "inproceedings", "misc")
@@ -164,45 +164,22 @@ def load_methods(path):
         If something in it is not as it should be. The message names the file, the entry and what is allowed.
     """
     path = Path(path)
-    if not path.is_file():
-        return Methods()
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also what is not UTF-8
-        raise ValueError(f"{path}: not a TOML file ({error}).") from error
     kinds = {"publication": Publication, "snippet": Snippet, "same": Same, "reference": Reference}
-    if not content.keys() <= kinds.keys():
-        raise ValueError(f"{path}: unknown tables {', '.join(content.keys() - kinds.keys())}; allowed: {_list(kinds)}.")
-    read = []
-    for name, kind in kinds.items():
-        tables = content.get(name, [])
-        if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-            raise ValueError(f"{path}: {name} is {tables!r}; allowed: tables [[{name}]].")
-        read.append(tuple(_read(f"{path}: {name} number {place}", kind, each) for place, each in enumerate(tables, 1)))
-    keys = [each.key for each in read[0]]
+    read = read_entries(path, kinds, _lack)
+    keys = [each.key for each in read["publication"]]
     repeated = sorted({each for each in keys if keys.count(each) > 1})
     if repeated:
         raise ValueError(f"{path}: keys {_list(repeated)} are there several times; allowed: once.")
-    return Methods(*read)
+    return Methods(*read.values())
 
 
-def _read(owner, kind, table):
-    types = {each.name: each.type for each in fields(kind)}
-    wrong = [name for name, value in table.items() if type(value) is not types.get(name)]
-    lacking = [each.name for each in fields(kind) if each.default is MISSING and each.name not in table]
-    if wrong or lacking:
-        told = ", ".join(f"{name} ({each.__name__})" for name, each in types.items())
-        raise ValueError(f"{owner}: keys {', '.join(wrong + lacking)}: unknown, missing or wrong; allowed: {told}.")
+def _lack(entry):
     for name in ("authors", "solvers"):
-        if isinstance(table.get(name), list) and not all(isinstance(each, str) and each for each in table[name]):
-            raise ValueError(f"{owner}: {name!r} is {table[name]!r}; allowed: a list of texts.")
-    made = kind(**table)
-    folders = [of_id(each)[0] for each in made.solvers]
-    unknown = next((each for each in folders if each not in BENCHMARKS), None)
-    lack = made.check() or (f"the folder {unknown!r}; allowed: {_list(BENCHMARKS)}" if unknown else "")
-    if lack:
-        raise ValueError(f"{owner}: {lack}.")
-    return made
+        texts = getattr(entry, name, [])
+        if not all(isinstance(each, str) and each for each in texts):
+            return f"{name!r} is {texts!r}; allowed: a list of texts"
+    unknown = next((folder for folder, _ in map(of_id, entry.solvers) if folder not in BENCHMARKS), None)
+    return entry.check() or (f"the folder {unknown!r}; allowed: {_list(BENCHMARKS)}" if unknown else "")
 
 
 def _list(names):
