@@ -380,6 +380,8 @@ def test_verify_fails_on_a_solver_that_the_benchmark_has_not(tmp_path):
         (ALIASES.split("\n\n")[0].replace("[[alias]]", "[alias]"), r"alias is \{.*\}; allowed: tables \[\[alias\]\]"),
         ("superseded = 'all'", r"superseded is 'all'; allowed: tables \[\[superseded\]\]"),
         (superseded("Muon", "datasets = [1]"), r"'datasets' is \[1\]; allowed: a list of texts"),
+        (superseded("Muon", "datasets = []"), r"'datasets' is \[\]; allowed: a list of texts"),
+        (superseded("Muon").replace(f'"{published.COMMIT[:7]}"', ""), r"'commits' is \[\]; allowed: a list of texts"),
         (superseded("Muon").replace(published.COMMIT[:7], "v1"), r"'commits' is \['v1'\]; allowed: a list of texts"),
     ],
 )
