@@ -105,7 +105,7 @@ def keeps(page, told):
     """Wait until the address says exactly this."""
 
     def read():
-        found = parse_qs(page.evaluate("location.hash.slice(1)"))
+        found = parse_qs(page.evaluate("location.hash.slice(1)"), keep_blank_values=True)
         return {key: own if len(own) > 1 else own[0] for key, own in found.items()}
 
     eventually(page, read, told)
@@ -516,6 +516,14 @@ def test_a_plots_menus_and_hidden_methods_survive_a_reload(site, page):
     page.reload()
     draw_all(page)
     eventually(page, lambda: {name.split(":")[0] for name in visible(page, "learning_curve")}, {"SGD"})
+    # That none is shown is an empty name.
+    figure.locator("summary").click()
+    figure.get_by_role("button", name="None").click()
+    keeps(page, {**told, "learning_curve.shown": ""})
+    page.reload()
+    figure.scroll_into_view_if_needed()
+    page.wait_for_function("() => document.querySelector('#plot-learning_curve').dataset.drawn")
+    assert visible(page, "learning_curve") == []
 
 
 def test_anchors_work_beside_what_is_chosen(site, page):
