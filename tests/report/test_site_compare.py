@@ -379,6 +379,8 @@ def test_what_an_address_does_not_know_is_ignored(site, page):
         page.goto(f"{(site / 'training/compare.html').as_uri()}#{text}")
         page.wait_for_selector("#compare tbody tr")
         assert page.locator("#compare").get_attribute("data-shown").endswith(f" | {ADAMW}")
+        told = page.locator("#compare p.lead").inner_text()  # what is shown in the place of an unknown name
+        assert told.startswith("There is no solver Nobody here. ") == ("Nobody" in text)
     go(page, site, "training/index.html", **{"board.metric": "x", "board.data": "y", "board.machine": "z", "open": "w",
                                              "board.sort": "-none", "differences.metric": "v"})  # fmt: skip
     page.wait_for_selector(FIRST_BOARD)
