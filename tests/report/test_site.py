@@ -142,7 +142,8 @@ def test_what_was_found_is_said_with_the_figures_of_the_rows(files):
         )
         gap = one - other
         assert len(gap) == int(n)
-        assert gap.mean() * {"lower": -1, "higher": 1}[side] == pytest.approx(float(size), rel=5e-3)
+        gap *= {"lower": -1, "higher": 1}[side]  # a difference and its interval have the sign of what is said
+        assert gap.mean() == pytest.approx(float(size), rel=5e-3)
         half = stats.t.ppf(0.975, len(gap) - 1) * gap.std() / len(gap) ** 0.5
         assert [gap.mean() - half, gap.mean() + half] == pytest.approx([float(low), float(high)], rel=1e-2)
     assert compared
@@ -151,17 +152,18 @@ def test_what_was_found_is_said_with_the_figures_of_the_rows(files):
 @pytest.mark.parametrize(
     ("estimate", "relation", "factor", "told"),
     [
-        (-20.0, "≤", None, "A is at least 20.0 lower than B"),
-        (-20.0, "≥", None, "A is at most 20.0 lower than B"),
-        (0.5, "≤", None, "A is at most 0.500 higher than B"),
-        (0.0, "", None, "A is the same as B"),
-        (0.5, "≤", 0.7, "A is at most 0.500 times B"),
+        (-20.0, "", None, "A is 20.0 lower than B (95 % interval 20.0 to ∞"),
+        (-20.0, "≤", None, "A is at least 20.0 lower than B (95 % interval 20.0 to ∞"),
+        (-20.0, "≥", None, "A is at most 20.0 lower than B (95 % interval 20.0 to ∞"),
+        (0.5, "≤", None, "A is at most 0.500 higher than B (95 % interval -∞ to 0.500"),
+        (0.0, "", None, "A is the same as B (95 % interval -∞ to 0.00"),
+        (0.5, "≤", 0.7, "A is at most 0.500 times B (95 % interval -∞ to 0.500"),
     ],
 )
-def test_a_figure_that_is_a_bound_is_said_the_right_way_round(estimate, relation, factor, told):
+def test_a_figure_and_its_interval_are_said_the_right_way_round(estimate, relation, factor, told):
     query = Query("steps_to_target", ("*",), "A", "B", "lower", "benchmark_muon", factor=factor)
     check = Check(DIGITS, "", "holds", "", 8, estimate, -np.inf, estimate, relation=relation)
-    assert f"Steps to the target: {told} (" in sentence(check, query)
+    assert f"Steps to the target: {told}, n = 8" in sentence(check, query)
 
 
 def test_the_matrix_has_each_claim_once_and_badges_say_on_what(files):

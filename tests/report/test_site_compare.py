@@ -105,7 +105,7 @@ def keeps(page, told):
     """Wait until the address says exactly this."""
 
     def read():
-        found = parse_qs(page.evaluate("location.hash.slice(1)"))
+        found = parse_qs(page.evaluate("location.hash.slice(1)"), keep_blank_values=True)
         return {key: own if len(own) > 1 else own[0] for key, own in found.items()}
 
     eventually(page, read, told)
@@ -379,6 +379,8 @@ def test_what_an_address_does_not_know_is_ignored(site, page):
         page.goto(f"{(site / 'training/compare.html').as_uri()}#{text}")
         page.wait_for_selector("#compare tbody tr")
         assert page.locator("#compare").get_attribute("data-shown").endswith(f" | {ADAMW}")
+        told = page.locator("#compare p.lead").inner_text()  # what is shown in the place of an unknown name
+        assert told.startswith("There is no solver Nobody here. ") == ("Nobody" in text)
     go(page, site, "training/index.html", **{"board.metric": "x", "board.data": "y", "board.machine": "z", "open": "w",
                                              "board.sort": "-none", "differences.metric": "v"})  # fmt: skip
     page.wait_for_selector(FIRST_BOARD)
@@ -516,6 +518,14 @@ def test_a_plots_menus_and_hidden_methods_survive_a_reload(site, page):
     page.reload()
     draw_all(page)
     eventually(page, lambda: {name.split(":")[0] for name in visible(page, "learning_curve")}, {"SGD"})
+    # That none is shown is an empty name.
+    figure.locator("summary").click()
+    figure.get_by_role("button", name="None").click()
+    keeps(page, {**told, "learning_curve.shown": ""})
+    page.reload()
+    figure.scroll_into_view_if_needed()
+    page.wait_for_function("() => document.querySelector('#plot-learning_curve').dataset.drawn")
+    assert visible(page, "learning_curve") == []
 
 
 def test_anchors_work_beside_what_is_chosen(site, page):

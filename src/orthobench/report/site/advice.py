@@ -185,11 +185,11 @@ def advise(against, judged, page, reasons, reference=""):
     said = [[Part(f"Its rows are superseded, and compared with nothing: {each}")] for each in reasons]
     if against.is_baseline:
         said.append([Part("It is the baseline, chosen before any run: the other methods are compared with it.")])
-    elif not reasons and not any(each.outcome for each in against.compared):
+    elif not reasons and not against.compared:
         said.append([Part(f"There are no figures to compare with {against.baseline}'s.")])
-    elif not (use or reference or reasons):
+    elif any(each.outcome for each in against.compared) and not (use or reference or reasons):
         said.append([Part(f"Nothing that was measured here speaks for it over {against.baseline}.")])
-    said += [*_not_told_apart(against), *_few(against), *claimed[claims.INCONCLUSIVE]]
+    said += [*_not_told_apart(against), *_few(against), *_not_compared(against), *claimed[claims.INCONCLUSIVE]]
     return Advice(use, avoid, said)
 
 
@@ -249,6 +249,12 @@ def _not_told_apart(against):
 def _few(against):
     found = against.of(FEW)
     return [_listed(f"Too few seeds to tell, fewer than {MIN_SEEDS}: ", found)] if found else []
+
+
+def _not_compared(against):
+    found = [] if against.is_baseline else against.of(None)
+    why = f"{against.baseline} has no figure there, no guarantee or several variants, or this method has no figure"
+    return [_listed(f"Not compared, because {why}: ", found)] if found else []
 
 
 def _claimed(judged, verdict, page):

@@ -57,16 +57,19 @@ def _finding(judged, page_of):
 def sentence(check, query):
     """Say a check's figure in words, with its interval, its number of seeds and its data set."""
     metric, place = METRICS[query.metric].label, short_names([check.dataset])[check.dataset]
-    ends = f"95 % interval {_end(check.low)} to {_end(check.high)}, n = {check.n}, {place}"
+    low, high = check.low, check.high
     at = {"≤": "at most ", "≥": "at least "}.get(check.relation, "")
     if query.factor is not None:
         size = f"{at}{format_number(check.estimate)} times {query.baseline}"
     elif check.estimate < 0:
-        at = {"≤": "at least ", "≥": "at most "}.get(check.relation, "")  # of how much lower it is
+        # Of how much lower it is: the interval too.
+        at = {"≤": "at least ", "≥": "at most "}.get(check.relation, "")
+        low, high = -high, -low
         size = f"{at}{format_number(-check.estimate)} lower than {query.baseline}"
     else:
         more = f"{at}{format_number(check.estimate)} higher than" if check.estimate else "the same as"
         size = f"{more} {query.baseline}"
+    ends = f"95 % interval {_end(low)} to {_end(high)}, n = {check.n}, {place}"
     return f"{metric[:1].upper()}{metric[1:]}: {query.solver} is {size} ({ends})."
 
 

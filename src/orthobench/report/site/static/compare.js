@@ -9,6 +9,7 @@
     "failures of B", "machine"];
   const FILTERS = ["data set", "metric", "better", "machine"];
   const APART = "not told apart";
+  const LONGEST = 80; // characters of a name that is not known
 
   /* ----- which solvers ----- */
 
@@ -211,6 +212,7 @@
     const usual = [0, Math.max(0, place(data.baseline))];
     if (usual[1] === 0 && offered.length > 1) usual[0] = 1;
     const chosen = [...usual];
+    let unknown = []; // names in the address
     const box = document.getElementById("compare");
     const status = element("p", { className: "lead" });
     status.setAttribute("role", "status");
@@ -221,7 +223,8 @@
       const names = chosen.map((each) => offered[each].name);
       menus.forEach(({ select }, side) => { select.value = String(chosen[side]); });
       const [found, judged] = comparisons(data, chosen.map((each) => offered[each].selector));
-      status.textContent = sentence(found, judged, names);
+      const missing = unknown.map((name) => `There is no solver ${name.slice(0, LONGEST)} here. `).join("");
+      status.textContent = missing + sentence(found, judged, names);
       orthobench.table(table, tableOf(data, found, judged, names), "table");
       box.dataset.shown = chosen.map((each) => offered[each].selector).join(" | ");
     }
@@ -229,10 +232,12 @@
     function changed() {
       ["a", "b"].forEach((key, side) => address.set(key, offered[chosen[side]].selector));
       address.set("table.page", null);
+      unknown = [];
       update();
     }
 
     function restore() {
+      unknown = ["a", "b"].map((key) => address.get(key)).filter((name) => name && place(name) < 0);
       ["a", "b"].forEach((key, side) => {
         const wanted = place(address.get(key));
         chosen[side] = wanted < 0 ? usual[side] : wanted;

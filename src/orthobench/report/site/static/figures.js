@@ -262,7 +262,12 @@
       const count = data.filter((trace) => trace.showlegend !== false).length;
       const names = [...new Set(this.figure.data.flatMap((trace) => trace.y))];
       const layout = dressed({ ...this.spanned(), names }, this.chart.clientWidth, count);
-      await Plotly.react(this.chart, data, layout, { displaylogo: false, displayModeBar: false, responsive: false });
+      const draw = (traces) => Plotly.react(
+        this.chart, traces, layout, { displaylogo: false, displayModeBar: false, responsive: false },
+      );
+      // Axes take their first range from what is shown; without any it would be no number.
+      if (!this.listens && data.every((trace) => trace.visible !== true)) await draw(this.figure.data);
+      await draw(data);
       if (!this.listens) this.listen();
       this.listens = true;
       this.chart.style.minHeight = "0"; // the room for it before it was drawn

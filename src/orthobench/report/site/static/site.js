@@ -77,8 +77,8 @@ const orthobench = (() => {
       all: (key) => chosen.getAll(key),
       /* Keep the value of a key, or a list of them; without one the key goes. */
       set(key, value) {
-        const values = [value ?? []].flat().map(String);
-        if (values.join("\n") === chosen.getAll(key).join("\n")) return;
+        const values = [value ?? []].flat().map(String), before = chosen.getAll(key);
+        if (values.length === before.length && values.every((each, place) => each === before[place])) return;
         chosen.delete(key);
         values.forEach((each) => chosen.append(key, each));
         later();
