@@ -97,7 +97,7 @@ def _end(reports, arguments):
         if failed and not arguments.failures:
             told = f"! {failed} of {cells} cells failed. What each said, and the command that runs it again:"
             lines += screen.paragraph(told, "  ")
-            lines.append(shlex.join(["orthobench", "report", *arguments.named, "--failures"]))
+            lines.append(shlex.join(["orthobench", "report", *map(one_line, arguments.named), "--failures"]))
     return ["", *lines] if lines else []
 
 
