@@ -162,7 +162,8 @@ def _git(folder, *arguments, text=True):
 def _trees(results, revision):
     """Return the commits that changed results or rules, the newest first; one more than is listed, to compare with."""
     rules = [f":(top,glob){folder}{name}" for folder in ("", "*/") for name in RULES]
-    options = ("-z", "--no-show-signature", "--first-parent", f"--max-count={MOST + 1}", "--format=%H%x00%ct%x00%s")
+    alike = ("-z", "--no-show-signature", "--encoding=UTF-8")  # whatever the reader's own settings are
+    options = (*alike, "--first-parent", f"--max-count={MOST + 1}", "--format=%H%x00%ct%x00%s")
     listed = _git(results, "log", *options, revision, "--", ".", *rules)
     fields = listed.split("\0")
     prefix = _git(results, "rev-parse", "--show-prefix").rstrip("\n")
