@@ -427,7 +427,7 @@ def test_brackets_of_a_pattern_are_brackets():
         ({"text": CLAIM.replace('id = "a-claim"\n', "")}, "claim number 1: key 'id' is missing"),
         ({"text": CLAIM.replace('arxiv = "2512.04632", ', "")}, "key 'source.arxiv' or 'source.url': allowed: exactly"),
         ({"text": CLAIM.replace("2512.04632", "Turbo")}, "key 'source.arxiv' is 'Turbo'; allowed: an arXiv identifier"),
-        ({"text": re.sub('method = ".*"', r'method = "\\u0001"', CLAIM)}, "key 'method' is '\\x01'; allowed: some text"),
+        ({"text": re.sub('method = ".*"', r'method = "\\u0001"', CLAIM)}, "key 'method' is '\\x01'; allowed: some"),
         ({"text": CLAIM + "= 1"}, "not a TOML file"),
         ({"head": ""}, "key 'solvers' is missing; required: solvers, claim."),
     ],

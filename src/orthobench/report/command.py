@@ -16,6 +16,7 @@ from orthobench.report.page import one_line
 from orthobench.report.terminal import Screen, columns
 from orthobench.report.text import (
     LEFT_OUT,
+    failures,
     leaderboards,
     learning_rates,
     read_file,
@@ -203,7 +204,7 @@ def _report(files, arguments):
         machines.setdefault(sources.machine_of(each.path), []).append((each.path.stem, each.frame))
     frames = {machine: together(own) for machine, own in machines.items()}
     cells = sum(len(each[_CELL].drop_duplicates()) for each in frames.values())
-    failed = sum(len(each.loc[each["objective_status"] != "ok", _CELL].drop_duplicates()) for each in frames.values())
+    failed = sum(len(failures(each)[_CELL].drop_duplicates()) for each in frames.values())
     heading = [
         *screen.paragraph(f"== {'root' if benchmark.folder == '.' else benchmark.folder}: {benchmark.question}", "   "),
         *screen.paragraph(

@@ -173,7 +173,8 @@ def load(path):
 
 def _entry(owner, kind, table):
     types = {each.name: each.type for each in fields(kind)}
-    wrong = [name for name, value in table.items() if not isinstance(value, types.get(name, ())) or not value]
+    blank = [name for name, value in table.items() if not value or (isinstance(value, str) and not value.strip())]
+    wrong = [name for name, value in table.items() if name in blank or not isinstance(value, types.get(name, ()))]
     lacking = [each.name for each in fields(kind) if each.default is MISSING and each.name not in table]
     if wrong or lacking:
         told = ", ".join(f"{name} ({each.__name__})" for name, each in types.items())
