@@ -41,6 +41,11 @@ class Alias:
         """The solver's name today."""
         return self.solver if self.parameter else self.now
 
+    @property
+    def renames(self):
+        """What it renames, as what can be a key."""
+        return self.benchmark, self.solver, self.parameter, plain(self.value)
+
     def check(self):
         """Return what is wrong with the entry; empty if nothing is."""
         return "" if self.parameter or not self.value else "'value' is there without its 'parameter'"
@@ -168,6 +173,11 @@ def load(path):
         )
         for name, kind in kinds.items()
     ]
+    renamed = [each.renames for each in read[0]]
+    for number, each in enumerate(renamed, 1):
+        if each in renamed[: number - 1]:
+            first = renamed.index(each) + 1
+            raise ValueError(f"{path}: alias number {number} renames what number {first} does; allowed: once.")
     return History(*read)
 
 
