@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import published
 import pytest
-from made_up import ADAMW, DIGITS, DOCS, GAUSSIAN, SGD, TRAINING, TURBO, objective, root_frame, training_frame
+from made_up import ADAMW, DIGITS, DOCS, GAUSSIAN, SGD, TRAINING, TURBO, fail, objective, root_frame, training_frame
 
 from orthobench.report import history
 from orthobench.report.claims import check_claims, load_claims
@@ -267,6 +267,18 @@ def test_a_superseded_cell_that_is_run_again_has_its_place(tmp_path, name):
     assert check_claims(result.frame, claims) == check_claims(expected, claims)
 
 
+def test_failures_that_are_superseded_are_not_counted_as_failed_cells(tmp_path, capsys):
+    published.write(tmp_path, {PLACE: fail(rows(), TURBO, (0, 1)), "training/one/later.parquet": run_again(better=1.0)})
+    (tmp_path / "history.toml").write_text(superseded("Turbo-Muon"))
+    assert main([str(tmp_path)]) == 0
+    assert " 0 failed" in " ".join(capsys.readouterr().out.split())
+    assert main([str(tmp_path), "--failures"]) == 0
+    assert "no cell failed" in capsys.readouterr().out
+    (tmp_path / "history.toml").unlink()
+    assert main([str(tmp_path / PLACE)]) == 0
+    assert " 4 failed" in " ".join(capsys.readouterr().out.split())
+
+
 def test_publish_takes_cells_whose_rows_are_superseded_and_no_others(tmp_path):
     folder = write(tmp_path / "results", rows(), superseded("Turbo-Muon"))
     good, bad = tmp_path / "good.parquet", tmp_path / "bad.parquet"
@@ -376,9 +388,11 @@ def test_verify_fails_on_a_solver_that_the_benchmark_has_not(tmp_path):
             "alias number 2: keys old: unknown, missing, empty or of another type; allowed: benchmark",
         ),
         (ALIASES.replace('parameter = "orthogonaliser"\n', ""), "alias number 2: 'value' is there without"),
+        (ALIASES + ALIASES, "alias number 3 renames what number 1 does; allowed: once"),
         (ALIASES.replace("benchmark_muon", "muon"), "'benchmark' is 'muon'; allowed: ., benchmark_dp"),
         (ALIASES.split("\n\n")[0].replace("[[alias]]", "[alias]"), r"alias is \{.*\}; allowed: tables \[\[alias\]\]"),
         ("superseded = 'all'", r"superseded is 'all'; allowed: tables \[\[superseded\]\]"),
+        (superseded("Muon").replace(REASON, " "), "superseded number 1: keys reason: unknown, missing, empty or of another type"),
         (superseded("Muon", "datasets = [1]"), r"'datasets' is \[1\]; allowed: a list of texts"),
         (superseded("Muon", "datasets = []"), r"'datasets' is \[\]; allowed: a list of texts"),
         (superseded("Muon").replace(f'"{published.COMMIT[:7]}"', ""), r"'commits' is \[\]; allowed: a list of texts"),

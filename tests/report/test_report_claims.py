@@ -1,5 +1,6 @@
 """Published claims: when each verdict comes out, what a mistake in claims.toml is answered with, and the real file."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -426,6 +427,7 @@ def test_brackets_of_a_pattern_are_brackets():
         ({"text": CLAIM.replace('id = "a-claim"\n', "")}, "claim number 1: key 'id' is missing"),
         ({"text": CLAIM.replace('arxiv = "2512.04632", ', "")}, "key 'source.arxiv' or 'source.url': allowed: exactly"),
         ({"text": CLAIM.replace("2512.04632", "Turbo")}, "key 'source.arxiv' is 'Turbo'; allowed: an arXiv identifier"),
+        ({"text": re.sub('method = ".*"', r'method = "\\u0001"', CLAIM)}, "key 'method' is '\\x01'; allowed: some"),
         ({"text": CLAIM + "= 1"}, "not a TOML file"),
         ({"head": ""}, "key 'solvers' is missing; required: solvers, claim."),
     ],
@@ -436,6 +438,11 @@ def test_a_mistake_in_the_file_is_named_with_what_is_allowed(write, changes, exp
         load_claims(path)
     assert str(error.value).startswith(f"{path}: ")
     assert expected in str(error.value)
+
+
+def test_texts_are_one_line_without_control_characters(write):
+    (claim,) = load_claims(write(text=re.sub('method = ".*"', r'method = "Turbo\\u001b[31m\\n\\u202eMuon"', CLAIM)))
+    assert claim.method == "Turbo [31m  Muon"
 
 
 def test_an_identifier_is_there_once(write):

@@ -95,7 +95,9 @@ def test_a_benchmark_is_meant_from_its_own_folder_and_from_anywhere_else(reposit
     assert found(".") == []
 
 
-@pytest.mark.parametrize("text", ["result/**/*.parquet", "nothing.parquet", "benchmark_moun", "", "empty", "."])
+@pytest.mark.parametrize(
+    "text", ["result/**/*.parquet", "nothing.parquet", "benchmark_moun", "", "empty", ".", "a" * 256]
+)
 def test_what_names_nothing_is_named_and_costs_nothing_else(repository, text, capsys):
     (repository / "empty").mkdir()
     assert main([text, OUTPUT]) == 2
@@ -103,6 +105,14 @@ def test_what_names_nothing_is_named_and_costs_nothing_else(repository, text, ca
     assert "AdamW" in printed.out
     assert printed.err.startswith(f"error: {text or repr(text)}: ")
     assert printed.err.count("\n") == 1
+
+
+def test_a_link_to_itself_among_files_is_named_and_costs_no_other(repository, capsys):
+    (repository / "results/training/one/loop.parquet").symlink_to("loop.parquet")
+    assert main(["results/training"]) == 1
+    printed = capsys.readouterr()
+    assert "AdamW" in printed.out
+    assert printed.err.startswith("error: results/training/one/loop.parquet: no such file.")
 
 
 def test_without_any_results_it_says_how_to_have_some(tmp_path, monkeypatch, capsys):

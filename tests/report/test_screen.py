@@ -4,7 +4,7 @@ import html
 import re
 
 import pytest
-from made_up import ADAMW, DIGITS, SGD, fail, robustness_frame, training_frame
+from made_up import ADAMW, DIGITS, SGD, TURBO, fail, robustness_frame, training_frame
 from published import EVIL, HOSTILE, provenance, training, write
 from screens import QUICK
 
@@ -57,6 +57,10 @@ def test_hostile_texts_are_text_on_the_page_and_one_line_on_the_screen(tmp_path)
     found = read_results(write(tmp_path, {"training/here/quick.parquet": training()}))[0]
     assert HOSTILE not in single(found, "A run")
     assert html.escape("</script><script>alert(1)") in single(found, "A run")
+    assert all("\n" not in line and "\x1b" not in line for line in screen(found, 80))
+    rows = training_frame(seeds=1, solvers=(ADAMW, TURBO)).replace({"solver_name": {TURBO: "Red\x1b\n"}})
+    found = read_results(write(tmp_path / "names", {"training/here/quick.parquet": provenance(rows)}))[0]
+    assert any("Red" in line for line in screen(found, 80))
     assert all("\n" not in line and "\x1b" not in line for line in screen(found, 80))
     assert EVIL
 

@@ -308,6 +308,16 @@ def test_verify_compares_the_changes_with_the_history(repository, site):
     assert (problem.where, notes) == ("changes.html", [])
 
 
+def test_the_settings_of_git_change_nothing(repository, found, monkeypatch):
+    settings = {"i18n.logOutputEncoding": "ISO-8859-1", "log.showSignature": "true", "color.ui": "always"}
+    monkeypatch.setenv("GIT_CONFIG_COUNT", str(len(settings)))
+    for number, (name, value) in enumerate(settings.items()):
+        monkeypatch.setenv(f"GIT_CONFIG_KEY_{number}", name)
+        monkeypatch.setenv(f"GIT_CONFIG_VALUE_{number}", value)
+    again = changes(repository.results, Documents(repository.folder), repository.git("rev-parse", "HEAD"))
+    assert [each.subject for each in again.listed] == [each.subject for each in found.listed]
+
+
 @pytest.mark.parametrize("shallow", [True, False])
 def test_without_a_history_verify_checks_all_but_the_changes(repository, site, tmp_path, shallow):
     folder = copied(repository, tmp_path / "copy", shallow=shallow)

@@ -266,8 +266,10 @@ def test_a_file_that_is_wrong_keeps_no_other_from_being_published(tmp_path):
     bad = tmp_path / "results" / "training" / "one" / "bad.parquet"
     bad.parent.mkdir(parents=True)
     bad.write_bytes(b"bad")
+    bad.with_stem("loop").symlink_to("loop.parquet")
     published_as(tmp_path, rows())
-    assert [each.partition(":")[0] for each in problems(tmp_path / "results")] == ["training/one/bad.parquet"]
+    wrong = ["training/one/bad.parquet", "training/one/loop.parquet"]
+    assert [each.partition(":")[0] for each in problems(tmp_path / "results")] == wrong
 
 
 def test_publish_knows_a_cell_under_its_earlier_name(tmp_path):

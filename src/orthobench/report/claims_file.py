@@ -9,6 +9,7 @@ import numpy as np
 
 from orthobench.report.benchmarks import BENCHMARKS, HIGHER, METRICS, ORTHOGONALISATION
 from orthobench.report.names import SQUARE, WIDE
+from orthobench.report.page import one_line
 
 LAST = "last"
 CONFIGURATION = "configuration"  # the column that says which of several files a row is from
@@ -179,9 +180,10 @@ def _take(owner, table, required, optional=(), prefix=""):
 
 
 def _text(value):
-    if not isinstance(value, str) or not value.strip():
+    told = one_line(value).strip() if isinstance(value, str) else ""
+    if not told:
         raise ValueError("some text")
-    return value
+    return told
 
 
 def _identifier(value):

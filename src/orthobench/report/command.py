@@ -16,6 +16,7 @@ from orthobench.report.page import one_line
 from orthobench.report.terminal import Screen, columns
 from orthobench.report.text import (
     LEFT_OUT,
+    failures,
     leaderboards,
     learning_rates,
     read_file,
@@ -97,7 +98,7 @@ def _end(reports, arguments):
         if failed and not arguments.failures:
             told = f"! {failed} of {cells} cells failed. What each said, and the command that runs it again:"
             lines += screen.paragraph(told, "  ")
-            lines.append(shlex.join(["orthobench", "report", *arguments.named, "--failures"]))
+            lines.append(shlex.join(["orthobench", "report", *map(one_line, arguments.named), "--failures"]))
     return ["", *lines] if lines else []
 
 
@@ -203,7 +204,7 @@ def _report(files, arguments):
         machines.setdefault(sources.machine_of(each.path), []).append((each.path.stem, each.frame))
     frames = {machine: together(own) for machine, own in machines.items()}
     cells = sum(len(each[_CELL].drop_duplicates()) for each in frames.values())
-    failed = sum(len(each.loc[each["objective_status"] != "ok", _CELL].drop_duplicates()) for each in frames.values())
+    failed = sum(len(failures(each)[_CELL].drop_duplicates()) for each in frames.values())
     heading = [
         *screen.paragraph(f"== {'root' if benchmark.folder == '.' else benchmark.folder}: {benchmark.question}", "   "),
         *screen.paragraph(

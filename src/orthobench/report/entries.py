@@ -44,7 +44,8 @@ def read_entries(path, kinds, find_lack):
 
 def _entry(owner, table, kind, find_lack):
     types = {each.name: each.type for each in fields(kind)}
-    wrong = [name for name, value in table.items() if type(value) is not types.get(name) or value == ""]
+    blank = [name for name, value in table.items() if isinstance(value, str) and not value.strip()]
+    wrong = [name for name, value in table.items() if name in blank or type(value) is not types.get(name)]
     lacking = [each.name for each in fields(kind) if each.default is MISSING and each.name not in table]
     if wrong or lacking:
         told = ", ".join(f"{name} ({each.__name__})" for name, each in types.items())

@@ -42,6 +42,11 @@ class Alias:
         """The solver's name today."""
         return self.solver if self.parameter else self.now
 
+    @property
+    def renames(self):
+        """What it renames, as what can be a key."""
+        return self.benchmark, self.solver, self.parameter, plain(self.value)
+
     def check(self):
         """Return what is wrong with the entry; empty if nothing is."""
         return "" if self.parameter or not self.value else "'value' is there without its 'parameter'"
@@ -148,6 +153,11 @@ def load(path):
         If something in it is not as it should be. The message names the file, the entry and what is allowed.
     """
     found = read_entries(Path(path), {"alias": Alias, "superseded": Superseded}, _lack)
+    renamed = [each.renames for each in found["alias"]]
+    for number, each in enumerate(renamed, 1):
+        if each in renamed[: number - 1]:
+            first = renamed.index(each) + 1
+            raise ValueError(f"{path}: alias number {number} renames what number {first} does; allowed: once.")
     return History(found["alias"], found["superseded"])
 
 

@@ -62,7 +62,7 @@ def publish(file, results, machine, name=None, root=None):
         beside.mkdir(parents=True)
         for other in (results / place.parent).glob("*.parquet"):
             if other.name != place.name:
-                os.symlink(other.resolve(), beside / other.name)
+                os.symlink(os.path.realpath(other), beside / other.name)  # also a link to itself
         if (results / history.FILE).exists():
             os.symlink((results / history.FILE).resolve(), Path(folder) / history.FILE)
         before = read_results(folder)[1]  # what is wrong with others is no reason

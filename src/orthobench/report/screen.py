@@ -68,11 +68,11 @@ def _benchmark(result, width):
         yield "  no figures: every cell failed"
         return
     rows = leaderboard_rows(result.frame, setting.dataset, setting.objective, metric, benchmark.baseline)
-    names = short_solvers([row.solver for row in rows])
+    names = {name: one_line(short) for name, short in short_solvers([row.solver for row in rows]).items()}
     theirs = find_baseline(dict.fromkeys(names), benchmark.baseline)
     baseline = next((row for row in rows if row.solver == theirs), None)
     best = [row for row in rows if np.isfinite(row.mean) and row.rank != NO_GUARANTEE and row is not baseline][:2]
-    dataset = short_names([setting.dataset])[setting.dataset].partition("[")[0]
+    dataset = one_line(short_names([setting.dataset])[setting.dataset].partition("[")[0])
     notes = METRICS[metric].label, f"on {dataset}, {METRICS[metric].better} is better", ""
     shown = [row for row in rows if row in best or row is baseline]
     room = max(20, min(max((length(names[row.solver]) for row in shown), default=0), width - 90))

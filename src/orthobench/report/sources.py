@@ -1,6 +1,7 @@
 """Which result files a command means: by name, by folder, by pattern, or by benchmark."""
 
 import glob
+import os
 from pathlib import Path
 
 from orthobench.report.benchmarks import BENCHMARKS, ROOT
@@ -31,8 +32,12 @@ def find(named, benchmarks=None):
     """
     paths, lacking = {}, []
     for text in named:
-        found, lack = _meant(text)
-        paths |= {path.resolve(): path for path in found if path.resolve() not in paths}
+        try:
+            found, lack = _meant(text)
+        except OSError as error:  # a name that is too long, a folder that can't be read
+            found, lack = [], f"{text}: {error.strerror}."
+        for path in found:
+            paths.setdefault(os.path.realpath(path), path)  # also of a link to itself
         lacking += [lack] if lack else []
     if not named:
         paths = {path: path for benchmark in benchmarks or BENCHMARKS.values() for path in newest(benchmark)}

@@ -184,9 +184,15 @@ def render_learning_rates(frame, objective, screen=None):
     return "\n".join([table, *screen.note(), "", *sweep.solver_lines(methods)])
 
 
+def failures(frame):
+    """Return the rows of failures; superseded ones are none, whose cells may have been run again."""
+    now = history.current(frame)
+    return now[now["objective_status"] != "ok"]
+
+
 def render_failures(frame, screen):
     """Return each cell that failed, what it said, and the command that runs it again, where it names one."""
-    failed = frame[frame["objective_status"] != "ok"]
+    failed = failures(frame)
     failed = failed.assign(objective_message=failed["objective_message"].astype(object).fillna(""))
     place = ["objective_name", "dataset_name", "solver_name", "objective_status", "idx_rep", "objective_message"]
     blocks = []

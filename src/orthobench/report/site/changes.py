@@ -162,7 +162,8 @@ def _git(folder, *arguments, text=True):
 def _trees(results, revision):
     """Return the commits that changed results or rules, the newest first; one more than is listed, to compare with."""
     rules = [f":(top,glob){folder}{name}" for folder in ("", "*/") for name in RULES]
-    options = ("-z", "--no-show-signature", "--first-parent", f"--max-count={MOST + 1}", "--format=%H%x00%ct%x00%s")
+    alike = ("-z", "--no-show-signature", "--encoding=UTF-8")  # whatever the reader's own settings are
+    options = (*alike, "--first-parent", f"--max-count={MOST + 1}", "--format=%H%x00%ct%x00%s")
     listed = _git(results, "log", *options, revision, "--", ".", *rules)
     fields = listed.split("\0")
     prefix = _git(results, "rev-parse", "--show-prefix").rstrip("\n")
@@ -200,8 +201,8 @@ class _Judge:
     def prepare(self, trees):
         """Judge all that is different, at once."""
         # A name that no row has any more is needed for the rows that had it.
-        known = {_renamed(each): each for tree in reversed(trees) for each in self._history(tree).aliases}
-        self.aliases = tuple((known | {_renamed(each): each for each in self.aliases}).values())
+        known = {each.renames: each for tree in reversed(trees) for each in self._history(tree).aliases}
+        self.aliases = tuple((known | {each.renames: each for each in self.aliases}).values())
         work = dict.fromkeys(key for tree in trees for key in self._keys(tree))
         arguments = [(str(self.repository), *key, self.aliases, self.listed[key[0]]) for key in work]
         for key, made in zip(work, at_once(_judged, arguments, _ROWS * len(work)), strict=True):
@@ -240,11 +241,6 @@ class _Judge:
                     path.write_bytes(_git(self.repository, "cat-file", "blob", blob, text=False))
                 self._histories[blob] = _load(path)
         return self._histories[blob]
-
-
-def _renamed(alias):
-    """Return what an alias renames."""
-    return alias.benchmark, alias.solver, alias.parameter, alias.value
 
 
 def _judged(repository, folder, machine, blobs, superseded, aliases, listed):
