@@ -6,6 +6,7 @@ import os
 import time
 
 import torch
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 DEVICE_VARIABLE = "ORTHOBENCH_DEVICE"
 
@@ -50,6 +51,14 @@ def resolve_device(name=None):
     if name == "auto":
         name = "cuda" if "cuda" in allowed else "cpu"
     return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+
+
+def can_look(tensor):
+    """Tell whether the values of a tensor are at hand: on a CPU, with nothing that records or transforms its steps."""
+    if torch.compiler.is_compiling() or tensor.device.type != "cpu":
+        return False
+    is_plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    return is_plain and _get_current_dispatch_mode() is None and torch._C._functorch.peek_interpreter_stack() is None
 
 
 def synchronize(device):

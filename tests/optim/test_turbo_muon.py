@@ -196,6 +196,22 @@ def test_how_many_parameters_are_stepped_at_a_time_changes_no_bit(make, chunk_by
     assert all(torch.equal(p, q) for p, q in zip(parameters, others, strict=True))
 
 
+def test_directions_of_a_subclass_get_all_parameters_together(monkeypatch):
+    monkeypatch.setattr(momentum, "CHUNK_BYTES", 1)
+    together = []
+
+    class Watched(TurboMuon):
+        def directions(self, params, *others):
+            together.append(len(params))
+            return super().directions(params, *others)
+
+    parameters = make_parameters()
+    train(parameters, Watched(parameters), 1)
+    assert together == [len(parameters)]
+    assert TurboMuon.is_separable
+    assert AdaMuon.is_separable
+
+
 def test_types_may_be_mixed():
     shapes, dtypes = SHAPES[:6], [torch.float32, torch.bfloat16, torch.float64] * 2
     mixed = [torch.nn.Parameter(p.detach().to(d)) for p, d in zip(make_parameters(shapes), dtypes, strict=True)]

@@ -17,6 +17,15 @@ def test_inputs_are_clipped_to_a_norm_and_no_further():
     assert ClipInput(2.0)(images).flatten(1).norm(dim=1).tolist() == pytest.approx([2.0] * 5)
 
 
+@pytest.mark.parametrize("norm", [0.5, 50.0])
+def test_clipping_can_be_compiled_exported_and_vectorised(norm):
+    x = unit_rows(4, 3, norm=7.0)
+    clip, expected = ClipInput(norm), ClipInput(norm)(x)
+    assert torch.equal(torch.compile(clip, backend="eager", fullgraph=True)(x), expected)
+    assert torch.equal(torch.export.export(clip, (x,)).module()(x), expected)
+    assert torch.equal(torch.vmap(clip)(x.view(2, 2, 3)).view(4, 3), expected)
+
+
 def test_norm_pooling_takes_norms_and_has_gradients_at_zero():
     x = torch.zeros(1, 1, 2, 4, dtype=torch.float64)
     x[0, 0, :, 2:] = torch.tensor([[1.0, 2.0], [4.0, 2.0]])

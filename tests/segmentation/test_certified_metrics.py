@@ -1,6 +1,7 @@
 """Certified performance over a data set: the clean one at radius 0, the same in any batches, below every attack's."""
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from orthobench.segmentation import (
     least_radius,
     leaving_costs,
     most_lost,
+    most_value_lost,
     pixel_radii,
 )
 
@@ -220,3 +222,22 @@ def test_a_batch_that_is_refused_adds_nothing():
 def test_arguments_that_are_not_allowed_are_named_with_the_remedy(counts, radii, options, told):
     with pytest.raises(ValueError, match=told):
         CertifiedMetrics(torch.tensor(counts), radii, **options)
+
+
+@pytest.mark.parametrize("constant", [1.0, 0.3, 1.7])
+def test_an_attack_whose_radius_is_just_enough_is_granted_it(constant):
+    """In exact arithmetic; no logit is claimed to be rounded."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(300):
+        logits = torch.randn(1, 2, 1, 1, generator=generator, dtype=torch.float64)
+        first, second = (Fraction(each) for each in logits.flatten().sort(descending=True).values.tolist())
+        cost = (first - second) ** 2 / 2
+        radius = math.sqrt(cost) / constant * (1 - 1e-14)
+        while (Fraction(constant) * Fraction(radius)) ** 2 < cost:
+            radius = math.nextafter(radius, math.inf)
+        costs, labels = leaving_costs(logits, rounding=0), logits.argmax(1)
+        (choices,) = iou_choices(logits, labels, labels.item(), radius, constant, rounding=0)
+        assert choices.most_left == 1
+        assert most_lost(costs, radius, constant).item() == 1
+        assert most_value_lost(costs, torch.ones_like(costs), radius, constant).item() >= 1
+        assert max(pixel_radii(costs, constant).item(), least_radius(costs, 1, constant).item()) <= radius

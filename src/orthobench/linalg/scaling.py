@@ -5,6 +5,7 @@ None of them adds an epsilon: what they return does not depend on the scale of t
 
 import torch
 
+from ..device import can_look
 from . import kernels
 from .shapes import map_by_shape
 from .symmetric import gram
@@ -58,16 +59,12 @@ def _scaled(X, measure):
 
     X is divided by a power of two before; on a CPU, which can look at the sums, only if they aren't moderate.
     """
-    if _looks(X):
+    if can_look(X):
         found = measure(X)
         if bool(((found[-1] >= MODERATE[0]) & (found[-1] <= MODERATE[1])).all()):
             return X, found
     X = divide_by_power_of_two(X)
     return X, measure(X)
-
-
-def _looks(X):
-    return X.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def _norm_and_square(X):

@@ -50,6 +50,8 @@ class AdaMuon(TurboMuon):
     Si, Zhang & Shen (2025), AdaMuon: adaptive Muon optimizer, arXiv:2507.11005, Algorithm 1.
     """
 
+    is_separable = True
+
     def __init__(self, params, lr=1e-3, momentum=0.95, adjust_lr="match_rms_adamw", orthogonaliser="muon", **options):
         settings = {"lr": lr, "momentum": momentum, "adjust_lr": adjust_lr, "orthogonaliser": orthogonaliser}
         super().__init__(params, **settings, **options)

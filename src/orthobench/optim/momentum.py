@@ -33,10 +33,16 @@ class MomentumOptimizer(torch.optim.Optimizer):
     """
 
     adjustments = ADJUSTMENTS
-    is_separable = False  # whether the direction of a parameter depends on that one alone
+    # Whether the direction of a parameter depends on that one alone: a class with directions of its own says so anew.
+    is_separable = False
     process_group = None  # of a copy too, which is not part of the group
     # Options that states and pickles of earlier versions don't have.
     later_options = {"maximize": False, "split": None, "transposed": False, "master_weights": False}
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "directions" in vars(cls):
+            cls.is_separable = vars(cls).get("is_separable", False)
 
     def __init__(self, params, defaults):
         if not isinstance(params, torch.Tensor):

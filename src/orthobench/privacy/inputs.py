@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import torch
 
+from ..device import can_look
+
 # By how much norms may be above the bound, in units of the rounding of their type: less than the bounds' own slack.
 _ROUNDING = 8
 
@@ -51,8 +53,8 @@ def clip_examples(x, norm=math.inf):
 
 
 def _are_all(answers):
-    """Tell whether all answers are yes; False where the question would wait for a device."""
-    return answers.device.type == "cpu" and bool(answers.all())
+    """Tell whether all answers are yes; False where nobody can look, or would wait for a device."""
+    return can_look(answers) and bool(answers.all())
 
 
 class InputClipping:

@@ -13,6 +13,9 @@ import torch
 from ..lipschitz.certificates import check_positive, check_radius
 from .costs import order
 
+# By how much a cost and a budget, of a few roundings each, may be off against each other: granted to the attack.
+_LAST_BITS = 2.0**-49
+
 
 def pixel_radii(costs, lipschitz_constant=1.0):
     """Return the radius of each pixel within which it keeps its class.
@@ -205,7 +208,7 @@ class SortedCosts:
 
     def held(self, budgets):
         """Return how many pixels cost more than each budget on their own, (B, R): certificate A."""
-        below = self._count(self._costs, budgets * (1 + 2.0**-49))
+        below = self._count(self._costs, budgets)
         return self.pixels[:, None] - torch.minimum(below, self.pixels[:, None])
 
     def lost(self, budgets):
@@ -220,7 +223,7 @@ class SortedCosts:
         wanted = torch.tensor(shares, dtype=torch.float64, device=self.pixels.device)
         # 0.07 times 100 is more than 7: a pixel too few is on the safe side.
         ranks = (self.pixels[:, None] * wanted - 1e-9).ceil().long().clamp(min=1)
-        return self._prefix.gather(1, ranks - 1) * (1 - 2 * self._slack)
+        return self._prefix.gather(1, ranks - 1) * (1 - 2 * self._slack - _LAST_BITS)
 
     def _count(self, ascending, budgets):
         budgets = budgets.to(ascending.device).expand(len(ascending), -1).contiguous()
@@ -228,12 +231,13 @@ class SortedCosts:
 
 
 def check_budgets(radius, lipschitz_constant):
-    """Return (L r)^2 of each radius, (R,) float64."""
+    """Return (L r)^2 of each radius, (R,) float64, and what it and a cost may be wrong by in their last bits."""
     check_positive("lipschitz_constant", lipschitz_constant, "it is what an upper bound returned")
     radii = [radius] if isinstance(radius, Real) else [float(each) for each in radius]
     for each in radii:
         check_radius(each)
     budgets = torch.tensor([lipschitz_constant * each for each in radii], dtype=torch.float64).square()
+    budgets *= 1 + _LAST_BITS
     if not budgets.isfinite().all():
         raise ValueError(
             f"radius {max(radii)!r} times lipschitz_constant {lipschitz_constant!r} is too large to square."
