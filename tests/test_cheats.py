@@ -81,7 +81,7 @@ def test_a_cheat_in_vain_has_the_error_of_what_it_returns(rows, name):
 def test_who_has_the_answers_to_inputs_is_slower_on_those_that_nobody_can_know(name, tmp_path):
     data = ["gaussian[rows=96,columns=96]"]
     own = run(tmp_path, [name], repetitions=2, timeout=60, dataset_names=data)
-    assert len(own) == 2 * 2
+    assert len(own[["objective_name", "idx_rep"]].drop_duplicates()) == 2 * 2
     # Not all, for on a busy machine a copy may take as long as the work.
     assert own["objective_message"].str.contains("makes use of what it knew before").sum() >= 2
 

@@ -392,7 +392,10 @@ def test_verify_fails_on_a_solver_that_the_benchmark_has_not(tmp_path):
         (ALIASES.replace("benchmark_muon", "muon"), "'benchmark' is 'muon'; allowed: ., benchmark_dp"),
         (ALIASES.split("\n\n")[0].replace("[[alias]]", "[alias]"), r"alias is \{.*\}; allowed: tables \[\[alias\]\]"),
         ("superseded = 'all'", r"superseded is 'all'; allowed: tables \[\[superseded\]\]"),
-        (superseded("Muon").replace(REASON, " "), "superseded number 1: keys reason: unknown, missing, empty or of another type"),
+        (
+            superseded("Muon").replace(REASON, " "),
+            "superseded number 1: keys reason: unknown, missing, empty or of another type",
+        ),
         (superseded("Muon", "datasets = [1]"), r"'datasets' is \[1\]; allowed: a list of texts"),
         (superseded("Muon", "datasets = []"), r"'datasets' is \[\]; allowed: a list of texts"),
         (superseded("Muon").replace(f'"{published.COMMIT[:7]}"', ""), r"'commits' is \[\]; allowed: a list of texts"),
