@@ -50,7 +50,7 @@ def record_on_a_cpu(monkeypatch):
     monkeypatch.setattr(capture, "DEVICE", "cpu")
     monkeypatch.setattr(capture, "_run_aside", lambda function, device: function())
     monkeypatch.setattr(capture, "_record", record)
-    monkeypatch.setattr(scaling, "_looks", lambda X: False)
+    monkeypatch.setattr(scaling, "can_look", lambda X: False)
 
 
 def record(function, device):

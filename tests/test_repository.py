@@ -314,7 +314,7 @@ LAYERS = {
     "lipschitz": {"lipschitz", "linalg", "models", "device"},
     "conformal": {"conformal", "lipschitz", "linalg", "models"},
     "segmentation": {"segmentation", "conformal", "lipschitz", "models"},
-    "privacy": {"privacy", "lipschitz", "linalg", "models"},
+    "privacy": {"privacy", "lipschitz", "linalg", "models", "device"},
     "report": {"report"},
     "harness": {"harness", "provenance", *METHODS},
     "runs": {"runs", "harness", "provenance", "report"},
