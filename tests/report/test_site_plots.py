@@ -316,7 +316,9 @@ def test_a_plot_that_has_a_parameter_on_its_axis_opens_on_the_rest_of_the_name()
 
 
 def test_intervals_of_shares_stay_shares():
-    wild = lambda seed: 1.0 if seed else 0.0  # noqa: E731
+    def wild(seed):
+        return 1.0 if seed else 0.0
+
     frame = robustness_frame(solvers=(PLAIN, CAYLEY))
     good = frame["stop_val"] > 0
     for name in ("objective_certified_accuracy_36", "objective_accuracy"):

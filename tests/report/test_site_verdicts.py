@@ -162,7 +162,10 @@ def test_a_bar_counts_the_tests(two, pages):
 def test_parts_of_a_bar_lie_side_by_side(tmp_path):
     loss = falling(HALVED | {TURBO: 12.0})
     worse = falling(HALVED | {TURBO: 60.0})
-    mixed = lambda solver, dataset, seed, step: (loss if dataset == DIGITS else worse)(solver, dataset, seed, step)  # noqa: E731
+
+    def mixed(solver, dataset, seed, step):
+        return (loss if dataset == DIGITS else worse)(solver, dataset, seed, step)
+
     frame = published.provenance(training_frame(mixed, solvers=(ADAMW, TURBO), datasets=(DIGITS, DOCS)))
     claim = judged(written(tmp_path, {"training/one/x.parquet": frame}))["a"]
     assert bar(claim.verdict).parts == (("holds", 0, 1), ("fails", 1, 1))

@@ -80,15 +80,8 @@ def lipschitz_convnet(
     check_multiple("width", width, 2)
     blocks = check_integer("blocks", blocks, 1)
     convolutions = check_integer("convolutions", convolutions, 1)
-    kernel_size = check_integer("kernel_size", kernel_size, 1)
-    if kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size is {kernel_size}: give an odd number, so that maps keep their size")
-    if padding_mode not in PADDING_MODES:
-        raise ValueError(f"padding_mode is {padding_mode!r}: give {' or '.join(PADDING_MODES)}")
-
-    def convolve(inputs, kernel):
-        activation = [] if make_activation is None else [make_activation()]
-        return [make_layer(inputs, inputs, kernel, padding_mode=padding_mode), *activation]
+    kernel_size = check_kernel_size(kernel_size)
+    convolve = convolutions_of(make_layer, make_activation, padding_mode)
 
     side = math.ceil(size / 2**blocks) * 2**blocks
     with seeded(seed):
@@ -99,6 +92,26 @@ def lipschitz_convnet(
             layers.append(nn.Sequential(*block, FirstChannels(width // 2), PixelUnshuffle(2)))
             side, width = side // 2, 2 * width
         return nn.Sequential(*layers, nn.Flatten(), make_head(width * side**2, outputs))
+
+
+def check_kernel_size(kernel_size):
+    """Return the size of a kernel that keeps that of maps; raise TypeError or ValueError unless it is odd."""
+    kernel_size = check_integer("kernel_size", kernel_size, 1)
+    if kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size is {kernel_size}: give an odd number, so that maps keep their size")
+    return kernel_size
+
+
+def convolutions_of(make_layer, make_activation, padding_mode):
+    """Return the function that makes a convolution of so many channels and its activation, if any, as a list."""
+    if padding_mode not in PADDING_MODES:
+        raise ValueError(f"padding_mode is {padding_mode!r}: give {' or '.join(PADDING_MODES)}")
+
+    def convolve(channels, kernel_size):
+        activation = [] if make_activation is None else [make_activation()]
+        return [make_layer(channels, channels, kernel_size, padding_mode=padding_mode), *activation]
+
+    return convolve
 
 
 def lipschitz_mlp(seed, make_layer, make_head, make_activation=None, *, features=64, outputs=10, width=128, depth=3):

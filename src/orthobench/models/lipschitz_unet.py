@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import pad
 
 from orthobench.models.checks import check_integer, check_multiple
-from orthobench.models.lipschitz_networks import PADDING_MODES, FirstChannels, Isometry
+from orthobench.models.lipschitz_networks import FirstChannels, Isometry, check_kernel_size, convolutions_of
 from orthobench.models.reproducible import seeded
 
 
@@ -85,16 +85,9 @@ def lipschitz_unet(
     check_multiple("width", width, 2)
     depth = check_integer("depth", depth, 0)
     convolutions = check_integer("convolutions", convolutions, 1)
-    kernel_size = check_integer("kernel_size", kernel_size, 1)
-    if kernel_size % 2 == 0:
-        raise ValueError(f"kernel_size is {kernel_size}: give an odd number, so that maps keep their size")
-    if padding_mode not in PADDING_MODES:
-        raise ValueError(f"padding_mode is {padding_mode!r}: give {' or '.join(PADDING_MODES)}")
+    kernel_size = check_kernel_size(kernel_size)
+    convolve = convolutions_of(make_layer, make_activation, padding_mode)
     check_share("skip_share", skip_share)
-
-    def convolve(inputs, kernel):
-        activation = [] if make_activation is None else [make_activation()]
-        return [make_layer(inputs, inputs, kernel, padding_mode=padding_mode), *activation]
 
     def level(inputs, below):
         first = [each for _ in range(convolutions) for each in convolve(inputs, kernel_size)]

@@ -41,7 +41,7 @@ class MomentumOptimizer(torch.optim.Optimizer):
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        if "directions" in vars(cls):
+        if {"directions", "look_ahead"} & vars(cls).keys():
             cls.is_separable = vars(cls).get("is_separable", False)
 
     def __init__(self, params, defaults):

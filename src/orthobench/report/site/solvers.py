@@ -57,7 +57,6 @@ def solver_pages(site, name, machines):
             "stands": stands.sentence(stands.kinds(frame)),
             "words": _words(machines),
             "compare": _compare(name, machines, own),
-            "colour": site.get_style(frame["solver_name"].iloc[0])["marker"],
         }
         yield f"{name}/solvers/{page}.html", f"{own} | {machines[0].result.title}: OrthoBench", "solver", context
 
