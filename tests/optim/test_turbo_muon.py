@@ -196,15 +196,16 @@ def test_how_many_parameters_are_stepped_at_a_time_changes_no_bit(make, chunk_by
     assert all(torch.equal(p, q) for p, q in zip(parameters, others, strict=True))
 
 
-def test_directions_of_a_subclass_get_all_parameters_together(monkeypatch):
+@pytest.mark.parametrize("name", ["directions", "look_ahead"])
+def test_what_a_subclass_does_in_its_own_way_gets_all_parameters_together(name, monkeypatch):
     monkeypatch.setattr(momentum, "CHUNK_BYTES", 1)
     together = []
 
-    class Watched(TurboMuon):
-        def directions(self, params, *others):
-            together.append(len(params))
-            return super().directions(params, *others)
+    def watched(self, params, *others):
+        together.append(len(params))
+        return getattr(TurboMuon, name)(self, params, *others)
 
+    Watched = type("Watched", (TurboMuon,), {name: watched})
     parameters = make_parameters()
     train(parameters, Watched(parameters), 1)
     assert together == [len(parameters)]
