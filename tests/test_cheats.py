@@ -23,7 +23,6 @@ CHEATS = {
     "names_a_path": ("error", "can't name files and columns"),
     "overrides_prepare": ("error", "overrides `prepare`, which the harness owns"),
     "overrides_result": ("error", "overrides `result`, which the harness owns"),
-    "remembers_points": ("refuted", "makes use of what it knew before"),
     "replaces_the_norm": ("error", "replaced torch.linalg."),
     "replaces_the_stopwatch": ("refuted", "beyond the 0.0 ms that it says"),
     "runs_when_imported": ("error", "runs at import"),
@@ -35,7 +34,7 @@ CHEATS = {
 IN_VAIN = {"remembers_answers", "looks_for_the_answer"}
 HONEST = {"honest", "honest_in_place"}
 # Than a fresh process on inputs of the bench's own.
-QUICKER = ["guesses_the_inputs", "recognises_turned_inputs"]
+QUICKER = ["guesses_the_inputs", "recognises_turned_inputs", "remembers_points"]
 
 
 def run(folder, solvers, **options):
