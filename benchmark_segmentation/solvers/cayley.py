@@ -7,5 +7,5 @@ class Solver(SegmentationSolver):
     """Orthogonal convolutions by the Cayley transform (Trockman and Kolter, 2021)."""
 
     name = "Cayley"
-    parameters = {"learning_rate": [0.03], **LOSS}
+    parameters = {"learning_rate": [0.01], **LOSS}
     layer = "cayley"

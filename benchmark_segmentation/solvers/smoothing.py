@@ -4,8 +4,8 @@ from orthobench.harness.segmentation import LOSS, SMOOTHING, SegmentationSolver
 
 
 class Solver(SegmentationSolver):
-    """Segmentation certified by randomised smoothing (Fischer, Baader and Vechev, 2021), trained with the same noise."""
+    """Segmentation certified by randomised smoothing (Fischer, Baader and Vechev, 2021), trained with its noise."""
 
     name = "Smoothing"
-    parameters = {**SMOOTHING, "learning_rate": [0.03], **LOSS}
+    parameters = {**SMOOTHING, "learning_rate": [0.01], **LOSS}
     layer = "plain"

@@ -5,7 +5,7 @@ from ..exports import export
 __all__, __getattr__ = export(
     __name__,
     {
-        "datasets": ["NETWORK", "SegmentationDataset"],
+        "datasets": ["PROTOCOL", "SegmentationDataset"],
         "objective": ["SegmentationObjective"],
         "solver": ["LOSS", "SMOOTHING", "SegmentationSolver"],
         "task": ["CONSTANT", "SegmentationTask"],

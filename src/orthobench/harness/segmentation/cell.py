@@ -5,7 +5,7 @@ from .solver import CHOICES, SMOOTHING
 
 
 class SegmentationCell(LipschitzCell):
-    """Has a network trained without the solver's file, and asks that for its constant alone: the rest is the bench's."""
+    """Has a network trained without the solver's file, and asks that for its constant alone."""
 
     role = "orthobench.harness.segmentation.role:SegmentationClaimRole"
     training_role = "orthobench.harness.segmentation.role:SegmentationRole"

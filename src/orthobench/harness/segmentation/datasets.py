@@ -7,13 +7,13 @@ from ...models import lipschitz_unet
 from ..datasets import TaskDataset
 from .task import SegmentationTask
 
-# The parameters of the network, which every data set has.
-NETWORK = {"width": [16], "depth": [1], "padding": ["circular"]}
-ATTACK = {"steps": 20, "restarts": 6}
+# The parameters that every data set has: of the network, and how many images of a part are attacked, and smoothed.
+PROTOCOL = {"width": [16], "depth": [1], "padding": ["circular"], "attacked": [50], "smoothed": [32]}
+ATTACK = {"steps": 10, "restarts": 6}
 
 
 class SegmentationDataset(TaskDataset):
-    """A data set of segmented images. A subclass has `NETWORK` among its parameters, ``steps``, ``batch_size`` too.
+    """A data set of segmented images. A subclass has `PROTOCOL` among its parameters, ``steps``, ``batch_size`` too.
 
     Attributes
     ----------
@@ -21,7 +21,6 @@ class SegmentationDataset(TaskDataset):
     class_names : tuple of str
         The first is that of the background, if there is one.
     attack : dict
-    attacked, smoothed : int
     pictures : bool
         As of a `SegmentationTask`.
     """
@@ -29,7 +28,6 @@ class SegmentationDataset(TaskDataset):
     classes = 2
     class_names = ()
     attack = ATTACK
-    attacked, smoothed = 50, 32
     pictures = False
 
     def parts(self, seed):

@@ -1,7 +1,6 @@
 """What is measured of a segmentation network: certificates by its constant or by smoothing, and what disproves them."""
 
 import math
-from functools import partial
 from statistics import median
 
 import torch
@@ -142,7 +141,6 @@ class ByConstant(Evaluation):
         logits = self.logits(self.model, self.part.inputs)
         found = self.clean(logits.argmax(1), self.part.targets)
         metrics = self._certify(logits, self.part.targets, iou=last)
-        names = BY_RADIUS[: None if last else 2]
         for name in ("pixel_accuracy", "class_accuracy", "which_pixels", "stable_pixels"):
             own = f"certified_{name}" if name.endswith("accuracy") else name
             found |= {f"{own}_{r}": float(each) for r, each in zip(RADII, getattr(metrics, name), strict=True)}
