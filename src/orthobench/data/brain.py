@@ -48,27 +48,27 @@ NIFTI_UINT8 = 2
 def mni152(factor=2, *, source=MNI152):
     """The ICBM152 2009a symmetric T1-weighted average (Fonov et al. 2011), in coronal slices with four tissues.
 
-    It is the average of 152 heads: one head, whose left and right half are mirror images, so figures say nothing of other
-    heads. Neighbouring slices are alike (of the pixels of the brain, 90 % have the same class 1 mm further, 59 % at
-    8 mm). Held out is therefore a block of 24 slices, tuning one of 12, and 8 slices on either side of each are in no
-    part; the other 69 are trained on. Images are averages over squares of `factor` x `factor` voxels, labels the class
-    that is the likeliest there by the atlas' own maps: they are probabilities turned into masks, drawn by nobody. White
-    and grey matter have a map; what is left of the voxels with a signal is other tissue, such as fluid.
+    It is the average of 152 heads: one head, whose left and right half are mirror images, so that figures say nothing
+    of other heads. Neighbouring slices are alike (of the pixels of the brain, 90 % have the same class 1 mm further,
+    59 % at 8 mm). Held out is therefore a block of 24 slices, tuning one of 12, and 8 slices on either side of each are
+    in no part; the other 69 are trained on. Images are averages over squares of `factor` x `factor` voxels, labels the
+    class that is the likeliest there by the atlas' own maps: they are probabilities turned into masks, drawn by nobody.
+    White and grey matter have a map; what is left of the voxels with a signal is other tissue, such as fluid.
 
     The licence lets anybody show the images, with its notice: see `MNI152.licence`.
 
     Parameters
     ----------
     factor : int
-        Voxels that become a pixel, in each direction: 1, 2, 4, 5, 10 or 20, which leave sides of 160, 80, 40, 32, 16, 8.
+        Voxels that become a pixel, in each direction: 1, 2, 4, 5, 10 or 20, for sides of 160, 80, 40, 32, 16 or 8.
     source : Source
         The files and their SHA-256.
 
     Returns
     -------
     Parts of Examples
-        Images (n, 1, side, side), float32, in [0, 1], the head upright; labels (n, side, side), int64, in 0..3: `TISSUES`
-        has their names.
+        Images (n, 1, side, side), float32, in [0, 1], the head upright; labels (n, side, side), int64, in 0..3:
+        `TISSUES` has their names.
 
     Raises
     ------
@@ -84,9 +84,9 @@ def mni152(factor=2, *, source=MNI152):
         allowed = ", ".join(str(each) for each in range(1, SIDE // 8 + 1) if SIDE % (8 * each) == 0)
         raise ValueError(f"factor is {factor}: give one of {allowed}, which leave sides that are multiples of 8")
     head, grey, white = (_read(name, digest) for name, digest in source.files.items())
-    brain = (head > 0).float()
-    # The maps add up to 1 at most; both are 0 where there is no signal.
-    shares = torch.stack([1 - brain, brain - grey - white, grey, white], dim=1)
+    # The maps add up to 1 at most, and reach a little beyond the voxels with a signal.
+    inside = torch.maximum((head > 0).float(), grey + white)
+    shares = torch.stack([1 - inside, inside - grey - white, grey, white], dim=1)
     images, labels = avg_pool2d(head.unsqueeze(1), factor), avg_pool2d(shares, factor).argmax(1)
     chosen = {name: torch.cat([torch.arange(*block) for block in blocks]) for name, blocks in SLICES.items()}
     return Parts(**{name: Examples(images[places], labels[places]) for name, places in chosen.items()})

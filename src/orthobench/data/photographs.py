@@ -195,4 +195,3 @@ def _central_square(image, size):
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.crop((left, top, left + side, top + side))  # with resize's `box` the filter would see what is beyond
     return square.resize((size, size), pillow().Resampling.BILINEAR)
-

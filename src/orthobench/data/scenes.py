@@ -98,7 +98,8 @@ def fashion_scenes(seed, folder=None, *, train=2000, tuning=200, held_out=200, s
     Returns
     -------
     Parts of Examples
-        Images (n, 1, 64, 64), float32, in [0, 1]; labels (n, 64, 64), int64, in 0..10: `GARMENT_LABELS` has their names.
+        Images (n, 1, 64, 64), float32, in [0, 1]; labels (n, 64, 64), int64, in 0..10: `GARMENT_LABELS` has their
+        names.
 
     Raises
     ------
