@@ -1,0 +1,28 @@
+"""Scenes of scikit-learn's handwritten digits: real digits, composed scenes."""
+
+from orthobench.data import digit_scenes
+from orthobench.data.scenes import DIGIT_LABELS
+from orthobench.harness.segmentation import NETWORK, SegmentationDataset
+
+
+class Dataset(SegmentationDataset):
+    """1,400 grey scenes of 24x24 pixels, drawn anew for each seed, in which 5 to 9 digits of 8x8 pixels stand.
+
+    `labels=digits` has 11 classes, the background and the ten digits; `labels=foreground` has 2.
+    """
+
+    name = "digit_scenes"
+    parameters = {**NETWORK, "steps": [150], "batch_size": [16], "labels": ["digits"]}
+    test_parameters = {"steps": [2], "width": [8], "labels": ["digits", "foreground"]}
+    pictures = True  # BSD
+
+    @property
+    def class_names(self):
+        return DIGIT_LABELS[self.labels]
+
+    @property
+    def classes(self):
+        return len(self.class_names)
+
+    def parts(self, seed):
+        return digit_scenes(seed, labels=self.labels)
