@@ -18,15 +18,12 @@ class SegmentationDataset(TaskDataset):
     Attributes
     ----------
     classes : int
-    class_names : tuple of str
-        The first is that of the background, if there is one.
     attack : dict
     pictures : bool
         As of a `SegmentationTask`.
     """
 
     classes = 2
-    class_names = ()
     attack = ATTACK
     pictures = False
 
