@@ -7,5 +7,6 @@ class Solver(SegmentationSolver):
     """A reference: one class for all pixels of all images. Nobody changes it, and its mean class accuracy is 1 / K."""
 
     name = "Constant"
-    parameters = {"learning_rate": [0.01], **LOSS}
+    parameters = LOSS
+    learning_rate = 0.1
     layer = CONSTANT
