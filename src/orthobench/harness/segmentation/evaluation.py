@@ -245,7 +245,7 @@ def broken_certificates(before, after, labels, distances, constant):
 
 
 class BySmoothing(Evaluation):
-    """Certifies by noisy copies: the first images of a part alone, `SegmentationTask.smoothed` of them.
+    """Certifies by noisy copies: the first images of a part alone, `SegmentationTask.smoothed` of them; one at first.
 
     Parameters
     ----------
@@ -260,11 +260,11 @@ class BySmoothing(Evaluation):
         super().__init__(model, task, part, device)
         self.smoothing, self.seed = smoothing, seed
         self.forward_passes = smoothing.n0 + smoothing.n
-        self.some = Examples(part.inputs[: task.smoothed], part.targets[: task.smoothed])
-        self.attacked = Examples(self.some.inputs[: task.attacked], self.some.targets[: task.attacked])
-        self.labelled = self.some.targets != IGNORED
 
     def figures(self, last, draw):
+        count = self.task.smoothed if last else 1
+        self.some = Examples(self.part.inputs[:count], self.part.targets[:count])
+        self.labelled = self.some.targets != IGNORED
         stopwatch = Stopwatch(self.device)
         stopwatch.start()
         votes = self._votes(self.some.inputs, 0)
@@ -317,8 +317,8 @@ class BySmoothing(Evaluation):
 
     def _attacked(self, predicted, certified, draw):
         """Return the attacked figures, and whether more certificates are false than chance allows."""
-        images, labels = self.attacked.inputs, self.attacked.targets
-        count = len(images)
+        count = min(self.task.attacked, len(self.some))
+        images, labels = self.some.inputs[:count], self.some.targets[:count]
         moved = self.attack(MeanOfCopies(self.plain, self.smoothing.sigma, self.seed), images, labels, 1.0)
         votes = self._votes(moved, 1)
         share, _, _ = performance(certified[:count], labels, self.task.classes)
