@@ -93,7 +93,7 @@ def test_a_new_benchmark_needs_its_file_alone(tmp_path):
         (("range = [0, 1]", "range = [1, 0]"), "not two numbers in ascending order"),
         (('leaderboards = ["size"]', "leaderboards = []"), "not a list of texts with one or more"),
         (('leaderboards = ["size"]', 'leaderboards = "size"'), "leaderboards is 'size', not a list of texts"),
-        (('monitored = ["size"]', 'monitored = ["2 - size"]'), "monitored '2 - size' is no column"),
+        (('monitored = ["size"]', 'monitored = ["2 - size"]'), "'2 - size' is no column"),
         (('baseline = "A"', 'baseline = "A"\nguaranteed = ["weight"]'), "'weight' is no column with a label"),
         (('baseline = "A"', 'baseline = "A"\nevidence = {part = "test"}'), "not a table of lists"),
     ],

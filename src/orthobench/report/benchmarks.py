@@ -188,7 +188,7 @@ def _declared(root):
         for name in (*benchmark.monitored, *benchmark.tuned.values()):
             if name.removeprefix("1 - ") not in names:
                 path = root / benchmark.folder / FILE
-                raise ValueError(f"{path}: monitored or tuned {name!r} is no column, nor '1 - ' one.")
+                raise ValueError(f"{path}: {name!r} is no column, nor '1 - ' one.")
         for name in (*benchmark.leaderboards, *benchmark.claims, *benchmark.to_target, *benchmark.guaranteed):
             if name not in metrics:
                 raise ValueError(f"{root / benchmark.folder / FILE}: {name!r} is no column with a label.")
