@@ -22,7 +22,7 @@ from ...lipschitz.evaluation import (
 from ...segmentation import ABSTAIN, CertifiedMetrics, SegCertify, class_pixels, leaving_costs, most_lost, pgd_l2
 from ...segmentation.certificates import pixel_radii
 from ...segmentation.checks import IGNORED
-from ..status import Diverged
+from ..status import Diverged, InvalidResult
 from .figures import certified_performance, performance, picture
 
 # In 1/255, of pixels in [0, 1]; the headline radius is that of the value and of the attack.
@@ -365,9 +365,16 @@ def evaluation_of(model, task, part, device, claimed, bound, smoothing, seed):
     smoothing : dict
         ``sigma``, which is 0 for a certificate by the constant, ``n0``, ``n``, ``significance`` and ``correction``.
     seed : int
+
+    Raises
+    ------
+    InvalidResult, TypeError, ValueError
+        If the numbers of smoothing aren't those.
     """
     if not smoothing["sigma"]:
         return ByConstant(model, task, part, device, claimed, bound())
+    if not 0 < smoothing["significance"] < 1:  # here it has another name than in `SegCertify`
+        raise InvalidResult(f"significance={smoothing['significance']}: expected a number in (0, 1)")
     options = {name: each for name, each in smoothing.items() if name not in ("sigma", "significance")}
     made = SegCertify(smoothing["sigma"], alpha=smoothing["significance"], **options)
     return BySmoothing(model, task, part, device, made, seed)

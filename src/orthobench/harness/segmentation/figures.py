@@ -57,7 +57,7 @@ def certified_performance(certified, labels, classes):
         own = labelled & (labels == k)
         others = labelled & (labels != k) & ((certified == k) | (certified == ABSTAIN))
         if own.any():
-            ious.append(float((own & (certified == k)).sum() / (own.sum() + others.sum())))
+            ious.append(int((own & (certified == k)).sum()) / int(own.sum() + others.sum()))
     return pixel, by_class, sum(ious) / len(ious)
 
 

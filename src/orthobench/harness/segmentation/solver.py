@@ -2,6 +2,7 @@
 
 import torch
 
+from ...lipschitz.networks import kind_of
 from ..lipschitz.solver import CHOICES as LIPSCHITZ_CHOICES
 from ..lipschitz.solver import LOSS as LIPSCHITZ_LOSS
 from ..lipschitz.solver import LipschitzSolver
@@ -44,5 +45,9 @@ class SegmentationSolver(LipschitzSolver):
         return [torch.optim.AdamW(trained, lr=self.learning_rate, betas=ADAMW_BETAS, weight_decay=0.0)]
 
     def skip(self, task):
-        """Skip a padding for which the kind of layer has no bound."""
-        return (False, None) if self.layer == CONSTANT else super().skip(task)
+        """Skip a kind of layer without convolutions, and a padding for which it has no bound."""
+        if self.layer == CONSTANT:
+            return False, None
+        if not kind_of(self.layer).conv:
+            return True, f"{self.name} has no convolution, of which the network is made"
+        return super().skip(task)
