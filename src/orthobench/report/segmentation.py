@@ -20,8 +20,8 @@ COSTS = ("forward_passes", "certification_time_ms", "inference_time_ms", "step_t
 HEADLINE = "certified_class_accuracy_36"
 
 PANELS = (
-    "the image, the classes that its pixels are given, those known to keep theirs within 36/255, and those that the "
-    "attack changed"
+    "the image, the classes that its pixels are given, those of the pixels known to keep theirs within 36/255, and in "
+    "red the pixels that the attack changed"
 )
 NO_PICTURE = "no picture"
 
