@@ -6,7 +6,7 @@ from orthobench.report.medians import MARKS, protocol
 from orthobench.report.page import draw, options, remember, safe
 from orthobench.report.segmentation import PIXELS, pixel_traces, ylabel
 
-TOLD = "at 0 the clean figure; curves: how many pixels stay right; lines: which ones; stars: under attack"
+TOLD = "at 0 the clean figure; symbols: how many pixels stay right; lines without: which ones; stars: under attack"
 
 
 class Plot(BasePlot):

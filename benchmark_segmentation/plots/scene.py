@@ -19,7 +19,8 @@ class Plot(BasePlot):
 
     def get_metadata(self, df, dataset, objective):
         told = f"from left to right {PANELS}; of a solver's first repetition with a picture"
-        return {"title": f"{safe(objective)}\n{safe(dataset)}\n{told}", "ncols": 2}
+        # In one line: Benchopt's page shows the break of a picture's title as text.
+        return {"title": f"{safe(objective)}, {safe(dataset)}: {told}", "ncols": 1}
 
 
 @remember

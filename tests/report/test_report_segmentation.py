@@ -73,11 +73,11 @@ def test_rows_are_recognised_possible_and_on_a_board_of_each_metric():
 # ----- against radius -----
 
 
-def test_how_many_pixels_is_a_curve_which_ones_a_line_and_the_attack_a_star_that_tells_its_gap():
+def test_how_many_pixels_is_a_curve_which_ones_a_dashed_line_and_the_attack_a_star_that_tells_its_gap():
     rows = rows_of()
     traces = segmentation.pixel_traces(rows, SCENES, SEGMENTATION)
     (curve,), (star,) = of_kind(traces, "curve", AOC), of_kind(traces, "attacked", AOC)
-    (which,) = [trace for trace in of_kind(traces, "line", AOC) if len(trace.x) > 2]
+    (which,) = of_kind(traces, "dashed", AOC)
     assert curve.x == which.x == [0.0, *map(float, RADII)]
     columns = ["pixel_accuracy", *(f"certified_pixel_accuracy_{radius}" for radius in RADII)]
     for place, column in enumerate(columns):
@@ -221,7 +221,7 @@ def test_each_solver_has_its_first_picture_or_says_that_there_is_none():
     for each in found:
         there = "no picture" not in each["label"]
         assert bool(each["alt"]) == there
-        assert (each["image"].shape == (1, 2, 3)) == there
+        assert (each["image"].shape == (250, 500, 3)) == there
     assert found[0]["alt"].startswith("AOC: the image, the classes")
 
 
@@ -238,9 +238,9 @@ def test_our_pages_have_addresses_of_pictures_and_benchopts_too():
     page = benchopt_pages.content(drawn, configuration(FOLDER))
     (shown,) = page.plots["scene"].values()
     assert shown["type"] == "image"
-    assert shown["ncols"] == 2
+    assert "<br" not in shown["title"]
     sources = [each["image"] for each in shown["data"]]
-    assert sources[0] == pictures.source(pictures.read(PICTURE))
+    assert sources[0] == pictures.source(pictures.enlarged(pictures.read(PICTURE), 500))
     assert sources[1] == pictures.source(pictures.BLANK)
     assert all(re.fullmatch(r"data:image/png;base64,[A-Za-z0-9+/=]+", each) for each in sources)
     json.dumps(shown, allow_nan=False)

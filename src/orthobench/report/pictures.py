@@ -41,6 +41,12 @@ def read(text):
     return pixels[..., :3] * pixels[..., 3:] if pixels.shape[2] == 4 else pixels
 
 
+def enlarged(pixels, width):
+    """Return pixels as squares, so that they are at most so wide in all, or as they are if they are wider."""
+    times = max(1, width // pixels.shape[1])
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
+
+
 def source(pixels):
     """Return pixels, as `read` does, as the address of a picture that needs no file."""
     file = io.BytesIO()

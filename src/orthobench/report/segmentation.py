@@ -24,13 +24,14 @@ PANELS = (
     "red the pixels that the attack changed"
 )
 NO_PICTURE = "no picture"
+WIDTH = 500  # pixels, about: Benchopt's page shows a picture as large as it is
 
 
 def pixel_traces(frame, dataset, objective):
     """Return certified pixel accuracy against radius by both paradigms, and the attacked one at 36/255.
 
     How many pixels stay right, from an attacker's one budget, is a curve as in `radius_traces`; which ones are known
-    to, one by one, is a line without symbols. The label of the star says how far it is above what is certified.
+    to, one by one, is a dashed line. The label of the star says how far it is above what is certified.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def pixel_traces(frame, dataset, objective):
     )
     known = radius_traces(frame, dataset, objective, _metrics("pixel_accuracy", "which_pixels"))
     lines = [
-        Trace(each.solver, f"{each.label}: which pixels", "line", each.x, each.y, each.n)
+        Trace(each.solver, f"{each.label}: which pixels", "dashed", each.x, each.y, each.n)
         for each in known
         if each.kind == "curve"
     ]
@@ -82,8 +83,8 @@ def scenes(frame, dataset, objective):
     Returns
     -------
     list of dict
-        ``image``, the pixels as of `pictures.read`; ``label``; and ``alt``, what it shows in words, empty where the
-        rows of the solver hold no picture, which the label then says.
+        ``image``, the pixels as of `pictures.read`, enlarged; ``label``; and ``alt``, what it shows in words, empty
+        where the rows of the solver hold no picture, which the label then says.
 
     Raises
     ------
@@ -107,7 +108,9 @@ def scenes(frame, dataset, objective):
             found.append({"image": pictures.BLANK, "label": safe(label), "alt": ""})
         else:
             label = ", ".join(told)
-            found.append({"image": pixels, "label": safe(label), "alt": safe(f"{label}: {PANELS}")})
+            found.append(
+                {"image": pictures.enlarged(pixels, WIDTH), "label": safe(label), "alt": safe(f"{label}: {PANELS}")}
+            )
     return found
 
 

@@ -160,9 +160,8 @@ def scatter(traces, metadata, leads=None, led="", get_style=None):
             )
         line = trace["marker"] == NO_SYMBOL
         bar = len(set(x)) == 1 or len(set(y)) == 1
-        dashed = (
-            {"dash": dash(get_style(trace["solver"]))} if line and not bar and get_style and trace.get("solver") else {}
-        )
+        styled = line and not bar and get_style and trace.get("solver")
+        dashed = {"dash": trace.get("dash") or dash(get_style(trace["solver"]))} if styled else {}
         drawn.append(
             {
                 **common,
