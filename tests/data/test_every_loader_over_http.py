@@ -4,8 +4,20 @@ import pytest
 from loopback import serving, sha256, source_of
 from test_fineweb import FILES as FINEWEB_FILES
 from test_images import cifar_arrays, cifar_files, grey_arrays, grey_files, tar
+from test_segmented import pets, pets_files, voc, voc_files
 
-from orthobench.data import cifar10, digest, fashion_mnist, fineweb, images, mnist, shakespeare
+from orthobench.data import (
+    cifar10,
+    digest,
+    fashion_mnist,
+    fashion_scenes,
+    fineweb,
+    images,
+    mnist,
+    oxford_pets,
+    shakespeare,
+    voc2012,
+)
 from orthobench.data.texts import SHAKESPEARE_FILE
 
 TEXT = b"".join(b"Speak %d, speak.\n" % line for line in range(3000))
@@ -16,6 +28,12 @@ LOADERS = {
     "mnist": (mnist, grey_files(**grey_arrays())),
     "fashion_mnist": (fashion_mnist, grey_files(**grey_arrays())),
     "cifar10": (cifar10, {images.CIFAR10_ARCHIVE: tar(cifar_files(cifar_arrays()))}),
+    "fashion_scenes": (
+        lambda folder, source: fashion_scenes(0, folder, train=2, tuning=2, held_out=2, source=source),
+        grey_files(**grey_arrays()),
+    ),
+    "oxford_pets": (lambda folder, source: oxford_pets(folder, 32, source=source), pets_files(*pets(12, 2)[:2])),
+    "voc2012": (lambda folder, source: voc2012(folder, 32, source=source), voc_files(voc(12, 2)[0])),
     "shakespeare": (lambda folder, source: shakespeare(16, folder, source=source), {SHAKESPEARE_FILE: TEXT}),
     "fineweb": (lambda folder, source: fineweb(10, folder, 2, source=source), FINEWEB_FILES),
 }

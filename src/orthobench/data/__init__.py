@@ -2,6 +2,7 @@
 
 from orthobench.data.adult import adult
 from orthobench.data.augment import flip_and_shift
+from orthobench.data.brain import mni152
 from orthobench.data.cache import cached
 from orthobench.data.download import Source, fetch
 from orthobench.data.embedded import digits, python_manual
@@ -12,6 +13,8 @@ from orthobench.data.markov_chains import Markov, markov
 from orthobench.data.momenta import record_momenta
 from orthobench.data.parts import Examples, Parts, Windows, check_disjoint, digest, remove_overlap, split_by_hash
 from orthobench.data.photographs import imagenette, tiny_imagenet
+from orthobench.data.scenes import digit_scenes, fashion_scenes
+from orthobench.data.segmented import cityscapes, oxford_pets, voc2012
 from orthobench.data.spectra import gaussian, with_spectrum
 from orthobench.data.texts import python_docs, python_docs_digest, shakespeare
 from orthobench.data.token_files import MappedWindows, map_tokens
@@ -28,10 +31,13 @@ __all__ = [
     "check_disjoint",
     "cifar10",
     "cifar100",
+    "cityscapes",
     "digest",
+    "digit_scenes",
     "digits",
     "digits_parts",
     "fashion_mnist",
+    "fashion_scenes",
     "fetch",
     "fineweb",
     "flip_and_shift",
@@ -40,7 +46,9 @@ __all__ = [
     "layer_shapes",
     "map_tokens",
     "markov",
+    "mni152",
     "mnist",
+    "oxford_pets",
     "python_docs",
     "python_docs_digest",
     "python_manual",
@@ -50,5 +58,6 @@ __all__ = [
     "shards_for",
     "split_by_hash",
     "tiny_imagenet",
+    "voc2012",
     "with_spectrum",
 ]

@@ -30,7 +30,7 @@ def gunzip(path):
 
 
 def read_tar(path, wanted):
-    """Read regular members of a .tar.gz file.
+    """Read regular members of a .tar file, or of a .tar.gz file (of any other ending), which is unpacked in memory.
 
     Parameters
     ----------
@@ -49,7 +49,8 @@ def read_tar(path, wanted):
         If it isn't a whole archive.
     """
     try:
-        with tarfile.open(fileobj=io.BytesIO(gunzip(path)), mode="r:") as archive:
+        file = path.open("rb") if path.suffix == ".tar" else io.BytesIO(gunzip(path))
+        with file, tarfile.open(fileobj=file, mode="r:") as archive:
             chosen = (member for member in archive if member.isreg() and wanted(member.name))
             return {member.name: archive.extractfile(member).read() for member in chosen}
     except tarfile.TarError as error:

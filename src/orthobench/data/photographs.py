@@ -1,15 +1,15 @@
 """Photographs of ImageNet, fewer and smaller: Tiny ImageNet and Imagenette, from their makers' own files.
 
-They are JPEG files, read with Pillow, which is imported only when it is needed.
+They are JPEG files, read with Pillow.
 """
 
-import io
 import re
 from typing import NamedTuple
 
 import torch
 
 from orthobench.data.archives import choose_members, read_tar, read_zip
+from orthobench.data.decoding import decode, pillow
 from orthobench.data.download import Source, fetch
 from orthobench.data.images import TUNING_SHARE, Pixels, disjoint_parts
 from orthobench.data.parts import Examples, Parts, choose_parts
@@ -92,7 +92,7 @@ def tiny_imagenet(folder=None, *, standardised=True, source=TINY_IMAGENET):
     ValueError, ConnectionError, OSError
         As `fetch`; and ValueError if a file is not what its name says.
     """
-    _pillow()
+    pillow()
     path = fetch(source, TINY_ARCHIVE, folder)
     members = read_zip(
         path,
@@ -146,7 +146,7 @@ def imagenette(folder=None, size=IMAGENETTE_SIDE, *, standardised=True, source=I
         As `fetch`; and ValueError if ``size`` is out of its range, or a file is not what its name says.
     """
     size = check_integer("size", size, 1, IMAGENETTE_SIDE)
-    _pillow()
+    pillow()
     path = fetch(source, IMAGENETTE_ARCHIVE, folder)
     labels = {identifier: label for label, identifier in enumerate(IMAGENETTE_CLASSES)}
     files = {"train": [], "val": []}
@@ -175,14 +175,9 @@ def _parts(official_train, held_out, path, fit, size, pixels):
 
 def _decode(photographs, path, fit, size):
     """Decode to examples of bytes; `fit` makes an image of Pillow (size, size)."""
-    image = _pillow()
     pixels = torch.empty(len(photographs), 3, size, size, dtype=torch.uint8)
     for place, (name, content, _) in enumerate(photographs):
-        try:
-            with image.open(io.BytesIO(content), formats=("JPEG",)) as opened:
-                decoded = fit(opened.convert("RGB"), size)
-        except (OSError, SyntaxError, ValueError, image.DecompressionBombError) as error:
-            raise ValueError(f"{name} in {path} is not the JPEG image that it must be ({error})") from error
+        decoded = decode(content, f"{name} in {path}", ("JPEG",), lambda opened: fit(opened.convert("RGB"), size))
         pixels[place] = (
             torch.frombuffer(bytearray(decoded.tobytes()), dtype=torch.uint8).view(size, size, 3).permute(2, 0, 1)
         )
@@ -199,12 +194,4 @@ def _central_square(image, size):
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.crop((left, top, left + side, top + side))  # with resize's `box` the filter would see what is beyond
-    return square.resize((size, size), _pillow().Resampling.BILINEAR)
-
-
-def _pillow():
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ImportError("to read JPEG images needs Pillow: pip install pillow") from error
-    return Image
+    return square.resize((size, size), pillow().Resampling.BILINEAR)
