@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 from made_up import noise
 
-SCENES = "digit_scenes[batch_size=16,depth=1,padding=circular,steps=150,width=16]"
+SCENES = "digit_scenes[attacked=50,batch_size=16,depth=1,labels=digits,padding=circular,smoothed=32,steps=200,width=16]"
 SEGMENTATION = "Segmentation[part=held_out]"
-_LOSS = "alpha=0.98,learning_rate=0.03,loss=cross_entropy,margin=0.399"
-AOC = f"AOC[{_LOSS},parametrisation=bjorck,temperature=0.25]"
-PLAIN, CAYLEY, CONSTANT = (f"{name}[{_LOSS},temperature=0.25]" for name in ("Plain", "Cayley", "Constant"))
+_LOSS = "learning_rate=0.01,loss=cross_entropy,margin=0.0"
+AOC = f"AOC[alpha=0.98,{_LOSS},parametrisation=bjorck,temperature=0.0625]"
+PLAIN, CAYLEY = (f"{name}[alpha=0.98,{_LOSS},temperature=0.0625]" for name in ("Plain", "Cayley"))
+CONSTANT = "Constant[alpha=0.98,loss=cross_entropy,margin=0.0,temperature=0.0625]"
 SMOOTHING = (
-    "Smoothing[alpha=0.98,correction=holm,learning_rate=0.03,loss=cross_entropy,margin=0.399,n=1000,n0=10,sigma=0.25,"
-    "significance=0.001,temperature=0.25]"
+    f"Smoothing[alpha=0.98,correction=holm,{_LOSS},n=1000,n0=10,sigma=0.25,significance=0.001,temperature=0.0625]"
 )
 SOLVERS = (AOC, CAYLEY, PLAIN, SMOOTHING)
 RADII = (26, 36, 43, 128, 255)
@@ -28,7 +28,7 @@ PICTURE = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAABCAAAAADRSSBWAAAAC0lEQVR4nGNg+A8AAQIBA
 
 
 def segmentation_frame(seeds=8, solvers=SOLVERS, datasets=(SCENES,), quality=QUALITY, device="cpu"):
-    """Rows of ok cells, at the steps 0 and 150; ``quality`` is as `QUALITY`."""
+    """Rows of ok cells, at the steps 0 and 200; ``quality`` is as `QUALITY`."""
     return pd.DataFrame(
         [
             row
@@ -43,7 +43,7 @@ def segmentation_frame(seeds=8, solvers=SOLVERS, datasets=(SCENES,), quality=QUA
 def segmentation_rows(dataset, solver, seed, error, slope, certification_ms, device="cpu"):
     """Rows of one cell; what the last evaluation alone has is NaN before, and what does not apply to smoothing."""
     smoothed, rows = solver == SMOOTHING, []
-    for step in (0, 150):
+    for step in (0, 200):
         right = {
             radius: max(1 - (error + slope * radius / 255) * noise(solver, dataset, seed), 0.0) if step else 0.0
             for radius in (0, *RADII)

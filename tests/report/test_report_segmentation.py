@@ -46,7 +46,7 @@ def _same_styles_in_every_test():
 
 def last(rows, solver, column):
     """Last values of a solver, by seed."""
-    own = rows[(rows["solver_name"] == solver) & (rows["stop_val"] == 150)]
+    own = rows[(rows["solver_name"] == solver) & (rows["stop_val"] == 200)]
     return own.set_index("idx_rep")[f"objective_{column}"]
 
 
@@ -400,8 +400,8 @@ def test_claims_are_judged_on_rows_that_can_say_something():
 def test_a_trade_off_and_a_large_radius_are_compared_with_the_right_variants():
     rows = rows_of(solvers=(AOC, CAYLEY, PLAIN))
     robust, accurate, smoothed = (
-        AOC.replace("bjorck", "qr").replace("=0.25", "=0.333"),
-        AOC.replace("bjorck", "qr").replace("=0.25", "=0.0625"),
+        AOC.replace("bjorck", "qr").replace("temperature=0.0625", "temperature=0.333"),
+        AOC.replace("bjorck", "qr"),
         SMOOTHING.replace("sigma=0.25", "sigma=0.5"),
     )
     rows["solver_name"] = rows["solver_name"].replace({AOC: robust, CAYLEY: smoothed, PLAIN: accurate})
