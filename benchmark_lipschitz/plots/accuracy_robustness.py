@@ -3,8 +3,9 @@
 from benchopt import BasePlot
 
 from orthobench.report.leaderboard import axis
+from orthobench.report.medians import point_traces, protocol
 from orthobench.report.page import draw, options, remember, safe
-from orthobench.report.robustness import clean, headline, point_traces, protocol
+from orthobench.report.robustness import clean, headline
 
 
 class Plot(BasePlot):

@@ -2,8 +2,9 @@
 
 from benchopt import BasePlot
 
+from orthobench.report.medians import MARKS, protocol
 from orthobench.report.page import draw, options, remember, safe
-from orthobench.report.robustness import MARKS, protocol, robustness_traces, ylabel
+from orthobench.report.robustness import robustness_traces, ylabel
 
 
 class Plot(BasePlot):

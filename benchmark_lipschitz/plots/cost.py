@@ -3,8 +3,9 @@
 from benchopt import BasePlot
 
 from orthobench.report.leaderboard import axis
+from orthobench.report.medians import point_traces, protocol
 from orthobench.report.page import draw, metric_menu, options, remember, safe
-from orthobench.report.robustness import COSTS, headline, point_traces, protocol
+from orthobench.report.robustness import COSTS, headline
 
 
 class Plot(BasePlot):

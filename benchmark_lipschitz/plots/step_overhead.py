@@ -3,8 +3,9 @@
 from benchopt import BasePlot
 
 from orthobench.report.benchmarks import METRICS as LABELS
+from orthobench.report.medians import protocol
 from orthobench.report.page import draw, metric_menu, options, remember, safe
-from orthobench.report.robustness import UNCONSTRAINED, overhead_menu, overhead_traces, protocol
+from orthobench.report.robustness import UNCONSTRAINED, overhead_menu, overhead_traces
 
 METRICS = ("step_time_ms", "peak_memory_bytes")
 

@@ -4,8 +4,8 @@ from benchopt import BasePlot
 
 from orthobench.report.conformal import COSTS, guaranteed
 from orthobench.report.leaderboard import axis
+from orthobench.report.medians import point_traces, protocol
 from orthobench.report.page import draw, metric_menu, options, remember, safe
-from orthobench.report.robustness import point_traces, protocol
 
 
 class Plot(BasePlot):

@@ -158,6 +158,18 @@ def test_a_gap_that_surely_exists_is_inconclusive_until_it_surely_exceeds_the_to
             assert sides.get(each.outcome, True)
 
 
+def test_a_margin_is_a_difference_whatever_the_baselines_mean_is(check):
+    gap = root_frame(turbo(0.103))
+    for shift in (0.0, -0.1):  # Muon's mean is 0.1, then 0
+        rows = gap.assign(objective_relative_error=gap["objective_relative_error"] + shift)
+        for margin, expected in (("0.02", "reproduced"), ("0.003", "inconclusive"), ("0.0002", "not reproduced")):
+            verdict = check(rows, tolerance="", margin=margin)
+            assert verdict.verdict == expected
+            assert {each.bound for each in verdict.checks} == {float(margin)}
+    assert "fails: more than 0.000200 higher: everywhere" in verdict.reason
+    assert ", bound: at most 0.000200" in format_verdict(verdict)[4]
+
+
 def test_a_claim_of_equality_needs_the_interval_within_the_tolerance(check):
     near = root_frame(turbo(0.103))
     equal = {"direction": '"equal"'}
@@ -409,11 +421,14 @@ def test_brackets_of_a_pattern_are_brackets():
         ({"metric": ""}, "claim 'a-claim': key 'query.metric' is missing; required: metric, datasets"),
         ({"metric": '"accuracy"'}, "claim 'a-claim': key 'query.metric' is 'accuracy'; allowed: relative_error, "),
         ({"direction": '"higher"'}, "key 'query.direction' is 'higher'; allowed: lower, not higher, equal."),
-        ({"direction": '"equal"', "tolerance": ""}, "with direction 'equal'; allowed: a tolerance alone."),
-        ({"direction": '"equal"', "factor": "2"}, "with direction 'equal'; allowed: a tolerance alone."),
-        ({"direction": '"lower"'}, "with direction 'lower'; allowed: a factor, or neither."),
-        ({"tolerance": ""}, "with direction 'not higher'; allowed: exactly one of the two, for no number of seeds"),
-        ({"factor": "0.9"}, "keys 'query.factor' and 'query.tolerance' with direction 'not higher'; allowed: exactly"),
+        ({"direction": '"equal"', "tolerance": ""}, "with direction 'equal'; allowed: a tolerance or a margin alone."),
+        ({"direction": '"equal"', "factor": "2"}, "with direction 'equal'; allowed: a tolerance or a margin alone."),
+        ({"direction": '"lower"'}, "with direction 'lower'; allowed: a factor, or none."),
+        ({"tolerance": ""}, "with direction 'not higher'; allowed: exactly one of these, for no number of seeds"),
+        (
+            {"factor": "0.9"},
+            "keys 'query.factor', 'query.tolerance' and 'query.margin' with direction 'not higher'; allowed: exactly",
+        ),
         ({"solver": '"Turbo"'}, "key 'query.solver' is 'Turbo'; allowed: Muon, Turbo-Muon."),
         ({"dtype": '"float32"'}, "key 'query.dtype' is 'float32'; allowed: a list of some of float32, bfloat16"),
         ({"datasets": "[]"}, "key 'query.datasets' is []; allowed: a list of texts."),

@@ -25,7 +25,7 @@ from made_up import (
     training_frame,
 )
 
-from orthobench.report import benchmarks, robustness
+from orthobench.report import benchmarks, medians, robustness
 from orthobench.report.claims import check_claims, load_claims
 from orthobench.report.command import find_claims, main
 from orthobench.report.curves import Trace
@@ -132,23 +132,23 @@ def test_a_single_seed_has_no_band():
 
 def test_solvers_that_differ_in_their_loss_alone_are_joined():
     rows = robustness_frame(solvers=(CAYLEY, COOL, WARM, BCOP))
-    traces = robustness.point_traces(rows, SHAPES, ROBUSTNESS, "accuracy", "certified_accuracy_36", joined=True)
+    traces = medians.point_traces(rows, SHAPES, ROBUSTNESS, "accuracy", "certified_accuracy_36", joined=True)
     (line,) = [trace for trace in traces if "loss varies" in trace.label]
     assert line.x == sorted(line.x)
     at = {solver: (trace.x[0], trace.y[0]) for solver in QUALITY for trace in of_kind(traces, "curve", solver)}
     assert list(zip(line.x, line.y, strict=True)) == [at[WARM], at[CAYLEY], at[COOL]]
     for solver, point in at.items():
-        medians = (last(rows, solver, column).median() for column in ("accuracy", "certified_accuracy_36"))
-        assert point == tuple(medians)
+        expected = (last(rows, solver, column).median() for column in ("accuracy", "certified_accuracy_36"))
+        assert point == tuple(expected)
     labels = {trace.label for trace in of_kind(traces, "curve")}
     assert labels == {"BCOP", *(f"Cayley[temperature={t}]" for t in (0.25, 0.0625, 4))}
-    apart = robustness.point_traces(rows, SHAPES, ROBUSTNESS, "accuracy", "certified_accuracy_36")
+    apart = medians.point_traces(rows, SHAPES, ROBUSTNESS, "accuracy", "certified_accuracy_36")
     assert not any("loss varies" in trace.label for trace in apart)
 
 
 def test_each_point_has_a_bar_along_both_axes():
     rows = robustness_frame(solvers=[CAYLEY])
-    bars = of_kind(robustness.point_traces(rows, SHAPES, ROBUSTNESS, "step_time_ms", "certified_accuracy_36"), "line")
+    bars = of_kind(medians.point_traces(rows, SHAPES, ROBUSTNESS, "step_time_ms", "certified_accuracy_36"), "line")
     across = median_interval(last(rows, CAYLEY, "step_time_ms"))
     up = median_interval(last(rows, CAYLEY, "certified_accuracy_36"))
     assert [(bar.x, bar.y) for bar in bars] == [
@@ -160,10 +160,10 @@ def test_each_point_has_a_bar_along_both_axes():
 def test_a_solver_without_one_of_the_two_figures_has_no_point():
     rows = robustness_frame(seeds=2)
     rows.loc[rows["solver_name"] == AOC, "objective_inference_time_ms"] = np.nan
-    traces = robustness.point_traces(rows, SHAPES, ROBUSTNESS, "inference_time_ms", "certified_accuracy_36")
+    traces = medians.point_traces(rows, SHAPES, ROBUSTNESS, "inference_time_ms", "certified_accuracy_36")
     assert {trace.solver for trace in traces} == {PLAIN, CAYLEY, BCOP}
     missing = rows.drop(columns="objective_inference_time_ms")
-    assert robustness.point_traces(missing, SHAPES, ROBUSTNESS, "inference_time_ms", "certified_accuracy_36") == []
+    assert medians.point_traces(missing, SHAPES, ROBUSTNESS, "inference_time_ms", "certified_accuracy_36") == []
 
 
 # ----- overhead -----

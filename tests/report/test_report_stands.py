@@ -47,6 +47,7 @@ from orthobench.report import (
     curves,
     leaderboard,
     learning,
+    medians,
     performance,
     profiles,
     robustness,
@@ -280,10 +281,10 @@ def test_costs_and_overheads_are_apart():
     before = robustness_frame(solvers=(PLAIN, CAYLEY))
     since = robustness_frame({PLAIN: (0.02, 90.0, 1.0), CAYLEY: (0.05, 0.6, 2.0)}, solvers=(PLAIN, CAYLEY))
     frame = pooled(before, in_stand(shifted(since, 8)))
-    traces = robustness.point_traces(frame, SHAPES, ROBUSTNESS, "step_time_ms", "accuracy")
+    traces = medians.point_traces(frame, SHAPES, ROBUSTNESS, "step_time_ms", "accuracy")
     assert len([trace for trace in traces if trace.kind == "curve"]) == 4
-    assert NOTE in robustness.protocol(traces, "shown")
-    traces = robustness.point_traces(frame, SHAPES, ROBUSTNESS, "parameters", "accuracy")
+    assert NOTE in medians.protocol(traces, "shown")
+    traces = medians.point_traces(frame, SHAPES, ROBUSTNESS, "parameters", "accuracy")
     assert len([trace for trace in traces if trace.kind == "curve"]) == 2
     dataset = next(iter(robustness.overhead_menu(frame).values()))
     traces = robustness.overhead_traces(frame, dataset, ROBUSTNESS)

@@ -333,7 +333,7 @@ def test_the_rules_are_those_of_the_claims_that_are_shown(write):
         (
             {"head": HEAD.replace('"benchmark_muon"', '"benchmark_moon"')},
             "key 'benchmark' is 'benchmark_moon'; allowed: ., benchmark_dp, benchmark_lipschitz, benchmark_muon, "
-            "benchmark_rcp.",
+            "benchmark_rcp, benchmark_segmentation.",
         ),
         ({"head": HEAD.replace('"benchmark_muon"', "[1]")}, "key 'benchmark' is [1]; allowed: "),
     ],

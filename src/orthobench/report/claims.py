@@ -121,9 +121,9 @@ def check_claims(frame, claims):
 
     A claim is checked on each of its data sets and objectives, on the seeds that both solvers finished well. It says on
     which side of a bound the solver is. The bound is the baseline, or with a factor ``factor`` times it; "not higher"
-    and "not lower" without a factor allow for ``tolerance`` times the baseline's mean, "equal" in both directions. A
-    paired t test at `ALPHA`, Holm-adjusted over those of the claim's checks that can be made, compares the solver with
-    the bound:
+    and "not lower" without a factor allow for ``tolerance`` times the baseline's mean, or for ``margin``, "equal" in
+    both directions. A paired t test at `ALPHA`, Holm-adjusted over those of the claim's checks that can be made,
+    compares the solver with the bound:
 
     - the claim holds where the solver, with its whole interval, is separated from the bound on the side that it claims;
     - it fails where the solver is separated on the other side;
@@ -443,6 +443,8 @@ def _beside_bound(a, b, query):
 
 def _margin(b, query):
     """Return the difference from the baseline's values that the query allows for."""
+    if query.margin is not None:
+        return query.margin
     return (query.tolerance or 0.0) * float(b.abs().mean())
 
 
@@ -477,11 +479,11 @@ def _decide(compared, p, query):
 def _reason(query, outcome):
     """Say on which side of the bound the solver is, or that no side was found."""
     other = "higher" if query.wanted == "lower" else "lower"
-    if query.tolerance is not None:
-        percent = f"{100 * query.tolerance:g} %"
-        equal = f"within {percent} of {query.baseline}"
-        more = f"more than {percent} {'off' if query.direction == 'equal' else other}"
-        within = equal if query.direction == "equal" else f"at most {percent} {other}"
+    if query.tolerance is not None or query.margin is not None:
+        allowed = f"{100 * query.tolerance:g} %" if query.margin is None else format_number(query.margin)
+        equal = f"within {allowed} of {query.baseline}"
+        more = f"more than {allowed} {'off' if query.direction == 'equal' else other}"
+        within = equal if query.direction == "equal" else f"at most {allowed} {other}"
         return {HOLDS: within, FAILS: more, INCONCLUSIVE: f"may be {more}, or not"}[outcome]
     bound = "" if query.factor is None else f"{format_number(query.factor)} times {query.baseline}"
     if outcome == INCONCLUSIVE:

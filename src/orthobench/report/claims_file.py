@@ -38,6 +38,7 @@ class Query:
     steps: object = LAST  # or the numbers of iterations of the solver and of the baseline
     factor: float | None = None  # compare the ratio solver / baseline with it, instead of the difference with 0
     tolerance: float | None = None  # of "equal", "not higher" and "not lower": a share of the baseline's mean
+    margin: float | None = None  # of the same: a difference, where no share of the baseline's mean makes sense
     scope: str = "all"
     shape: str = "any"
     device: str = "any"
@@ -129,6 +130,7 @@ def _query(owner, table, benchmark, solvers):
         "same": _names,
         "factor": _positive,
         "tolerance": _positive,
+        "margin": _positive,
         "scope": _one_of(SCOPES),
         "device": _one_of(DEVICES),
         "configuration": _text,
@@ -145,16 +147,18 @@ def _query(owner, table, benchmark, solvers):
 
 def _check_bound(owner, query, directions):
     """Raise ValueError unless the query says how far apart the two may be, where the direction needs it, and once."""
-    given = tuple(name for name in ("factor", "tolerance") if getattr(query, name) is not None)
+    given = tuple(name for name in ("factor", "tolerance", "margin") if getattr(query, name) is not None)
+    one = (("factor",), ("tolerance",), ("margin",))
     rules = (
-        (((), ("factor",)), "a factor, or neither"),
-        ((("factor",), ("tolerance",)), "exactly one of the two, for no number of seeds shows that nothing is higher"),
-        ((("tolerance",),), "a tolerance alone"),
+        (((), ("factor",)), "a factor, or none"),
+        (one, "exactly one of these, for no number of seeds shows that nothing is higher"),
+        ((("tolerance",), ("margin",)), "a tolerance or a margin alone"),
     )
     allowed, told = dict(zip(directions, rules, strict=True))[query.direction]
     if given not in allowed:
         raise ValueError(
-            f"{owner} keys 'query.factor' and 'query.tolerance' with direction {query.direction!r}; allowed: {told}."
+            f"{owner} keys 'query.factor', 'query.tolerance' and 'query.margin' with direction {query.direction!r}; "
+            f"allowed: {told}."
         )
 
 

@@ -17,7 +17,7 @@ AGAINST = {"time": "method time (s)", "flops": "floating-point operations a matr
 
 @dataclass(frozen=True)
 class Trace:
-    """One line of a figure. ``kind`` is "curve", "line" (an error bar, or the way to a failure) or "failed"."""
+    """One line of a figure. ``kind`` is "curve", "line" (an error bar, the way to a failure), "dashed" or "failed"."""
 
     solver: str | None  # whose colour it has; None for what belongs to no solver
     label: str

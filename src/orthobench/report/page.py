@@ -121,10 +121,12 @@ def draw(traces, get_style, marks=None):
 def _draw(trace, get_style, marks):
     style = {"color": GREY, "marker": 0} if trace.solver is None else get_style(trace.solver)
     own = SYMBOLS[style["marker"] % len(SYMBOLS)]
-    symbol = {"curve": own, "line": NO_SYMBOL, "failed": CROSS, **marks}[trace.kind]
+    symbol = {"curve": own, "line": NO_SYMBOL, "dashed": NO_SYMBOL, "failed": CROSS, **marks}[trace.kind]
     drawn = {"x": trace.x, "y": trace.y, "label": safe(trace.label), "color": style["color"], "marker": symbol}
     if trace.solver is not None:
         drawn["solver"] = safe(trace.solver)  # Benchopt's page passes it by; ours groups traces by it
+    if trace.kind == "dashed":
+        drawn["dash"] = "dash"  # Benchopt's page passes this by, too
     if trace.y_low is not None:
         drawn |= {"y_low": trace.y_low, "y_high": trace.y_high}
     return drawn

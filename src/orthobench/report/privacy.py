@@ -11,9 +11,10 @@ from orthobench.report.benchmarks import BENCHMARKS, radii
 from orthobench.report.cells import cells, check_frame
 from orthobench.report.curves import draw_cells, traces_apart
 from orthobench.report.leaderboard import cells_by_solver, format_interval, format_number, format_seeds
+from orthobench.report.medians import failed_cells, last_by_solver, median_curve, radius_traces
 from orthobench.report.names import parameters, short_solvers, without
 from orthobench.report.page import options, table
-from orthobench.report.robustness import failed_cells, last_by_solver, median_curve, overhead_traces
+from orthobench.report.robustness import overhead_traces
 from orthobench.report.statistics import LEVEL, interval, interval_told
 
 EPSILON = "epsilon"
@@ -99,15 +100,7 @@ def certified_traces(frame, dataset, objective):
         For the reasons given in `cells`.
     """
     metrics = {0: "accuracy"} | {radius: f"certified_accuracy_{radius}" for radius in RADII}
-    by_radius = {radius: last_by_solver(frame, dataset, objective, metric) for radius, metric in metrics.items()}
-    found = cells_by_solver(frame, dataset, objective, "value")
-    names = short_solvers(list(found))
-    traces = []
-    for solver in found:
-        points = {radius: values[solver] for radius, values in by_radius.items() if len(values.get(solver, ()))}
-        if points:
-            traces.append(median_curve(solver, names[solver], points))
-    return traces + failed_cells(found, names, 0.0, 0.0)
+    return radius_traces(frame, dataset, objective, metrics)
 
 
 def cost_traces(frame, dataset, objective, metric, along):

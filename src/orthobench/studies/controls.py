@@ -65,6 +65,7 @@ CONTROLS = {
         ),
         _robust("one class", "digits[steps=10,width=8]", "one_class", ("AOC", "Cayley", "Plain", "SLL"), 2),
     ),
+    "benchmark_segmentation": (_quick("benchmark_segmentation"),),
     "benchmark_rcp": (_quick("benchmark_rcp"),),
     "benchmark_dp": (_quick("benchmark_dp"),),
 }

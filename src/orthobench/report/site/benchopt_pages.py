@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import benchopt
 from benchopt.plotting import generate_html
 
+from orthobench.report import pictures
 from orthobench.report.names import short_solvers
 from orthobench.report.page import safe
 from orthobench.report.site import vendor
@@ -67,6 +68,8 @@ def _plot(drawn, data, metadata):
     title = str(metadata.get("title", "")).replace("\n", "<br />")
     if drawn.type == "scatter":
         data = [_trace(each) for each in data]
+    if drawn.type == "image":
+        data = [{**each, "image": pictures.source(each["image"])} for each in data]
     return {**metadata, "title": title, "type": drawn.type, "data": data}
 
 

@@ -15,12 +15,13 @@ _BAND = 0.15  # opacity
 
 @dataclass(frozen=True)
 class Figure:
-    """What Plotly draws, without looks that depend on the page; or a table in its place."""
+    """What Plotly draws, without looks that depend on the page; or a table or pictures in its place."""
 
     title: tuple  # lines of text
     data: list = field(default_factory=list)
     layout: dict = field(default_factory=dict)
     table: object = None
+    pictures: tuple = ()  # of dict: a label, and a source and what it shows, unless there is none
     leading: tuple = ()  # the groups of traces that are shown at first; all of them where it is empty
     led: str = ""  # what these are
     aside: tuple = ()  # groups of no solver, such as a target
@@ -28,13 +29,15 @@ class Figure:
     @property
     def empty(self):
         """Whether there is nothing to show."""
-        return not (self.data or (self.table is not None and self.table.rows))
+        return not (self.data or self.pictures or (self.table is not None and self.table.rows))
 
     def as_json(self):
         """Return what a script needs to draw the figure."""
         told = {"title": list(self.title)}
         if self.table is not None:
             return {**told, "table": self.table.as_json()}
+        if self.pictures:
+            return {**told, "pictures": list(self.pictures)}
         if self.leading:
             told |= {"leading": list(self.leading), "led": self.led, "aside": list(self.aside)}
         return {**told, "data": self.data, "layout": self.layout}
@@ -157,9 +160,8 @@ def scatter(traces, metadata, leads=None, led="", get_style=None):
             )
         line = trace["marker"] == NO_SYMBOL
         bar = len(set(x)) == 1 or len(set(y)) == 1
-        dashed = (
-            {"dash": dash(get_style(trace["solver"]))} if line and not bar and get_style and trace.get("solver") else {}
-        )
+        styled = line and not bar and get_style and trace.get("solver")
+        dashed = {"dash": trace.get("dash") or dash(get_style(trace["solver"]))} if styled else {}
         drawn.append(
             {
                 **common,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from orthobench.report import stands
+from orthobench.report import pictures, stands
 from orthobench.report.benchmarks import METRICS
 from orthobench.report.names import short_names, short_objectives, short_solvers
 from orthobench.report.page import safe
@@ -52,7 +52,7 @@ def draw_all(folder, frame, get_style):
     adapters = [(path.stem, _load(path, get_style)) for path in sorted((folder / "plots").glob("*.py"))]
     order = list(_views(configuration(folder)))
     adapters.sort(key=lambda pair: (order.index(pair[0]) if pair[0] in order else len(order), pair[0]))
-    return [_drawn(name, adapter, frame) for name, adapter in adapters if adapter.type in ("scatter", "table")]
+    return [_drawn(name, adapter, frame) for name, adapter in adapters if adapter.type in ("scatter", "table", "image")]
 
 
 def benchmark_plots(drawn, configuration, own_boards, get_style):
@@ -171,10 +171,18 @@ def _figure(drawn, choice, data, metadata, about, get_style):
         places = {x for trace in data for x in trace["x"]}  # one alone shows less than the leaderboard of its metric
         return scatter(data if len(places) > 1 else [], metadata, *_leading(*about), get_style)
     title = tuple(metadata.get("title", "").splitlines())
+    if drawn.type == "image":
+        return Figure(title, pictures=tuple(map(_picture, data)))
     columns = tuple(header.rstrip("\u00a0") for header in metadata["columns"])
     key = "-".join([drawn.name, *(slug(str(value)) for value in choice)])
     rows = _shortened(columns, [list(map(plain, row)) for row in data])
     return Figure(title, table=Table(key, " ".join(title), columns, texts(rows)))
+
+
+def _picture(told):
+    """Return a picture of Benchopt's kind with its address; one without words that say what it shows has none."""
+    shown = {"source": pictures.source(told["image"]), "alt": told["alt"]} if told["alt"] else {}
+    return {"label": told["label"], **shown}
 
 
 def _shortened(columns, rows):

@@ -65,6 +65,16 @@
     };
   }
 
+  /* Pictures with their labels; one without a source is told by its label alone. */
+  function pictured(pictures) {
+    const cards = pictures.map(({ label, source, alt }) => {
+      const card = element("div", {}, element("p", { textContent: label }));
+      if (source) card.append(element("img", { src: source, alt }));
+      return card;
+    });
+    return element("div", { className: "pictures" }, ...cards);
+  }
+
   class Plot {
     constructor(node, name, machines, plots) {
       this.node = node;
@@ -167,10 +177,14 @@
       this.figure = await load(path);
       const lines = this.figure.title.map((line) => element("p", { className: "caption", textContent: line }));
       this.caption.replaceChildren(...lines);
-      if (this.figure.table) {
+      if (!this.figure.data) {
         this.chart.classList.remove("chart");
-        orthobench.table(this.chart, this.figure.table, this.name);
-        this.chart.querySelector(".caption").remove();
+        if (this.figure.table) {
+          orthobench.table(this.chart, this.figure.table, this.name);
+          this.chart.querySelector(".caption").remove();
+        } else {
+          this.chart.replaceChildren(pictured(this.figure.pictures));
+        }
         this.some.hidden = this.toggles.hidden = true;
         this.node.dataset.drawn = path;
         return;
@@ -351,7 +365,7 @@
       plot.restore();
       plot.draw();
     }));
-    const again = () => drawn.forEach((plot) => { if (plot.figure && !plot.figure.table) plot.plot(); });
+    const again = () => drawn.forEach((plot) => { if (plot.figure?.data) plot.plot(); });
     dark.addEventListener("change", again);
     let width = innerWidth;
     addEventListener("resize", () => {
