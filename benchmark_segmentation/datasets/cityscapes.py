@@ -2,7 +2,7 @@
 
 from orthobench.data import cityscapes
 from orthobench.data.segmented import CITYSCAPES_CLASSES
-from orthobench.harness.segmentation import NETWORK, SegmentationDataset
+from orthobench.harness.segmentation import PROTOCOL, SegmentationDataset
 
 
 class Dataset(SegmentationDataset):
@@ -10,9 +10,8 @@ class Dataset(SegmentationDataset):
 
     name = "cityscapes"
     requirements = ["pip::pillow"]
-    parameters = {**NETWORK, "depth": [4], "steps": [4000], "batch_size": [16], "factor": [8]}
+    parameters = {**PROTOCOL, "depth": [4], "steps": [4000], "batch_size": [16], "factor": [8]}
     classes = len(CITYSCAPES_CLASSES)
-    class_names = tuple(CITYSCAPES_CLASSES)
     pictures = False  # research alone
 
     def parts(self, seed):

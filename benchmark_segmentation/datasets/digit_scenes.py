@@ -2,7 +2,7 @@
 
 from orthobench.data import digit_scenes
 from orthobench.data.scenes import DIGIT_LABELS
-from orthobench.harness.segmentation import NETWORK, SegmentationDataset
+from orthobench.harness.segmentation import PROTOCOL, SegmentationDataset
 
 
 class Dataset(SegmentationDataset):
@@ -12,17 +12,13 @@ class Dataset(SegmentationDataset):
     """
 
     name = "digit_scenes"
-    parameters = {**NETWORK, "steps": [150], "batch_size": [16], "labels": ["digits"]}
+    parameters = {**PROTOCOL, "steps": [200], "batch_size": [16], "labels": ["digits"]}
     test_parameters = {"steps": [2], "width": [8], "labels": ["digits", "foreground"]}
     pictures = True  # BSD
 
     @property
-    def class_names(self):
-        return DIGIT_LABELS[self.labels]
-
-    @property
     def classes(self):
-        return len(self.class_names)
+        return len(DIGIT_LABELS[self.labels])
 
     def parts(self, seed):
         return digit_scenes(seed, labels=self.labels)

@@ -2,16 +2,15 @@
 
 from orthobench.data import fashion_scenes
 from orthobench.data.scenes import GARMENT_LABELS
-from orthobench.harness.segmentation import NETWORK, SegmentationDataset
+from orthobench.harness.segmentation import PROTOCOL, SegmentationDataset
 
 
 class Dataset(SegmentationDataset):
     """2,400 grey scenes of 64x64 pixels, drawn anew for each seed, with 2 to 4 garments of 28x28 pixels: 11 classes."""
 
     name = "fashion_scenes"
-    parameters = {**NETWORK, "depth": [2], "steps": [1000], "batch_size": [32]}
+    parameters = {**PROTOCOL, "depth": [2], "steps": [1000], "batch_size": [32]}
     classes = len(GARMENT_LABELS)
-    class_names = GARMENT_LABELS
     pictures = True  # MIT
 
     def parts(self, seed):

@@ -2,7 +2,10 @@
 
 from orthobench.data import mni152
 from orthobench.data.brain import TISSUES
-from orthobench.harness.segmentation import NETWORK, SegmentationDataset
+from orthobench.harness.segmentation import PROTOCOL, SegmentationDataset
+
+# All that there are.
+HELD_OUT = {"attacked": [24], "smoothed": [24]}
 
 
 class Dataset(SegmentationDataset):
@@ -14,11 +17,8 @@ class Dataset(SegmentationDataset):
 
     name = "mni152"
     requirements = ["pip::nilearn"]
-    parameters = {**NETWORK, "depth": [2], "steps": [300], "batch_size": [8], "factor": [2]}
+    parameters = {**PROTOCOL, **HELD_OUT, "depth": [2], "steps": [300], "batch_size": [8], "factor": [2]}
     classes = len(TISSUES)
-    class_names = TISSUES
-    attacked = 24
-    smoothed = 24
     pictures = True  # with the notice of orthobench.data.brain.MNI152.licence
 
     def parts(self, seed):

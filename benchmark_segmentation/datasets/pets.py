@@ -2,7 +2,7 @@
 
 from orthobench.data import oxford_pets
 from orthobench.data.segmented import PETS_CLASSES
-from orthobench.harness.segmentation import NETWORK, SegmentationDataset
+from orthobench.harness.segmentation import PROTOCOL, SegmentationDataset
 
 
 class Dataset(SegmentationDataset):
@@ -10,9 +10,8 @@ class Dataset(SegmentationDataset):
 
     name = "pets"
     requirements = ["pip::pillow"]
-    parameters = {**NETWORK, "depth": [3], "steps": [4000], "batch_size": [32]}
+    parameters = {**PROTOCOL, "depth": [3], "steps": [4000], "batch_size": [32]}
     classes = len(PETS_CLASSES)
-    class_names = PETS_CLASSES
     pictures = True  # CC BY-SA 4.0
 
     def parts(self, seed):

@@ -2,7 +2,7 @@
 
 from orthobench.data import voc2012
 from orthobench.data.segmented import VOC_CLASSES
-from orthobench.harness.segmentation import NETWORK, SegmentationDataset
+from orthobench.harness.segmentation import PROTOCOL, SegmentationDataset
 
 
 class Dataset(SegmentationDataset):
@@ -10,9 +10,8 @@ class Dataset(SegmentationDataset):
 
     name = "voc2012"
     requirements = ["pip::pillow"]
-    parameters = {**NETWORK, "depth": [4], "steps": [4000], "batch_size": [16]}
+    parameters = {**PROTOCOL, "depth": [4], "steps": [4000], "batch_size": [16]}
     classes = len(VOC_CLASSES)
-    class_names = VOC_CLASSES
     pictures = False  # Flickr's terms
 
     def parts(self, seed):

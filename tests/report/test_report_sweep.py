@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,6 +24,7 @@ from scipy import stats
 from test_report_plots import HOSTILE, hostile_frame
 from test_report_training_plots import FOLDER, PLOTS, assert_plain
 
+from orthobench.report.benchmarks import BENCHMARKS
 from orthobench.report.command import main
 from orthobench.report.names import selected, shortest_selector, without
 from orthobench.report.sweep import (
@@ -628,3 +630,18 @@ def test_pasted_lines_select_the_chosen_configurations_of_the_real_solvers():
         ((matched, parameters),) = benchmark.check_solver_patterns([line])
         (configuration,) = product_param(parameters)
         assert matched._get_parametrized_name(**configuration) == method.chosen.solver
+
+
+def test_a_method_whose_value_says_nothing_is_tuned_by_what_its_benchmark_names(monkeypatch):
+    """A network without constraints certifies nothing at any rate."""
+    frame = rows_of({SGD: {rate: {DIGITS: 1.0} for rate in RATES}, ADAMW: {0.001: {DIGITS: 0.5}, 0.01: {DIGITS: 0.6}}})
+    accuracies = dict(zip(RATES, (0.5, 0.9, 0.7), strict=True))
+    for rate, accuracy in accuracies.items():
+        frame.loc[frame["solver_name"] == solver(SGD, rate), "objective_held_out_accuracy"] = accuracy
+    told = replace(BENCHMARKS["benchmark_muon"], tuned={"SGD": "1 - held_out_accuracy"})
+    monkeypatch.setattr("orthobench.report.sweep.recognise", lambda frame: told)
+    adamw, sgd = sweep(frame, TUNING)
+    assert (adamw.chosen.rate, sgd.chosen.rate) == (0.001, 0.01)
+    assert [rate.outcomes[DIGITS].mean for rate in sgd.rates] == pytest.approx([0.5, 0.1, 0.3])
+    assert "chosen by 1 - held_out_accuracy" in sgd.flags
+    assert not any("chosen by" in flag for flag in adamw.flags)

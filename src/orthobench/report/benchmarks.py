@@ -58,6 +58,7 @@ class Benchmark:
     to_target: tuple = ()  # metrics that are censored where a fixed target is not reached: no mean makes sense of them
     exceptions: dict = field(default_factory=dict)  # by metric: values of parameters in place of those of `evidence`
     tuned_by: str = "loss"  # what the value is that learning rates are chosen by
+    tuned: dict = field(default_factory=dict)  # by family whose value says nothing: "NAME" or "1 - NAME" instead
     small: tuple = ()  # patterns of data sets of small scale: a verdict on these alone says so
     guaranteed: tuple = ()  # metrics that compare only rows whose column `guaranteed` is true
     reading: str = ""  # what a reader of its leaderboards must know
@@ -184,9 +185,10 @@ def _declared(root):
         benchmarks[benchmark.folder] = benchmark
     for benchmark in benchmarks.values():
         names = {name for each in (*benchmark.columns, *shared) for name in each.names}
-        for name in benchmark.monitored:
+        for name in (*benchmark.monitored, *benchmark.tuned.values()):
             if name.removeprefix("1 - ") not in names:
-                raise ValueError(f"{root / benchmark.folder / FILE}: monitored {name!r} is no column, nor '1 - ' one.")
+                path = root / benchmark.folder / FILE
+                raise ValueError(f"{path}: monitored or tuned {name!r} is no column, nor '1 - ' one.")
         for name in (*benchmark.leaderboards, *benchmark.claims, *benchmark.to_target, *benchmark.guaranteed):
             if name not in metrics:
                 raise ValueError(f"{root / benchmark.folder / FILE}: {name!r} is no column with a label.")

@@ -99,7 +99,7 @@ def sweep(frame, objective):
             f"{_listed(known)}. {REMEDY}"
         )
     datasets = in_order(frame.loc[frame["objective_name"] == objective, "dataset_name"].unique())
-    found = {dataset: cells_by_solver(frame, dataset, objective, _metric(frame)) for dataset in datasets}
+    found = {dataset: _cells(frame, dataset, objective) for dataset in datasets}
     seeds = {dataset: {cell.seed for own in found[dataset].values() for cell in own} for dataset in datasets}
     grids = {}
     for solver in set().union(*found.values()):
@@ -115,8 +115,22 @@ def sweep(frame, objective):
             for rate, solver in sorted(grid)
         ]
         absent = [dataset for dataset in datasets if grid and dataset not in own]
-        methods.append(_method(method, tuple(rates), longest, absent))
+        instead = recognise(frame).tuned.get(family(method))
+        methods.append(_method(method, tuple(rates), longest, absent, [f"chosen by {instead}"] if instead else []))
     return methods
+
+
+def _cells(frame, dataset, objective):
+    """Map each solver to its cells, with what rates are chosen by as their value: of some, not what is monitored."""
+    found = cells_by_solver(frame, dataset, objective, _metric(frame))
+    for name, told in recognise(frame).tuned.items():
+        own = [solver for solver in found if family(solver) == name]
+        other = cells_by_solver(frame, dataset, objective, told.removeprefix("1 - ")) if own else {}
+        for solver in own:
+            found[solver] = [
+                replace(cell, value=1 - cell.value if told.startswith("1 - ") else cell.value) for cell in other[solver]
+            ]
+    return found
 
 
 def _metric(frame):
@@ -182,9 +196,8 @@ def _outcome(own, seeds, within):
     return Outcome(tuple(values), mean.estimate, mean.low, mean.high, failures, note)
 
 
-def _method(name, rates, longest, absent):
+def _method(name, rates, longest, absent, flags):
     chosen = min((each for each in rates if each.eligible), key=lambda each: (each.score, each.rate), default=None)
-    flags = []
     if not rates:
         flags.append("no choice: its name holds no positive learning rate")
     elif chosen is None:
@@ -321,7 +334,7 @@ def _finals(frame, dataset, objective, methods):
     ]
     if not same:
         return {}
-    found = cells_by_solver(frame, dataset, same[0], _metric(frame))
+    found = _cells(frame, dataset, same[0])
     chosen = {method.name: found.get(method.chosen.solver) for method in methods if method.chosen}
     within = _possible(frame)
     return {name: _outcome(own, {cell.seed for cell in own}, within) for name, own in chosen.items() if own}

@@ -8,6 +8,6 @@ class Solver(LipschitzSolver):
     parameters = {"learning_rate": [0.05], **LOSS}
     layer = "cayley"
 
-    def skip(self, task, one_class):
+    def skip(self, task):
         self.learning_rate = 0.5
-        return super().skip(task, one_class)
+        return super().skip(task)

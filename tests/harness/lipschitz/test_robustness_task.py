@@ -53,14 +53,14 @@ def test_batches_of_one_class_are_even_and_no_larger_than_the_class(given, expec
 
 
 def one_class_trainer(seed=3):
-    task = make_task().one_class(1).training_task("cayley", 1, one_class_loss())
+    task = make_task().one_class(1).training_task("cayley", one_class_loss())
     torch.manual_seed(seed)
     return OneClassTrainer(task, task.make_model(seed), sgd, seed, CPU)
 
 
 def test_half_of_a_batch_is_made_up_and_the_other_half_is_that_of_the_order():
     trainer = one_class_trainer()
-    task = make_task().one_class(1).training_task("cayley", 1, one_class_loss())
+    task = make_task().one_class(1).training_task("cayley", one_class_loss())
     torch.manual_seed(3)
     plain = Trainer(task, task.make_model(3), sgd, 3, CPU)
     for _ in range(3):
@@ -103,12 +103,12 @@ def test_training_on_one_class_tells_it_from_the_others():
 
 
 def test_the_network_is_as_the_task_says():
-    task = make_task(padding_mode="zeros").training_task("plain", 7, nn.CrossEntropyLoss())
+    task = make_task(padding_mode="zeros").training_task("plain", nn.CrossEntropyLoss())
     model = task.make_model(0)
     convolutions = [each for each in model.modules() if isinstance(each, nn.Conv2d)]
     assert [each.kernel_size for each in convolutions] == [(1, 1), (3, 3)]
     assert {each.padding_mode for each in convolutions} == {"zeros"}
-    assert model(torch.rand(2, 1, 4, 4)).shape == (2, 7)
+    assert model(torch.rand(2, 1, 4, 4)).shape == (2, CLASSES)
     assert task.evaluation_steps == [0, 10]
     assert replace(task, steps=200, evaluations=5).evaluation_steps == [0, 40, 80, 120, 160, 200]
 
@@ -118,7 +118,7 @@ CONVOLUTIONAL = [name for name, kind in LAYERS.items() if kind.conv and kind.joi
 
 @pytest.mark.parametrize("layer", CONVOLUTIONAL)
 def test_a_network_of_each_kind_trains_and_a_fresh_one_with_its_weights_computes_the_same(layer):
-    task = make_task(batch_size=24).training_task(layer, CLASSES, nn.CrossEntropyLoss())
+    task = make_task(batch_size=24).training_task(layer, nn.CrossEntropyLoss())
     torch.manual_seed(3)
     trainer = Trainer(task, task.make_model(3), sgd, 3, CPU)
     for _ in range(2):
@@ -137,7 +137,7 @@ def test_a_network_of_each_kind_trains_and_a_fresh_one_with_its_weights_computes
 def test_kinds_that_a_network_can_not_be_certified_with_are_refused():
     for layer, told in (("unit_norm", "bounds each output alone"), ("nonsense", "expected one of plain, ")):
         with pytest.raises(ValueError, match=told):
-            make_task().training_task(layer, CLASSES, nn.CrossEntropyLoss())
+            make_task().training_task(layer, nn.CrossEntropyLoss())
 
 
 class Toy(RobustnessDataset):
@@ -163,7 +163,7 @@ def test_the_networks_of_a_data_set(network, channels, features):
     toy = Toy()
     toy.network = network
     task = toy.task(0)
-    model = task.model_factory("plain", CLASSES)(0)
+    model = task.model_factory("plain")(0)
     assert [each.in_channels for each in model.modules() if isinstance(each, nn.Conv2d)] == channels
     assert [each.in_features for each in model.modules() if isinstance(each, nn.Linear)] == features
     assert task.padding_mode == (None if network == "dense" else "circular")

@@ -5,7 +5,6 @@ import sys
 import torch
 
 from ...data.parts import Examples, resembling
-from ...lipschitz.networks import kind_of
 from ..processes import Together
 from ..stand.bench import LOAD_LIMIT_S, memory_budget, new_stand
 from ..stand.roles import pack
@@ -20,39 +19,46 @@ class LipschitzCell(TrainingCell):
 
     So a solver reaches neither gradients nor weights, buffers, data or clock: it names its kind of layer, its rate and
     its loss, and sees a copy of the network at each evaluation.
+
+    Attributes
+    ----------
+    choices : tuple of str
+        What the solver chooses for the training.
+    texts : tuple of str
+        Those of them that are no numbers.
     """
 
     role = "orthobench.harness.lipschitz.role:ClaimRole"
     training_role = "orthobench.harness.lipschitz.role:LipschitzRole"
+    choices, texts = CHOICES, ("loss",)
     _claims = None
     _compile = False
 
-    def hand_out(self, task, one_class):
-        self._task = trained_on(task, task.parts.train)
-        self._one_class, self._together = one_class, Together()
+    def hand_out(self, task):
+        self._task, self._together = trained_on(task, task.parts.train), Together()
         # One example that is made up, of the shape of all: it could train in `skip`.
         first = resembling(Examples(*task.parts.train[torch.zeros(1, dtype=torch.int64)]), self.seed)
-        return {"task": trained_on(task, first), "one_class": one_class}
+        return {"task": trained_on(task, first)}
 
     def applies(self, answer):
         """Open the stand that trains, with what the solver chose."""
-        self._layer = kind_of(answer.text("layer")).name
-        choices = answer.fields.get("choices")
-        if not isinstance(choices, dict) or set(choices) != set(CHOICES):
-            raise InvalidResult(f"the stand answered {str(choices)[:80]!r} for {', '.join(CHOICES)}")
+        self._layer = self._task.kind(answer.text("layer"))
+        chosen = answer.fields.get("choices")
+        if not isinstance(chosen, dict) or set(chosen) != set(self.choices):
+            raise InvalidResult(f"the stand answered {str(chosen)[:80]!r} for {', '.join(self.choices)}")
         # What the row is called by is what it is of.
-        choices |= {name: value for name, value in self._parameters.items() if name in CHOICES}
-        wrong = [name for name, value in choices.items() if name != "loss" and not is_number(value)]
+        chosen |= {name: value for name, value in self._parameters.items() if name in self.choices}
+        wrong = [name for name, value in chosen.items() if name not in self.texts and not is_number(value)]
         if wrong:
-            raise InvalidResult(f"{wrong[0]}={choices[wrong[0]]!r}: expected a number")
-        training = self._task.training_task(self._layer, self._task.outputs(self._one_class), loss=None)
+            raise InvalidResult(f"{wrong[0]}={chosen[wrong[0]]!r}: expected a number")
+        self._chosen = chosen
+        training = self._task.training_task(self._layer, loss=None)
         self.evaluation_points = training.evaluation_steps
         self._initial = training.make_model(self.seed).state_dict()
         self._claims, self.stand = self.stand, new_stand(self.training_role, memory=memory_budget(self.device))
-        problem = pack(task=self._task, one_class=self._one_class)
-        self.stand.ask("problem", problem, seed=self.seed, budget_s=LOAD_LIMIT_S)
+        self.stand.ask("problem", pack(task=self._task), seed=self.seed, budget_s=LOAD_LIMIT_S)
         meeting = self._together.meeting
-        self.stand.ask("choose", layer=self._layer, choices=choices, meeting=meeting, budget_s=LOAD_LIMIT_S)
+        self.stand.ask("choose", layer=self._layer, choices=chosen, meeting=meeting, budget_s=LOAD_LIMIT_S)
 
     def _go_on(self, point):
         """Return what `TrainingCell` does, of the result what `LipschitzObjective.evaluate` takes, with the claim."""

@@ -75,7 +75,7 @@ class LipschitzObjective(Objective):
 
     def get_objective(self):
         """Return the task, all of it: what of it comes to a stand is the cell's to say."""
-        return {"task": self._task, "one_class": self.one_class}
+        return {"task": self._task}
 
     def evaluate(self, state, layer, steps, train_loss, elapsed_s, claimed):
         """Return the metrics of a fresh model with the trained weights; see `orthobench.harness.Objective.evaluate`.
@@ -102,7 +102,7 @@ class LipschitzObjective(Objective):
         if not is_number(claimed) or not 0 < claimed < math.inf:
             raise InvalidResult(f"the claimed Lipschitz constant is {claimed}: expected a positive finite number")
         device = resolve_device()
-        model = rebuild(self._model_factory(layer), 0, state, device)
+        model = rebuild(self._task.model_factory(layer), 0, state, device)
         outputs = _outputs(model, part.inputs)
         bound = float(upper_bound(model, self._task.shape, trusted=("orthobench",)).total)
         figures = self._certify(outputs, part.targets, claimed, bound)
@@ -119,9 +119,6 @@ class LipschitzObjective(Objective):
             "step_time_ms": 1e3 * elapsed_s / steps if steps else UNKNOWN,
             **({"status": REFUTED, "message": "; ".join(doubts)} if doubts else {}),
         }
-
-    def _model_factory(self, layer):
-        return self._task.model_factory(layer, self._task.outputs(self.one_class))
 
     def _certify(self, outputs, targets, claimed, bound):
         """Return the certified and clean figures, and NaN in place of those that only some evaluations have.
@@ -204,7 +201,7 @@ class LipschitzObjective(Objective):
     def get_one_result(self):
         layer = "cayley"
         return {
-            "state": Unsaved(self._model_factory(layer)(0).state_dict()),
+            "state": Unsaved(self._task.model_factory(layer)(0).state_dict()),
             "layer": layer,
             "steps": self._task.steps,
             "train_loss": UNKNOWN,

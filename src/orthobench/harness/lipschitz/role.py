@@ -12,9 +12,11 @@ from .solver import CHOICES, LipschitzSolver
 class ClaimRole(Role):
     """Has the solver: answers ``skip``, with what it chooses, and ``claim``."""
 
-    def receive(self, task, one_class):
+    choices = CHOICES
+
+    def receive(self, task):
         """Take the task, of whose parts the training examples are there."""
-        self._task, self._one_class = task, one_class
+        self._task = task
 
     def prepare_solver(self):
         """Show the solver the task."""
@@ -22,16 +24,15 @@ class ClaimRole(Role):
 
     def skip(self):
         """Ask the solver whether it applies, and for its layer, rate and loss."""
-        answer = super().skip(task=self._task, one_class=self._one_class)
+        answer = super().skip(task=self._task)
         if answer["skip"]:
             return answer
-        choices = {name: getattr(self.solver, name) for name in CHOICES}
+        choices = {name: getattr(self.solver, name) for name in self.choices}
         return answer | {"layer": str(self.solver.layer), "choices": choices}
 
     def claim(self, *tensors, names, layer):
         """Ask for the constant of a network with these weights, which is thrown away: what is done to it is lost."""
-        make_model = self._task.model_factory(layer, self._task.outputs(self._one_class))
-        model = rebuild(make_model, 0, dict(zip(names, tensors, strict=True)), self.device)
+        model = rebuild(self._task.model_factory(layer), 0, dict(zip(names, tensors, strict=True)), self.device)
         with evaluation_mode(model):
             return {"claimed": claim(self.solver.lipschitz_constant(model, self._task.shape))}
 
@@ -39,16 +40,21 @@ class ClaimRole(Role):
 class LipschitzRole(TrainingRole):
     """Trains, by code of the harness alone: the solver's own is in another process."""
 
-    def receive(self, task, one_class):
+    base = LipschitzSolver
+
+    def receive(self, task):
         """Take the task, of whose parts the training examples are there."""
-        self._robust, self._one_class = task, one_class
+        self._robust = task
 
     def choose(self, layer, choices, meeting):
         """Take the kind of layers, learning rate and loss; meet the other processes."""
-        self.solver = LipschitzSolver()
+        self.solver = self.base()
         vars(self.solver).update(choices)
-        loss = one_class_loss() if self._one_class else self.solver.make_loss()
-        self._trains = OneClassTrainer if self._one_class else Trainer
-        task = self._robust.training_task(layer, self._robust.outputs(self._one_class), loss)
-        super().receive(task, autocast=False, compile=False, meeting=meeting)
+        super().receive(self.training_task(layer), autocast=False, compile=False, meeting=meeting)
         self.prepare_solver()
+
+    def training_task(self, layer):
+        """Return what is trained, by what was chosen."""
+        one_class = self._robust.inliers
+        self._trains = OneClassTrainer if one_class else Trainer
+        return self._robust.training_task(layer, one_class_loss() if one_class else self.solver.make_loss())

@@ -50,7 +50,7 @@ class LipschitzSolver(TrainingSolver):
         """
         return stated_constant(model)
 
-    def skip(self, task, one_class):
+    def skip(self, task):
         """Skip a network that the kind of layer has no form for, and a padding for which it has no bound."""
         kind = kind_of(self.layer)
         if task.padding_mode is None:

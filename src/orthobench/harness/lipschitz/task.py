@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from ...data.parts import Examples, Parts
-from ...lipschitz.networks import layers_of
+from ...lipschitz.networks import kind_of, layers_of
 from ...models.checks import check_integer
 from ..training.task import TrainingTask
 
@@ -35,6 +35,8 @@ class RobustnessTask:
         As of a `TrainingTask`.
     attack : dict, optional
         ``steps`` and ``restarts`` of the attack, as `orthobench.lipschitz.attacks.pgd_l2` takes them.
+    inliers : bool
+        Whether it is the task of one class, of `one_class`.
     """
 
     parts: Parts
@@ -45,6 +47,7 @@ class RobustnessTask:
     padding_mode: str | None = "circular"
     augment: Callable | None = None
     attack: dict = field(default_factory=lambda: dict(ATTACK))
+    inliers: bool = False
 
     @property
     def shape(self):
@@ -61,28 +64,25 @@ class RobustnessTask:
         inliers = Examples(*train[train.targets.nonzero().flatten()])
         # Half of a batch is made up, so that it has an even number of examples.
         batch_size = 2 * (min(self.batch_size, len(inliers)) // 2)
-        return replace(self, parts=Parts(inliers, *others), batch_size=batch_size)
+        return replace(self, parts=Parts(inliers, *others), batch_size=batch_size, inliers=True)
 
-    def outputs(self, one_class):
-        """Return the length of the network's result: a score of one class, or one of each."""
-        return 1 if one_class else self.classes
+    @property
+    def outputs(self):
+        """Length of the network's result: a score of one class, or one of each."""
+        return 1 if self.inliers else self.classes
 
-    def model_factory(self, layer, outputs):
-        """Return what makes a network of one kind of layers, from a seed.
+    def kind(self, layer):
+        """Return the name of a kind of layers, a key of `orthobench.lipschitz.layers.LAYERS`, if it is one."""
+        return kind_of(layer).name
 
-        Parameters
-        ----------
-        layer : str
-            A key of `orthobench.lipschitz.layers.LAYERS`.
-        outputs : int
-            Length of the network's result.
-        """
-        return partial(self.network, outputs=outputs, **layers_of(layer))
+    def model_factory(self, layer):
+        """Return what makes a network of one kind of layers, from a seed."""
+        return partial(self.network, outputs=self.outputs, **layers_of(layer))
 
-    def training_task(self, layer, outputs, loss):
+    def training_task(self, layer, loss):
         """Return the `TrainingTask` of a network, as of `model_factory`, with a loss; the data are the same objects."""
         return TrainingTask(
-            self.model_factory(layer, outputs),
+            self.model_factory(layer),
             self.parts,
             self.batch_size,
             self.steps,
