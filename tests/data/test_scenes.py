@@ -48,10 +48,12 @@ def check_scenes(part, objects, size, margin, threshold):
 
 
 def test_a_scene_of_digits_shows_digits_of_its_part_where_its_mask_says(without_noise):
-    filled = []
-    for part, objects in zip(digit_scenes(3, **COUNTS), digits_parts(), strict=True):
+    parts, filled = digit_scenes(3, **COUNTS), []
+    for part, objects in zip(parts, digits_parts(), strict=True):
         filled += check_scenes(part, objects, 8, 0, 0.25)
     assert set(filled) == {5, 6, 7, 8, 9}
+    levels = torch.cat([part.inputs.flatten(1).amin(1) for part in parts])  # no digit is darker
+    assert len(levels.unique()) == sum(COUNTS.values())
 
 
 def test_the_default_scenes_have_every_class_and_two_thirds_of_background():

@@ -297,8 +297,14 @@ def test_the_official_sources_are_complete():
         assert list(source.files) == names
         assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in source.files.values())
         assert all(url.startswith("http") and url.endswith("/") for url in source.urls)
-    assert len(segmented.CITYSCAPES_CLASSES) == 19
     assert len(segmented.VOC_CLASSES) == 21
+
+
+def test_the_classes_of_cityscapes_are_those_that_its_authors_evaluate():
+    classes = segmented.CITYSCAPES_CLASSES
+    without_a_class = {*range(7), 9, 10, 14, 15, 16, 18, 29, 30}
+    assert list(classes.values()) == [value for value in range(34) if value not in without_a_class]
+    assert [classes[name] for name in ("road", "sky", "person", "rider", "car", "bicycle")] == [7, 23, 24, 25, 26, 33]
 
 
 OFFICIAL = [

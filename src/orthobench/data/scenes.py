@@ -46,7 +46,8 @@ def digit_scenes(seed, *, labels="digits", train=1000, tuning=200, held_out=200)
     The digits are split first, by a hash (`digits_parts`), and a part's scenes show its own alone, at random. A pixel
     of a digit that is at least 4/16 bright is shown and has the digit's class; every other one, about 67 %, is
     background, of one level in [0, 0.25] a scene. Noise of standard deviation 0.03 is added to all pixels, which are
-    then clipped to [0, 1]. The i-th scene of a part depends on the seed, the part and i, not on how many there are.
+    then clipped to [0, 1]. The i-th scene of a part depends on the seed, the part and i (and on NumPy's version, which
+    may draw otherwise), not on how many there are.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from orthobench.models.checks import check_integer
 
 IGNORED = 255
 
-# Each SHA-256 is one that torchvision's authors give, beside the MD5 of the same file.
+# The SHA-256 of archives are those of torchvision's `prototype.datasets`.
 PETS_IMAGES, PETS_ANNOTATIONS = "images.tar.gz", "annotations.tar.gz"
 PETS_LISTS = ("annotations/trainval.txt", "annotations/test.txt")
 PETS_IMAGE, PETS_MASK = "images/{}.jpg", "annotations/trimaps/{}.png"
