@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 
+import pandas as pd
 import pytest
 import yaml
 from benchopt.results import read_results
@@ -376,14 +377,14 @@ def test_the_methods_work_without_benchopt():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# Of each published sweep, with equal budgets: benchmark, results, its configuration, and the one with its rates.
+# Of each published sweep, with equal budgets: benchmark, results, its configuration or two, and the one with its rates.
 TUNED = [
     ("benchmark_muon", "training", "tune", "cpu"),
     ("benchmark_muon", "training", "tune_later", "later"),
     ("benchmark_lipschitz", "robustness", "tune", "cpu"),
     ("benchmark_lipschitz", "robustness", "tune_fashion_mnist", "fashion_mnist"),
     ("benchmark_dp", "privacy", "tune", "cpu"),
-    ("benchmark_segmentation", "segmentation", "tune", "cpu"),
+    ("benchmark_segmentation", "segmentation", "tune tune_smoothing", "cpu"),
     ("benchmark_segmentation", "segmentation", "tune_fashion_scenes", "fashion_scenes"),
 ]
 # The report names what differs within a sweep; this is the same in all of it, and one of several in the solver's file.
@@ -399,13 +400,15 @@ UNTUNED = {"Constant"}
 
 def tuned(benchmark, results, sweep_name):
     """Return the sweeps of learning rates of a published file, as the report reads them: lists of `Method`."""
-    path = ROOT / "results" / results / "epyc_2_cores" / f"{sweep_name}.parquet"
-    frame = history.current(history.beside(path).apply(read_results(path), benchmark))
+    paths = [ROOT / "results" / results / "epyc_2_cores" / f"{each}.parquet" for each in sweep_name.split()]
+    frames = [history.current(history.beside(path).apply(read_results(path), benchmark)) for path in paths]
+    frame = pd.concat(frames, ignore_index=True)
     return [sweep.sweep(frame, objective) for objective in sweep.tuning_objectives(frame)]
 
 
-def solvers_of(benchmark, configuration):
-    return yaml.safe_load((ROOT / benchmark / "configs" / f"{configuration}.yml").read_text())["solver"]
+def solvers_of(benchmark, configurations):
+    files = [ROOT / benchmark / "configs" / f"{each}.yml" for each in configurations.split()]
+    return [line for file in files for line in yaml.safe_load(file.read_text())["solver"]]
 
 
 def parameters_of(line):
