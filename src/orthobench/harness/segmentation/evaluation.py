@@ -265,6 +265,7 @@ class BySmoothing(Evaluation):
         self.labelled = self.some.targets != IGNORED
 
     def figures(self, last, draw):
+        self.logits(self.plain, self.some.inputs)  # are finite, or what is wrong is told
         stopwatch = Stopwatch(self.device)
         stopwatch.start()
         votes = self._votes(self.some.inputs, 0)
