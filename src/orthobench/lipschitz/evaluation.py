@@ -102,18 +102,22 @@ def in_float64(model, input_shape):
     return model if copy is None else copy
 
 
-def measured_constant(model, inputs, device):
+def measured_constant(model, inputs, device, searched=SEARCHED):
     """Return a lower bound of a model's Lipschitz constant.
 
-    By a search around the first `SEARCHED` inputs, and around as many images of random pixels in [0, 1].
+    By a search around the first inputs, and around as many images of random pixels in [0, 1].
 
     Parameters
     ----------
     model : torch.nn.Module
         A frozen copy, best one `in_float64`.
+    inputs : torch.Tensor
+    device : torch.device
+    searched : int
+        Of the inputs.
     """
-    first = inputs[:SEARCHED]
-    random = torch.rand(SEARCHED, *first.shape[1:], generator=torch.Generator().manual_seed(0))
+    first = inputs[:searched]
+    random = torch.rand(searched, *first.shape[1:], generator=torch.Generator().manual_seed(0))
     with parametrize.cached():
         return float(lower_bound(model, torch.cat([first, random.to(first)]).to(device), seed=0, **SEARCH))
 

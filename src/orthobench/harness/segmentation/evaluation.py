@@ -42,6 +42,8 @@ LAST = (
 # How far a measured lower bound may be above the claim: the weights of some ten layers are rounded to float32.
 ROUNDING = 1e-4
 IMAGES_AT_ONCE = 32
+# A search for the constant takes long, of so many outputs; the attack's images come on top.
+SEARCHED = 2
 TIMINGS = 5
 # Of the attack on a smoothed network: copies whose mean it climbs.
 COPIES = 8
@@ -148,7 +150,7 @@ class ByConstant(Evaluation):
         if not last and self.bound <= self.claimed * (1 + ROUNDING):  # of a claim that is proved nothing is disproved
             return found, []
         exact = in_float64(self.plain, self.task.shape)
-        lower, doubts = measured_constant(exact, self.part.inputs, self.device), []
+        lower, doubts = measured_constant(exact, self.part.inputs, self.device, SEARCHED), []
         if last:
             found |= {f"certified_miou_{r}": float(each) for r, each in zip(RADII, metrics.miou, strict=True)}
             # No two images are farther apart than the box is long.
@@ -265,6 +267,7 @@ class BySmoothing(Evaluation):
         count = self.task.smoothed if last else 1
         self.some = Examples(self.part.inputs[:count], self.part.targets[:count])
         self.labelled = self.some.targets != IGNORED
+        self.logits(self.plain, self.some.inputs)  # are finite, or what is wrong is told
         stopwatch = Stopwatch(self.device)
         stopwatch.start()
         votes = self._votes(self.some.inputs, 0)
