@@ -171,6 +171,25 @@ def test_the_privacy_readmes_solver_runs_and_its_columns_are_documented(tmp_path
     assert {"env_*" if name.startswith("env_") else name for name in produced} == documented
 
 
+def test_the_segmentation_readmes_solver_runs_and_its_columns_are_documented(tmp_path, contained):
+    folder = ROOT / "benchmark_segmentation"
+    text = (folder / "README.md").read_text()
+    source = next(block for block in code_blocks("python") if "class Solver(SegmentationSolver)" in block)
+    table = text.split("| column | meaning |")[1].split("\n\n")[0]
+    documented = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+\*?)`", row.split("|")[1])}
+    small = SmallBenchmark(tmp_path / "small")
+    files = {name: (folder / name).read_text() for name in ("objective.py", "datasets/digit_scenes.py")}
+    rows = small.write({**files, "solvers/own.py": source}).run(
+        dataset_names=["digit_scenes[steps=1,width=8,attacked=2,smoothed=2]"]
+    )
+    assert rows["objective_status"].eq("ok").all()
+    produced = {name.removeprefix("objective_") for name in rows if name.startswith("objective_")} - {"name", "part"}
+    # Of a radius in 1/255, by which many are named: `certified_miou_R`.
+    radii = re.compile(r"_(26|36|43|128|255)$")
+    produced = {radii.sub("_R", name) if f"{radii.sub('', name)}_R" in documented else name for name in produced}
+    assert {"env_*" if name.startswith("env_") else name for name in produced} == documented
+
+
 def test_the_readmes_example_runs_as_it_stands():
     example = next(block for block in code_blocks("python") if "newton_schulz(gradients" in block)
     namespace = {}
