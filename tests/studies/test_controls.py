@@ -54,3 +54,14 @@ def test_what_controls_name_exists():
             ]
             assert all((ROOT / path).is_file() for path in paths)
             assert (ROOT / benchmark).is_dir()
+
+
+def test_what_a_control_adds_to_an_objective_is_there_and_can_be_changed(monkeypatch):
+    from orthobench.harness.segmentation import evaluation
+
+    monkeypatch.setattr(evaluation, "HEADLINE", evaluation.HEADLINE)
+    radii = []
+    for control in CONTROLS["benchmark_segmentation"]:
+        exec(control.objective, {})
+        radii.append(evaluation.HEADLINE)
+    assert len(set(radii)) == 4

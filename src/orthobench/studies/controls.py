@@ -46,6 +46,13 @@ def _robust(name, data, task, solvers, repetitions, objective=""):
     return Control(name, (*options, *(text for solver in solvers for text in ("-s", solver))), objective)
 
 
+def _segmented(name, solvers, objective=""):
+    options = ["-d", "digit_scenes[steps=10,width=8]", "-r", "2"]
+    return Control(name, (*options, *(text for solver in solvers for text in ("-s", solver))), objective)
+
+
+_SMOOTHING = "Smoothing[sigma={},n=100,correction=[holm,bonferroni]]"
+
 # Dense orthogonal networks, whose constant is as large as they claim.
 _TIGHT = ("Bjorck", "Cayley", "LOT", "Newton-Schulz")
 
@@ -65,9 +72,23 @@ CONTROLS = {
         ),
         _robust("one class", "digits[steps=10,width=8]", "one_class", ("AOC", "Cayley", "Plain", "SLL"), 2),
     ),
-    "benchmark_segmentation": (_quick("benchmark_segmentation"),),
     "benchmark_rcp": (_quick("benchmark_rcp"),),
     "benchmark_dp": (_quick("benchmark_dp"),),
+    "benchmark_segmentation": (
+        _quick("benchmark_segmentation"),
+        *(
+            _segmented(
+                f"orthogonal networks, attacked within {radius:g}/255",
+                ("AOC", "Cayley", "LOT"),
+                f"from orthobench.harness.segmentation import evaluation\n\nevaluation.HEADLINE = {radius}\n",
+            )
+            for radius in (1e-3, 0.1, 255.0)
+        ),
+        *(
+            _segmented(f"noise of {sigma:g}, by Holm and Bonferroni", (_SMOOTHING.format(sigma),))
+            for sigma in (0.25, 0.5)
+        ),
+    ),
 }
 
 
