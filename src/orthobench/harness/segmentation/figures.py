@@ -10,7 +10,7 @@ from ...segmentation import ABSTAIN
 from ...segmentation.checks import IGNORED
 
 # Of a picture: colours of classes, around the circle of hues; what isn't certified; what an attack changed.
-_UNCERTIFIED, _FLIPPED = (40, 40, 40), (230, 30, 30)
+_UNCERTIFIED, _FLIPPED = (128, 128, 128), (230, 30, 30)
 _BETWEEN = 255  # grey, between two panels
 
 
