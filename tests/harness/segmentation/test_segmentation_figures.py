@@ -154,7 +154,7 @@ def test_a_picture_shows_image_prediction_certificate_and_attack_side_by_side(ch
     for place in itertools.product(range(height), range(width)):
         own = of_class[int(predicted[place])]
         assert tuple(colours[place].tolist()) == own
-        assert tuple(kept[place].tolist()) == (own if certified[place] else (40, 40, 40))
+        assert tuple(kept[place].tolist()) == (own if certified[place] else (128, 128, 128))
         wanted = np.array((230, 30, 30)) if flipped[place] else expected[place]
         assert abs(changed[place] - wanted).max() <= 2
 
@@ -166,4 +166,4 @@ def test_colours_of_classes_differ_from_each_other_and_from_what_is_not_certifie
     drawn = decoded(torch.zeros(1, 1, classes), predicted, ~nowhere, nowhere, classes)
     colours = {tuple(each.tolist()) for each in drawn[0, classes + 1 : 2 * classes + 1]}
     assert len(colours) == classes
-    assert not colours & {(40, 40, 40), (230, 30, 30), (255, 255, 255)}
+    assert not colours & {(128, 128, 128), (230, 30, 30), (255, 255, 255)}
