@@ -53,7 +53,7 @@ def false_certificates(smoothing, radius, distances):
 
 def is_sound(kind, correction="holm"):
     """Whether false certificates are as rare as alpha = 0.1 allows, but for chance: 3 standard errors."""
-    alpha, radius, chosen_well, chosen_badly = 0.1, 0.3, {"n0": 4, "n": 44}, {"n0": 20, "n": 40}
+    alpha, radius, chosen_well, chosen_badly = 0.1, 0.3, {"n0": 4, "n": 44}, {"n0": 20, "n": 58}
     for options, within, distances in (
         (chosen_well, radius, [radius] * PIXELS),
         (chosen_well, radius, [radius] * 4 + [2.0] * 4),  # half of them are certified
@@ -273,9 +273,9 @@ def attacks_a_batch_as_one_image(model, images, labels, radius, steps):
 
 
 def test_the_attack_finds_most_of_what_it_may():
-    assert share_found(pgd_l2) > 0.9
+    assert share_found(pgd_l2) > 0.8
 
 
 @pytest.mark.parametrize("fault", [stands_still, ignores_what_is_right, takes_one_step, attacks_a_batch_as_one_image])
 def test_an_attack_that_finds_less_is_seen(fault):
-    assert share_found(fault) < 0.8
+    assert share_found(fault) < 0.6
