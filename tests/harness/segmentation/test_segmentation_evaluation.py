@@ -194,7 +194,8 @@ def test_no_gradient_is_of_an_ignored_pixel_and_each_labelled_one_counts_the_sam
 def test_logits_that_are_not_finite_say_so(claimed):
     model, task = network("plain"), make_task()
     with torch.no_grad():
-        next(model.parameters()).mul_(1e38)
+        for each in model.parameters():
+            each.mul_(1e30)
     part = task.parts.held_out
     smoothing = SegCertify(0.25, n=60)
     made = BySmoothing(model, task, part, CPU, smoothing, 0)
@@ -253,7 +254,7 @@ def test_an_honest_certificate_abstains_there():
 
 def test_what_is_certified_holds_within_the_exact_radius_alone():
     distances = [0.06, 0.12, 0.3, 0.4, 0.6, 0.8]
-    found, _ = by_smoothing(distances, n=2000).figures(last=False, draw=False)
+    found, _ = by_smoothing(distances, n=2000).figures(last=True, draw=False)
     for radius in (26, 36, 43, 128):
         expected = sum(each > radius / 255 + 0.05 for each in distances) / 6
         assert found[f"certified_pixel_accuracy_{radius}"] == found[f"which_pixels_{radius}"] == expected
@@ -320,6 +321,6 @@ def test_noise_certifies_where_there_is_some_and_the_constant_where_there_is_non
     smoothed = evaluation_of(*arguments, None, options, 3)
     made = smoothed.smoothing
     assert (made.sigma, made.n0, made.n, made.alpha, made.correction) == (0.5, 5, 70, 0.01, "bonferroni")
-    assert (smoothed.seed, smoothed.forward_passes, len(smoothed.some)) == (3, 75, 6)
+    assert (smoothed.seed, smoothed.forward_passes) == (3, 75)
     by_constant = evaluation_of(*arguments, lambda: 2.5, options | {"sigma": 0.0}, 3)
     assert (by_constant.claimed, by_constant.bound, by_constant.constant) == (1.0, 2.5, 2.5)
