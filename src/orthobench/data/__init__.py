@@ -2,6 +2,7 @@
 
 from orthobench.data.adult import adult
 from orthobench.data.augment import flip_and_shift
+from orthobench.data.blocks import digit_blocks, null_block_mask
 from orthobench.data.cache import cached
 from orthobench.data.download import Source, fetch
 from orthobench.data.embedded import digits, python_manual
@@ -10,7 +11,16 @@ from orthobench.data.images import cifar10, cifar100, digits_parts, fashion_mnis
 from orthobench.data.layer_shapes import layer_shapes
 from orthobench.data.markov_chains import Markov, markov
 from orthobench.data.momenta import record_momenta
-from orthobench.data.parts import Examples, Parts, Windows, check_disjoint, digest, remove_overlap, split_by_hash
+from orthobench.data.parts import (
+    Examples,
+    Parts,
+    Windows,
+    check_disjoint,
+    class_pair,
+    digest,
+    remove_overlap,
+    split_by_hash,
+)
 from orthobench.data.photographs import imagenette, tiny_imagenet
 from orthobench.data.spectra import gaussian, with_spectrum
 from orthobench.data.texts import python_docs, python_docs_digest, shakespeare
@@ -28,7 +38,9 @@ __all__ = [
     "check_disjoint",
     "cifar10",
     "cifar100",
+    "class_pair",
     "digest",
+    "digit_blocks",
     "digits",
     "digits_parts",
     "fashion_mnist",
@@ -41,6 +53,7 @@ __all__ = [
     "map_tokens",
     "markov",
     "mnist",
+    "null_block_mask",
     "python_docs",
     "python_docs_digest",
     "python_manual",
