@@ -87,15 +87,15 @@ def test_it_is_scipys_correlation_over_sets_of_one_size_that_are_uniform():
         torch.testing.assert_close(float(found[place]), float(spearmanr(sums, falls).statistic))
 
 
-@pytest.mark.parametrize("constant", [0.0, 1.0, -0.3, 1e-30])
+@pytest.mark.parametrize("constant", [0.0, -0.3, 1e-30])
 def test_a_constant_map_is_worth_nothing(constant):
-    score = positive_linear_score()
-    maps = torch.full((40, 8, 8), constant, dtype=torch.float64)
-    rounded = maps.float() * (1 + 1e-7 * normal(40, 8, 8).float())
+    score = positive_linear_score(images=20)
+    maps = torch.full((20, 8, 8), constant, dtype=torch.float64)
+    rounded = maps.float() * (1 + 1e-7 * normal(20, 8, 8).float())
     for baseline in ("zero", "uniform"):
         replaced = make_baseline(baseline, score.images)
-        assert mu_fidelity(score, maps, replaced).tolist() == [0.0] * 40
-        assert mu_fidelity(score, rounded, replaced).tolist() == [0.0] * 40
+        assert mu_fidelity(score, maps, replaced, subsets=50).tolist() == [0.0] * 20
+        assert mu_fidelity(score, rounded, replaced, subsets=50).tolist() == [0.0] * 20
         for gains in GAINS:
             found = gains(score, maps, replaced).gain
             assert abs(float(found.nanmean())) < 3 * standard_error(found[~found.isnan()])

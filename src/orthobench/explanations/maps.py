@@ -11,6 +11,7 @@ import torch
 from ..lipschitz.certificates import check_positive
 from ..models.checks import check_integer
 from .baselines import check_baseline
+from .checks import check_images
 from .draws import batches, normal_like, own_generator
 
 
@@ -117,9 +118,10 @@ def integrated_gradients(score, points=None, of=None, *, baseline=None, steps=50
 def random_maps(images, seed=0):
     """Return maps (N, ...) of uniform random numbers in [0, 1), in float64: the control of a metric.
 
-    They aren't among `MAPS`: as they don't depend on the image, their stability says nothing.
+    Images are (N, channels, ...). They aren't among `MAPS`: as they don't depend on the image, their stability says
+    nothing.
     """
-    shape = images.shape[2:]
+    shape = check_images(images).shape[2:]
     drawn = [
         torch.rand(shape, generator=own_generator("random map", seed, image), dtype=torch.float64)
         for image in range(len(images))
@@ -131,7 +133,7 @@ MAPS = {
     "saliency": saliency,
     "gradient_input": gradient_input,
     "smoothgrad": smoothgrad,
-    "integrated_gradients": integrated_gradients,
+    "integrated": integrated_gradients,
 }
 
 
