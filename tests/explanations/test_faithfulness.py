@@ -87,6 +87,24 @@ def test_it_is_scipys_correlation_over_sets_of_one_size_that_are_uniform():
         torch.testing.assert_close(float(found[place]), float(spearmanr(sums, falls).statistic))
 
 
+def test_sums_that_are_equal_but_for_rounding_are_ties():
+    """Of a map of two values, what counts is how many of a set have the larger one."""
+    network, seen = small_network(), []
+
+    def model(points):
+        seen.append(points.detach())
+        return network(points)
+
+    images = uniform(1, 1, 4, 4)
+    score = ClassScore(model, images, labels(0))
+    larger = uniform(1, 4, 4, seed=2) < 0.4
+    seen.clear()
+    found = mu_fidelity(score, 0.1 + 0.7 * larger.double(), make_baseline("zero", images), size=0.4)
+    copies = torch.cat(seen)[1:]
+    counts = ((copies[:, 0] == 0) & larger).flatten(1).sum(1)
+    assert float(found) == pytest.approx(float(spearmanr(counts, -score.values(copies, 0)).statistic), abs=1e-12)
+
+
 @pytest.mark.parametrize("constant", [0.0, -0.3, 1e-30])
 def test_a_constant_map_is_worth_nothing(constant):
     score = positive_linear_score(images=20)

@@ -109,6 +109,8 @@ def test_distances_are_one_minus_the_rank_correlation():
     maps = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [5.0, 5.0, 5.0]])
     others = torch.tensor([[10.0, 20.0, 21.0], [3.0, 2.0, 1.0], [1.0, 2.0, 3.0]])
     assert rank_distance(maps, others).tolist() == [0, 2, 1]
+    rounded = 0.1 * (1 + 1e-7 * uniform(1, 9))
+    assert rank_distance(rounded, rounded).tolist() == [1.0]
 
 
 def test_sparseness_is_the_mean_difference_of_pairs():

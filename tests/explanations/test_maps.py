@@ -74,6 +74,15 @@ def test_smoothgrad_is_the_mean_gradient_under_gaussian_noise():
     torch.testing.assert_close(smoothgrad(score, noise=1e-12, samples=2), saliency(score))
 
 
+def test_the_noise_of_smoothgrad_is_of_each_image_its_own():
+    """The mean gradient of the square of a pixel is twice the pixel's mean."""
+    score = score_of(lambda points: points.square().flatten(1).sum(1), torch.full((4, 1, 3, 3), 5.0).double())
+    assert len(smoothgrad(score, samples=2).unique()) == 36
+    few = smoothgrad(score, score.images[:2], labels(0, 1), samples=2)
+    assert torch.equal(smoothgrad(score, samples=2)[:2], few)
+    assert not torch.equal(smoothgrad(score, samples=2, seed=1), smoothgrad(score, samples=2))
+
+
 def test_smoothgrad_averages_before_it_takes_absolute_values():
     """Gradients +1 and -1 beside a kink cancel out."""
     images = torch.zeros(1, 1, 10, 10, dtype=torch.float64)
