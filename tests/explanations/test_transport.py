@@ -71,8 +71,8 @@ def test_the_nearest_class_is_that_of_brute_force(monkeypatch):
 
 
 def test_near_points_are_told_apart_far_from_the_origin():
-    images = torch.tensor([[1e6], [1e6 + 1e-3]], dtype=torch.float64)
-    assert nearest_class(images + 2e-4, images, torch.tensor([7, 8])).tolist() == [7, 8]
+    images = 1e6 + 1e-3 * normal(60, 1, 3, 3)
+    assert nearest_class(images + 1e-5, images, torch.arange(60)).tolist() == list(range(60))
 
 
 @pytest.mark.parametrize(

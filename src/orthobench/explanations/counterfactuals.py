@@ -17,6 +17,9 @@ from ..lipschitz.attacks import nearest_adversarial
 from ..lipschitz.certificates import certified_radius, check_positive, margin
 from ..lipschitz.one_class import newton_raphson
 
+# Farther than any image, and not so far that a network's outputs aren't finite.
+_FAR = 1e9
+
 
 def newton_points(score, reach=1.0, *, low=None, high=None):
     """Return x - reach s grad s / ||grad s||^2: for a reach of 1 where a linear margin is 0.
@@ -33,8 +36,7 @@ def newton_points(score, reach=1.0, *, low=None, high=None):
     Returns
     -------
     Tensor (N, channels, ...)
-        Of the type of the images. An image whose gradient is 0 stays; entries are at most the root of the largest
-        number.
+        Of the type of the images. An image whose gradient is 0 stays; where it almost is, the step ends at 1e9.
 
     Raises
     ------
@@ -45,9 +47,9 @@ def newton_points(score, reach=1.0, *, low=None, high=None):
     check_positive("reach", reach, "1 is Newton's step")
     if (low is None) != (high is None):
         raise ValueError(f"low and high are {low!r} and {high!r}: give both sides of the box, or none.")
-    largest = torch.finfo(score.images.dtype).max ** 0.5  # a network is still finite so far out
-    box = (-largest, largest) if low is None else (low, high)
-    if low is not None and not (score.images.min() >= low and score.images.max() <= high):
+    largest = min(_FAR, torch.finfo(score.images.dtype).max)
+    low, high = (-largest, largest) if low is None else (low, high)
+    if not (score.images.min() >= low and score.images.max() <= high):
         extremes = f"{score.images.min():g}..{score.images.max():g}"
         raise ValueError(
             f"the images are in {extremes}, outside of the box {low!r}..{high!r}: give one that they are in."
@@ -56,7 +58,9 @@ def newton_points(score, reach=1.0, *, low=None, high=None):
     with score.evaluating():
         for rows in torch.arange(len(score), device=score.images.device).split(score.batch_size):
             margins = partial(score.differentiable, of=rows)
-            found.append(newton_raphson(margins, score.images[rows], box, steps=1, rates=reach, both_sides=True))
+            found.append(
+                newton_raphson(margins, score.images[rows], (low, high), steps=1, rates=reach, both_sides=True)
+            )
     return torch.cat(found)
 
 
