@@ -324,7 +324,18 @@ def imports(path):
 
 
 # What each layer may import from this package.
-METHODS = {"linalg", "optim", "lipschitz", "conformal", "segmentation", "privacy", "data", "models", "device"}
+METHODS = {
+    "linalg",
+    "optim",
+    "lipschitz",
+    "conformal",
+    "segmentation",
+    "explanations",
+    "privacy",
+    "data",
+    "models",
+    "device",
+}
 LAYERS = {
     "data": {"data", "models"},
     "models": {"models"},
@@ -333,6 +344,7 @@ LAYERS = {
     "lipschitz": {"lipschitz", "linalg", "models", "device"},
     "conformal": {"conformal", "lipschitz", "linalg", "models"},
     "segmentation": {"segmentation", "conformal", "lipschitz", "models"},
+    "explanations": {"explanations", "lipschitz", "models"},
     "privacy": {"privacy", "lipschitz", "linalg", "models", "device"},
     "report": {"report"},
     "harness": {"harness", "provenance", *METHODS},
@@ -371,7 +383,7 @@ def test_nothing_but_a_study_imports_studies():
 
 
 def test_the_methods_work_without_benchopt():
-    layers = ("linalg", "optim", "lipschitz", "conformal", "segmentation", "privacy", "data", "models")
+    layers = ("linalg", "optim", "lipschitz", "conformal", "segmentation", "explanations", "privacy", "data", "models")
     packages = ", ".join(f"orthobench.{name}" for name in layers)
     code = f"import sys; sys.modules['benchopt'] = None; import {packages}"
     subprocess.run([sys.executable, "-c", code], check=True)

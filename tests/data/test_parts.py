@@ -14,6 +14,7 @@ from orthobench.data import (
     Parts,
     Windows,
     check_disjoint,
+    class_pair,
     digest,
     digits_parts,
     remove_overlap,
@@ -237,3 +238,45 @@ def test_texts_are_not_compared_by_window():
     for function in (check_disjoint, remove_overlap):
         with pytest.raises(TypeError, match="train is of type Windows"):
             function(Parts(windows, windows, windows))
+
+
+def labelled(*targets):
+    return Examples(torch.arange(float(len(targets))).view(-1, 1), torch.tensor(targets))
+
+
+def test_two_classes_are_kept_in_order_and_numbered_as_given():
+    parts = Parts(labelled(5, 0, 3, 5), labelled(0, 5), labelled(1, 5, 5, 0, 0))
+    for pair, first in (((0, 5), 0), ((5, 0), 5)):
+        kept = class_pair(parts, pair)
+        for before, after in zip(parts, kept, strict=True):
+            places = [place for place, label in enumerate(before.targets.tolist()) if label in pair]
+            assert torch.equal(after.inputs, before.inputs[places])
+            assert after.targets.tolist() == [int(before.targets[place] != first) for place in places]
+            assert after.targets.dtype == torch.int64
+    assert [len(part) for part in class_pair(digits_parts(), (0, 5))] == [
+        int(((part.targets == 0) | (part.targets == 5)).sum()) for part in digits_parts()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pair", "error", "message"),
+    [
+        ((0, 0), ValueError, re.escape("pair is (0, 0): give two different classes")),
+        ((0,), ValueError, re.escape("pair is (0,): give two classes, such as (0, 5)")),
+        (3, ValueError, "pair is 3: give two classes"),
+        ((0, "5"), TypeError, re.escape("pair[1] is '5': give an integer >= 0")),
+        ((0, 7), ValueError, "train has no example of class 7: its classes are 0, 1, 5"),
+        ((0, 5), ValueError, "tuning has no example of class 5: its classes are 0, 1"),
+    ],
+)
+def test_a_pair_that_is_none_is_refused(pair, error, message):
+    with pytest.raises(error, match=message):
+        class_pair(Parts(labelled(0, 5, 1), labelled(0, 1), labelled(0, 5)), pair)
+
+
+def test_a_pair_is_of_examples_with_integer_targets():
+    part = labelled(0, 1)
+    with pytest.raises(TypeError, match="held_out are a tensor"):
+        class_pair(Parts(part, part, Examples(torch.zeros(2), torch.zeros(2))), (0, 1))
+    with pytest.raises(TypeError, match="tuning is of type Windows"):
+        class_pair(Parts(part, Windows(torch.arange(9), 2, 1), part), (0, 1))

@@ -2,6 +2,7 @@
 
 from orthobench.data.adult import adult
 from orthobench.data.augment import flip_and_shift
+from orthobench.data.blocks import digit_blocks, null_block_mask
 from orthobench.data.brain import mni152
 from orthobench.data.cache import cached
 from orthobench.data.download import Source, fetch
@@ -11,7 +12,16 @@ from orthobench.data.images import cifar10, cifar100, digits_parts, fashion_mnis
 from orthobench.data.layer_shapes import layer_shapes
 from orthobench.data.markov_chains import Markov, markov
 from orthobench.data.momenta import record_momenta
-from orthobench.data.parts import Examples, Parts, Windows, check_disjoint, digest, remove_overlap, split_by_hash
+from orthobench.data.parts import (
+    Examples,
+    Parts,
+    Windows,
+    check_disjoint,
+    class_pair,
+    digest,
+    remove_overlap,
+    split_by_hash,
+)
 from orthobench.data.photographs import imagenette, tiny_imagenet
 from orthobench.data.scenes import digit_scenes, fashion_scenes
 from orthobench.data.segmented import cityscapes, oxford_pets, voc2012
@@ -32,7 +42,9 @@ __all__ = [
     "cifar10",
     "cifar100",
     "cityscapes",
+    "class_pair",
     "digest",
+    "digit_blocks",
     "digit_scenes",
     "digits",
     "digits_parts",
@@ -48,6 +60,7 @@ __all__ = [
     "markov",
     "mni152",
     "mnist",
+    "null_block_mask",
     "oxford_pets",
     "python_docs",
     "python_docs_digest",

@@ -286,6 +286,48 @@ def check_disjoint(parts):
             )
 
 
+def class_pair(parts, pair):
+    """Keep two classes of a data set, for what is known of two alone.
+
+    Parameters
+    ----------
+    parts : Parts of Examples
+        With targets (n,) that are integers.
+    pair : (int, int)
+        Two classes, such as (0, 5).
+
+    Returns
+    -------
+    Parts of Examples
+        Those of the two, in the same order; targets, int64, are 0 for the first and 1 for the second.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the parts are no such examples, the classes aren't two different integers, or a part has none of one.
+    """
+    try:
+        first, second = pair
+    except (TypeError, ValueError):
+        raise ValueError(f"pair is {pair!r}: give two classes, such as (0, 5)") from None
+    first, second = check_integer("pair[0]", first, 0), check_integer("pair[1]", second, 0)
+    if first == second:
+        raise ValueError(f"pair is {pair!r}: give two different classes")
+    _check_examples(parts)
+    kept = []
+    for name, part in zip(Parts._fields, parts, strict=True):
+        targets = part.targets
+        if targets.ndim != 1 or targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
+            raise TypeError(f"the targets of {name} are {_describe(targets)}: give integers (n,)")
+        for label in (first, second):
+            if not (targets == label).any():
+                found = ", ".join(str(each) for each in targets.unique().tolist())
+                raise ValueError(f"{name} has no example of class {label}: its classes are {found}")
+        chosen = ((targets == first) | (targets == second)).nonzero().flatten()
+        kept.append(Examples(part.inputs[chosen], (targets[chosen] == second).long()))
+    return Parts(*kept)
+
+
 def check_pixels(**parts):
     """Raise ValueError unless the pixels of all parts, `Examples` of images, are in [0, 1]."""
     for name, part in parts.items():
@@ -303,10 +345,14 @@ def distinct(examples):
     return Examples(*examples[torch.tensor(sorted(first.values()), dtype=torch.int64)])
 
 
-def _keys(parts):
+def _check_examples(parts):
     for name, part in zip(Parts._fields, parts, strict=True):
         if not isinstance(part, Examples):
             raise TypeError(f"{name} is {_describe(part)}: give Examples (windows of a text may repeat by nature)")
+
+
+def _keys(parts):
+    _check_examples(parts)
     return [[_key(row) for row in _rows(part.inputs)] for part in parts]
 
 
