@@ -138,16 +138,14 @@ def test_the_first_step_controls_the_second_losses_at_their_safest_too():
 
 def test_alphas_that_leave_the_second_step_no_room_say_which_would_do():
     scores = np.linspace(0.1, 0.9, 19)
-    with pytest.raises(
-        ValueError, match=r"least alpha_first \+ 1 / \(n \+ 1\) = 0.15: raise it to 0.15 or lower"
-    ) as error:
+    with pytest.raises(ValueError, match=r"least 0.1 \+ 1 / \(n \+ 1\) = 0.15: raise it to 0.15, or lower") as error:
         SeqCRC(0.1, {"held": 0.12}).calibrate(misses(scores), {"held": Held(scores, scores)})
-    assert "lower alpha_first to 0.07 or calibrate on 49 examples" in str(error.value)
+    assert "lower the first one to 0.07, or calibrate on 49 examples" in str(error.value)
     scores = np.linspace(0.1, 0.9, 49)
     control = SeqCRC(0.1, {"held": 0.12}).calibrate(misses(scores), {"held": Held(scores, scores)})
     assert control.count == 49
     with pytest.raises(
-        ValueError, match=r"the alpha of held is 0.3.* 0.42: raise it to 0.42 or lower alpha_first to 0.28\."
+        ValueError, match=r"the alpha of held is 0.3.* 0.42: raise it to 0.42, or lower the first one to 0.28\."
     ):
         SeqCRC(0.4, {"held": 0.3}).calibrate(misses(scores), {"held": Held(scores, scores)})
 
@@ -160,7 +158,7 @@ def test_the_condition_is_met_by_an_alpha_that_equals_it_as_a_decimal():
 
 def test_too_few_examples_for_the_first_alpha_keep_all_and_say_so():
     scores = np.linspace(0.1, 0.9, 9)
-    with pytest.warns(UserWarning, match="9 examples are too few for alpha_first=0.05; 19 would do"):
+    with pytest.warns(UserWarning, match="9 examples are too few for alpha=0.05; 19 would do"):
         control = SeqCRC(0.05, {"held": 0.2}).calibrate(misses(scores), {"held": Held(scores, scores)})
     assert control.threshold == math.inf
     assert control.infeasible == ("first",)

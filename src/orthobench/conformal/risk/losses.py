@@ -249,6 +249,8 @@ def conformal_risk_threshold(losses, bound, alpha):
 
 def exact_sum(values):
     """Return the sum of finite float64 numbers (n,) as a `Fraction`, without rounding."""
+    if (values == np.rint(values)).all() and abs(values).sum() < 2**53:
+        return Fraction(int(values.sum()))
     mantissas, exponents = np.frexp(values)
     integers, total = np.ldexp(mantissas, 53).astype(np.int64), Fraction()
     for each in np.unique(exponents):

@@ -212,16 +212,16 @@ def check_levels(alpha_first, alphas, count, bound=1):
             continue
         remedies = [f"raise it to {_up(least):g}"] if _up(least) < bound else []
         if level > limit / (count + 1):
-            remedies.append(f"lower alpha_first to {float(level - limit / (count + 1)):.6g}")
+            remedies.append(f"lower the first one to {float(level - limit / (count + 1)):.6g}")
         if level > lowest:
             remedies.append(f"calibrate on {math.ceil(limit / (level - lowest)) - 1} examples")
         raise ValueError(
-            f"the alpha of {name} is {alpha:g}, but with {count} examples and alpha_first = {alpha_first:g} it must be "
-            f"at least alpha_first + {bound:g} / (n + 1) = {float(least):.6g}: {' or '.join(remedies)}."
+            f"the alpha of {name} is {alpha:g}, but with {count} examples and {alpha_first:g} as the first step's alpha "
+            f"it must be at least {alpha_first:g} + {bound:g} / (n + 1) = {float(least):.6g}: {', or '.join(remedies)}."
         )
     if lowest * (count + 1) < limit:
         warnings.warn(
-            f"nothing is sorted out: {count} examples are too few for alpha_first={alpha_first:g}; "
+            f"the first parameter is the largest one: {count} examples are too few for alpha={alpha_first:g}; "
             f"{math.ceil(limit / lowest) - 1} would do.",
             stacklevel=4,
         )
