@@ -264,7 +264,7 @@ class JointController(RiskController):
 
 
 def with_maximum(alphas):
-    """Return alphas with that of "maximum", the sum of those of "localisation" and "classification" if it is below 1."""
+    """Return alphas with that of "maximum": the sum of those of "localisation" and "classification", if below 1."""
     second = [Fraction(str(alphas[name])) for name in ("localisation", "classification") if name in alphas]
     return {**alphas, "maximum": float(sum(second))} if len(second) == 2 and sum(second) < 1 else alphas
 

@@ -203,7 +203,8 @@ class NeededParameters(SequentialLosses):
             ends = image.prefixes(first)
             if len(ends) == 0:
                 continue  # where nothing is kept the loss is 1, whatever the second parameter
-            largest = -np.sort(-self._needs(image)[:, ends], axis=0).max(axis=1, initial=-math.inf)
+            falling = -np.sort(-self._needs(image)[:, ends], axis=0)
+            largest = falling.max(axis=1)
             found.append(largest if self._allowed is None else largest[self._decisive(len(largest))])
             owners.append(np.full(len(found[-1]), image.index))
         needs = np.concatenate(found) if found else np.zeros(0)

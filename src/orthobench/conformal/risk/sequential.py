@@ -216,8 +216,9 @@ def check_levels(alpha_first, alphas, count, bound=1):
         if level > lowest:
             remedies.append(f"calibrate on {math.ceil(limit / (level - lowest)) - 1} examples")
         raise ValueError(
-            f"the alpha of {name} is {alpha:g}, but with {count} examples and {alpha_first:g} as the first step's alpha "
-            f"it must be at least {alpha_first:g} + {bound:g} / (n + 1) = {float(least):.6g}: {', or '.join(remedies)}."
+            f"the alpha of {name} is {alpha:g}, but with {count} examples and {alpha_first:g} as the first step's "
+            f"alpha it must be at least {alpha_first:g} + {bound:g} / (n + 1) = {float(least):.6g}: "
+            f"{', or '.join(remedies)}."
         )
     if lowest * (count + 1) < limit:
         warnings.warn(
