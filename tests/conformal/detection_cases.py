@@ -17,9 +17,13 @@ def random_boxes(random, count, least):
     return np.concatenate([corners, corners + random.integers(least, 6, (count, 2))], axis=1).astype(float)
 
 
-def random_pool(random, images, most_true=3, most_found=5):
-    """Return detections, with tied scores and boxes without a size among them, and truths; some images have none."""
-    true_counts, counts = random.integers(0, most_true + 1, images), random.integers(0, most_found + 1, images)
+def random_pool(random, images, feasible=False):
+    """Return detections, with tied scores and boxes without a size among them, and truths; some images have none.
+
+    If feasible, there are candidates for all true boxes.
+    """
+    true_counts, counts = random.integers(0, 4, images), random.integers(0, 6, images)
+    counts = true_counts + counts // 2 if feasible else counts
     found = [random_boxes(random, count, 0) for count in counts]
     true = [random_boxes(random, count, 1) for count in true_counts]
     for boxes, own in zip(found, true, strict=True):  # some of the boxes are right

@@ -65,7 +65,7 @@ def test_the_joint_loss_and_the_hausdorff_match_with_additive_margins_never_rise
     random = np.random.default_rng(3)
     detections, truths = random_pool(random, 300)
     rises = {}
-    for match in ("hausdorff", "lac", "giou"):
+    for match in ("hausdorff", "lac"):
         losses = DetectionLosses(match=match)
         all_kept, most_kept = (
             image_losses(losses, detections, truths, sets_at(losses, detections, score, margin=0.0, classes=0.5))
@@ -76,7 +76,16 @@ def test_the_joint_loss_and_the_hausdorff_match_with_additive_margins_never_rise
     assert not rises["hausdorff"]["localisation"]
     assert rises["hausdorff"]["classification"]
     assert rises["lac"]["localisation"]
-    assert rises["giou"]["localisation"]
+
+
+def test_a_nearer_box_that_comes_in_can_hold_less():
+    """By GIoU the second box is the match, and only the first one holds the true box: the supremum says so at once."""
+    detections = Detections.of_images([[[0, 0, 20, 20], [1, 0, 4, 4]]], [[0.9, 0.5]])
+    losses = DetectionLosses(match="giou", classes=None)
+    second = losses.localisation_losses(detections, Truths.of_images([[[0, 0, 4, 4]]]))
+    for score in (0.9, 0.5):
+        assert second.at(-score).values(0.5).tolist() == [1]
+        assert second.at(-score).values(1.0).tolist() == [0]
 
 
 @pytest.mark.parametrize("losses", ALL_LOSSES, ids=name_of)
