@@ -176,7 +176,7 @@ def test_learn_then_test_takes_the_best_point_whose_p_values_pass(procedure):
         ]
     assert 0 < len(passed) < len(p_values) / 2
     i, j, k = min(passed)
-    assert 0 < min(j, k)
+    assert min(j, k) > 0
     assert controller.thresholds == Thresholds(GRID["scores"][i], GRID["margins"][j], GRID["classes"][k])
     strict = LTTController(LOSSES, {name: 0.01 for name in ALPHAS}, procedure=procedure, **GRID)
     assert strict.calibrate(detections, truths).infeasible == ("score", "margin", "classes")
