@@ -11,6 +11,7 @@ from detection_cases import ALL_LOSSES, name_of, random_pool
 
 from orthobench.conformal.detection import (
     BonferroniController,
+    CalibrationLosses,
     DetectionLosses,
     Detections,
     FixedThresholdController,
@@ -180,6 +181,20 @@ def test_learn_then_test_takes_the_best_point_whose_p_values_pass(procedure):
     assert controller.thresholds == Thresholds(GRID["scores"][i], GRID["margins"][j], GRID["classes"][k])
     strict = LTTController(LOSSES, {name: 0.01 for name in ALPHAS}, procedure=procedure, **GRID)
     assert strict.calibrate(detections, truths).infeasible == ("score", "margin", "classes")
+
+
+@pytest.mark.parametrize("controller", CONTROLLERS, ids=of_kind)
+def test_a_part_of_a_prepared_pool_calibrates_as_the_same_images_do(controller):
+    detections, truths = random_pool(np.random.default_rng(18), 60, feasible=True)
+    pool, chosen = CalibrationLosses(LOSSES, detections, truths), np.random.default_rng(19).permutation(60)[:30]
+    for _ in range(2):
+        prepared = controller.calibrate_losses(pool[chosen]).thresholds
+        assert controller.calibrate(detections[chosen], truths[chosen]).thresholds == prepared
+        assert controller.count == 30
+        pool = pool[10:]
+        detections, truths, chosen = detections[10:], truths[10:], np.arange(50)[::-1][:30]
+    with pytest.raises(ValueError, match="losses must be of DetectionLosses"):
+        controller.calibrate_losses(CalibrationLosses(DetectionLosses(), detections, truths))
 
 
 @pytest.mark.parametrize("controller", CONTROLLERS, ids=of_kind)
@@ -354,7 +369,7 @@ def test_what_is_no_input_of_a_controller_is_an_error():
 
 def test_a_controller_of_ones_own_chooses_its_thresholds():
     class Half(RiskController):
-        def _choose(self, detections, truths):
+        def _choose(self, losses):
             return Thresholds(0.5, 1.0, 0.5)
 
     detections, truths = random_pool(np.random.default_rng(17), 5)

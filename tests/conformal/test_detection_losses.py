@@ -28,6 +28,27 @@ def test_second_losses_are_the_largest_ones_over_all_larger_sets_of_kept_boxes(l
             assert at[1].values(classes) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("losses", ALL_LOSSES, ids=name_of)
+def test_losses_of_some_images_are_theirs_and_as_they_are_at_a_fixed_score(losses):
+    detections, truths = random_pool(np.random.default_rng(8), 25)
+    chosen = [20, 3, 3, 11, 0]
+    second = {
+        "localisation": losses.localisation_losses(detections, truths),
+        "classification": losses.classification_losses(detections, truths),
+    }
+    assert losses.confidence_losses(detections, truths)[chosen].values(-0.25).tolist() == (
+        losses.confidence_losses(detections, truths).values(-0.25)[chosen].tolist()
+    )
+    for score in SCORES:
+        expected = image_losses(losses, detections, truths, sets_at(losses, detections, score, margin=0.5, classes=0.5))
+        for risk, each in second.items():
+            assert each.fixed(-score).values(0.5) == pytest.approx(expected[risk], abs=1e-12)
+            assert each[chosen].fixed(-score).values(0.5) == pytest.approx(expected[risk][chosen], abs=1e-12)
+            assert each[chosen].at(-score).values(0.5).tolist() == each.at(-score).values(0.5)[chosen].tolist()
+            assert each[chosen].safest().values(-score).tolist() == each.safest().values(-score)[chosen].tolist()
+            assert each[:20][5:].count == 15
+
+
 @pytest.mark.parametrize("confidence", ["count_threshold", "count_recall"])
 def test_first_losses_are_those_of_the_definition_and_right_continuous_at_scores(confidence):
     losses = DetectionLosses(confidence=confidence)

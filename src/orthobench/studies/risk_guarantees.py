@@ -42,8 +42,8 @@ class Simulation:
     Attributes
     ----------
     duplicates : bool
-        Whether each image has a second candidate, all of one score, right in its place, and so the match, with the wrong
-        class.
+        Whether each image has a second candidate, all of one score, right in its place, and so the match, and of the
+        wrong class.
     """
 
     duplicates: bool = False
@@ -98,19 +98,16 @@ class Careless(SequentialController):
         super().__init__(losses, alphas)
         self.without = without
 
-    def _choose(self, detections, truths):
-        chosen = super()._choose(detections, truths)
+    def _choose(self, losses):
+        chosen = super()._choose(losses)
         score = self.optimistic_score if self.without in ("correction", "supremum") else chosen.score
         if self.without == "misses":
-            detected = detections.above(score).counts > 0
-            detections, truths = detections[detected], truths[detected]
-        if self.without == "supremum":
-            detections = detections.above(score)
+            losses = losses[losses.images[0].above(score).counts > 0]
         found = {}
-        for risk, losses in self._second_step(detections, truths).items():
-            at, alpha = losses.at(-score), self.alphas[risk]
+        for risk, each in losses.second_step.items():
+            at, alpha = each.fixed(-score) if self.without == "supremum" else each.at(-score), self.alphas[risk]
             if self.without == "correction":
-                found[risk] = max(0.0, at.least(as_level("alpha", alpha) * (len(truths) + 1)))
+                found[risk] = max(0.0, at.least(as_level("alpha", alpha) * (len(losses) + 1)))
             else:
                 found[risk] = max(0.0, conformal_risk_threshold(at, 1, alpha))
         return Thresholds(chosen.score, found["localisation"], found["classification"])

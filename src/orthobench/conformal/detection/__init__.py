@@ -17,6 +17,7 @@ Of the arrays or tensors of any detector:
 True
 """
 
+from .calibration import CalibrationLosses
 from .claims import RiskClaim
 from .controllers import JointController, RiskController, SequentialController, Thresholds
 from .evaluation import PredictedSets, image_losses
@@ -34,6 +35,7 @@ from .saving import load, save
 
 __all__ = [
     "BonferroniController",
+    "CalibrationLosses",
     "DetectionLosses",
     "Detections",
     "FixedThresholdController",

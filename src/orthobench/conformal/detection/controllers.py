@@ -12,6 +12,7 @@ import numpy as np
 from ..risk import SeqCRC, conformal_risk_threshold
 from ..risk.losses import as_level
 from .boxes import outer_boxes
+from .calibration import CalibrationLosses
 from .claims import RiskClaim
 from .evaluation import PredictedSets
 from .inputs import Detections
@@ -120,9 +121,30 @@ class RiskController(ABC):
         UserWarning
             If there are too few images for one of the alphas; it says how many would do.
         """
-        self.losses.check(detections, truths)
-        self.thresholds = self._choose(detections, truths)
-        self.count = len(truths)
+        return self.calibrate_losses(CalibrationLosses(self.losses, detections, truths))
+
+    def calibrate_losses(self, losses):
+        """Choose the thresholds by losses that are at hand: many parts of a pool calibrate faster so.
+
+        Parameters
+        ----------
+        losses : CalibrationLosses
+            Of the controller's own `DetectionLosses`.
+
+        Returns
+        -------
+        RiskController
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            As of `calibrate`; or if the losses are other ones.
+        """
+        if losses.losses != self.losses:
+            raise ValueError(f"losses must be of {self.losses}, got those of {losses.losses}.")
+        self.thresholds = self._choose(losses)
+        self.count = len(losses)
         return self
 
     def predict(self, detections):
@@ -162,21 +184,14 @@ class RiskController(ABC):
         )
 
     @abstractmethod
-    def _choose(self, detections, truths):
-        """Return the `Thresholds` for checked calibration images."""
+    def _choose(self, losses):
+        """Return the `Thresholds` for `CalibrationLosses`."""
 
     def _threshold(self, risk, losses, alpha=None):
         """Return the parameter that controls one risk, at least 0, by conformal risk control."""
         alpha = self.alphas[risk] if alpha is None else alpha
         warn_of_few(losses.count, risk, alpha)
         return max(0.0, conformal_risk_threshold(losses, 1, alpha))
-
-    def _second_step(self, detections, truths):
-        """Return the `SequentialLosses` of the margin and, with classes, of the class parameter, by risk."""
-        losses = {"localisation": self.losses.localisation_losses(detections, truths)}
-        if self.losses.classes:
-            losses["classification"] = self.losses.classification_losses(detections, truths)
-        return losses
 
     def _check_calibrated(self):
         if self.thresholds is None:
@@ -215,10 +230,10 @@ class SequentialController(RiskController):
 
     optimistic_score = None
 
-    def _choose(self, detections, truths):
+    def _choose(self, losses):
         alphas = {name: alpha for name, alpha in self.alphas.items() if name != "confidence"}
         control = SeqCRC(self.alphas["confidence"], alphas)
-        control.calibrate(self.losses.confidence_losses(detections, truths), self._second_step(detections, truths))
+        control.calibrate(losses.confidence, losses.second_step)
         self.optimistic_score = -control.optimistic
         second = {name: max(0.0, each) for name, each in control.thresholds.items()}
         return Thresholds(-control.threshold, second["localisation"], second.get("classification"))
@@ -253,12 +268,9 @@ class JointController(RiskController):
         """The `RiskClaim` of both alphas."""
         return RiskClaim(self.alphas, self.losses)
 
-    def _choose(self, detections, truths):
+    def _choose(self, losses):
         control = SeqCRC(self.alphas["confidence"], {"joint": self.alphas["joint"]})
-        control.calibrate(
-            self.losses.confidence_losses(detections, truths),
-            {"joint": self.losses.exists_losses(detections, truths, self.scale)},
-        )
+        control.calibrate(losses.confidence, {"joint": losses.joint(self.scale)})
         margin, classes = path_parameters(max(0.0, control.thresholds["joint"]), self.scale)
         return Thresholds(-control.threshold, margin, classes if self.losses.classes else None)
 

@@ -21,7 +21,7 @@ class _Ragged:
         chosen = np.atleast_1d(np.arange(len(self))[images])
         counts = np.diff(self.offsets)[chosen]
         offsets = np.concatenate([[0], counts.cumsum()])
-        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], counts)
+        rows = ragged(self.offsets[chosen], counts)
         return replace(self, offsets=offsets, **self._of_rows(rows), **self._of_images(chosen))
 
     @property
@@ -254,6 +254,22 @@ class Truths(_Ragged):
             parts = [as_array(each) for each in labels if len(each)]
             labels = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
         return cls(_stacked(boxes, 4), np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]), labels)
+
+
+def ragged(starts, counts):
+    """Return the rows starts[i] to starts[i] + counts[i] - 1, of one i after the other.
+
+    Parameters
+    ----------
+    starts, counts : array (n,) of int
+
+    Examples
+    --------
+    >>> ragged(np.array([5, 0]), np.array([2, 3])).tolist()
+    [5, 6, 0, 1, 2]
+    """
+    ends = counts.cumsum()
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - counts), counts)
 
 
 def check_pair(detections, truths):

@@ -8,15 +8,14 @@ where there are true ones and no box is kept, all losses are 1.
 
 import math
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
-from ..risk import MonotoneLosses, SequentialLosses, StepLosses
-from ..risk.losses import exact_sum
-from .boxes import MARGINS, covered_share, margin_needs, outer_boxes
+from ..risk import StepLosses
+from .boxes import MARGINS, margin_needs
 from .inputs import check_pair
-from .matching import MATCHES, images, match_costs, running_match
+from .matching import MATCHES, match_costs, running_match
+from .second_step import NeededParameters, PixelWise, one_event
 from .sets import CLASS_SETS, class_needs
 
 CONFIDENCE = ("count_threshold", "count_recall")
@@ -109,18 +108,18 @@ class DetectionLosses:
             counted = rank < counts[image]
             return StepLosses.from_needs(needs[counted], image[counted], start=counts, parts=np.maximum(counts, 1))
         decides = rank == counts[image] - 1
-        return _one_event(needs[decides], image[decides], counts)
+        return one_event(needs[decides], image[decides], counts)
 
     def localisation_losses(self, detections, truths):
-        """Return the losses of boxes that aren't held, `SequentialLosses` in the margin."""
+        """Return the losses of boxes that aren't held, `StagedLosses` in the margin."""
         self.check(detections, truths)
         if self.localisation == "pixel_wise":
-            return PixelWise(detections, truths, self)
+            return PixelWise(detections, truths, self.matched, self.margins)
         allowed = self.allowed if self.localisation == "thresholded" else None
         return NeededParameters(detections, truths, self._matched_margins, allowed)
 
     def classification_losses(self, detections, truths):
-        """Return the losses of classes that aren't in their sets, `SequentialLosses` in the class parameter."""
+        """Return the losses of classes that aren't in their sets, `StagedLosses` in the class parameter."""
         self.check(detections, truths)
         if self.classes is None:
             raise ValueError("classes=None has no loss of classes; choose 'lac' or 'aps'.")
@@ -140,7 +139,7 @@ class DetectionLosses:
 
         Returns
         -------
-        SequentialLosses
+        StagedLosses
         """
         self.check(detections, truths)
 
@@ -167,166 +166,6 @@ class DetectionLosses:
 
     def _matched_classes(self, image):
         return np.take_along_axis(self._classes(image), self.matched(image), axis=1)
-
-
-class NeededParameters(SequentialLosses):
-    """The share of the true boxes of an image that need more than the second parameter, or 1 where it exceeds a share.
-
-    Whether the j-th largest need of an image's true boxes exceeds the parameter says whether j of them are lost. So the
-    supremum over all larger sets of kept boxes takes, of each j, the largest of these needs.
-
-    Parameters
-    ----------
-    detections, truths : Detections, Truths
-    needs : function of an `Image`
-        What each true box needs when the first 1, 2, ... boxes are kept, (T, P).
-    allowed : float, optional
-        The share that is no loss; None for the share itself as the loss.
-    """
-
-    def __init__(self, detections, truths, needs, allowed=None):
-        self.detections, self.truths, self._needs, self._allowed = detections, truths, needs, allowed
-
-    @property
-    def count(self):
-        """The number of images."""
-        return len(self.truths)
-
-    def safest(self):
-        """Return the losses in the first parameter at the largest second one: 1 where nothing is kept."""
-        return _nothing_kept(self.detections, self.truths)
-
-    def at(self, first):
-        """Return the losses in the second parameter at a first one, as `StepLosses`."""
-        found, owners, counts = [], [], self.truths.counts
-        for image in images(self.detections, self.truths):
-            ends = image.prefixes(first)
-            if len(ends) == 0:
-                continue  # where nothing is kept the loss is 1, whatever the second parameter
-            falling = -np.sort(-self._needs(image)[:, ends], axis=0)
-            largest = falling.max(axis=1)
-            found.append(largest if self._allowed is None else largest[self._decisive(len(largest))])
-            owners.append(np.full(len(found[-1]), image.index))
-        needs = np.concatenate(found) if found else np.zeros(0)
-        owners = np.concatenate(owners) if owners else np.zeros(0, dtype=np.int64)
-        if self._allowed is None:
-            return StepLosses.from_needs(needs, owners, start=counts, parts=np.maximum(counts, 1))
-        return _one_event(needs, owners, counts)
-
-    def _decisive(self, count):
-        """Return the place, as a slice, of the need that decides whether more than the allowed share is lost."""
-        most = math.floor(Fraction(str(self._allowed)) * count)
-        return slice(most, most + 1)
-
-
-class PixelWise(SequentialLosses):
-    """1 - the mean share of the true boxes' areas that the outer boxes of their matches cover.
-
-    Parameters
-    ----------
-    detections, truths : Detections, Truths
-    losses : DetectionLosses
-        Of the match and the margins.
-    """
-
-    def __init__(self, detections, truths, losses):
-        self.detections, self.truths, self._losses = detections, truths, losses
-
-    @property
-    def count(self):
-        """The number of images."""
-        return len(self.truths)
-
-    def safest(self):
-        """Return the losses in the first parameter at the largest margin: 1 where nothing is kept."""
-        return _nothing_kept(self.detections, self.truths)
-
-    def at(self, first):
-        """Return the losses in the margin at a first parameter, as `AreaLosses`."""
-        pairs, matches, owners, lost = [], [], [], np.zeros(self.count)
-        for image in images(self.detections, self.truths):
-            ends = image.prefixes(first)
-            if len(ends) == 0:
-                lost[image.index] = 1.0
-                continue
-            ways = np.unique(self._losses.matched(image)[:, ends], axis=1).T
-            true = np.tile(image.true_boxes, (len(ways), 1))
-            pairs.append(np.stack([true, image.boxes[ways.ravel()]]))
-            matches += [ways.shape[1]] * len(ways)
-            owners += [image.index] * len(ways)
-        true, predicted = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0, 4))
-        return AreaLosses(
-            true, predicted, np.array(matches, dtype=int), np.array(owners, dtype=int), lost, self._losses.margins
-        )
-
-
-class AreaLosses(MonotoneLosses):
-    """The largest, among the ways to match the true boxes of an image, of the mean shares of their areas not covered.
-
-    It falls without steps, so that `least` is the smallest float64 number at which the sum of the losses, each rounded
-    to float64, is small enough.
-
-    Parameters
-    ----------
-    true, predicted : array (M, 4)
-        Pairs of boxes: those of a way to match follow those of another, the ways of an image those of another.
-    pairs : array (W,)
-        How many pairs each way has.
-    owners : array (W,)
-        The image of each way, ascending.
-    lost : array (n,)
-        Of images without one: their losses.
-    margins : {"additive", "multiplicative"}
-    """
-
-    largest = 1.0
-
-    def __init__(self, true, predicted, pairs, owners, lost, margins):
-        self._true, self._predicted, self._pairs, self._lost, self._margins = true, predicted, pairs, lost, margins
-        self._ways = np.concatenate([[0], pairs.cumsum()[:-1]]).astype(int)[: len(pairs)]
-        self._images, self._starts = np.unique(owners, return_index=True)
-
-    @property
-    def count(self):
-        """The number of images, n."""
-        return len(self._lost)
-
-    def values(self, parameter):
-        """Return the losses (n,) at a margin."""
-        losses = self._lost.copy()
-        if len(self._images):
-            outer = outer_boxes(self._predicted, max(parameter, 0.0), self._margins)
-            ways = np.add.reduceat(1 - covered_share(self._true, outer), self._ways) / self._pairs
-            losses[self._images] = np.maximum.reduceat(ways, self._starts)
-        return losses
-
-    def sum(self, parameter):
-        """Return the sum of the losses at a margin, a `Fraction`, without further rounding."""
-        return exact_sum(self.values(parameter))
-
-    def least(self, total):
-        """Return the smallest margin, 0 or more, at which the losses sum to at most a total; infinity if none does.
-
-        Parameters
-        ----------
-        total : Fraction
-
-        Returns
-        -------
-        float
-        """
-        if self.sum(0.0) <= total:
-            return 0.0
-        needs = margin_needs(self._true, self._predicted, self._margins)
-        low, high = 0.0, float(needs[np.isfinite(needs)].max(initial=0.0))
-        if self.sum(high) > total:
-            return math.inf
-        # Non-negative floats rise as the integers with the same bits do.
-        low, high = (int(np.float64(each).view(np.int64)) for each in (low, high))
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.sum(float(np.int64(middle).view(np.float64))) <= total else (middle, high)
-        return float(np.int64(high).view(np.float64))
 
 
 def path_parameters(parameter, scale):
@@ -359,15 +198,3 @@ def _ranked(detections):
     image = detections.image
     order = np.lexsort((-detections.scores, image))
     return image, np.arange(len(order)) - detections.offsets[image], -detections.scores[order]
-
-
-def _nothing_kept(detections, truths):
-    """Return the losses that are 1 while no box is kept, in the first parameter."""
-    image, rank, needs = _ranked(detections)
-    first = (rank == 0) & (truths.counts[image] > 0)
-    return _one_event(needs[first], image[first], truths.counts)
-
-
-def _one_event(needs, owners, counts):
-    """Return losses that are 1 where there are true boxes, until the need of their image is reached."""
-    return StepLosses.from_needs(needs, owners, start=counts > 0, parts=np.ones_like(counts))

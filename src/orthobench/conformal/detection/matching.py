@@ -34,16 +34,10 @@ class Image(NamedTuple):
     probabilities: np.ndarray | None
     diagonal: float | None
 
-    def prefixes(self, first):
-        """Return the last box of each set that is kept from a first parameter on, (A,): none if nothing is kept at it.
-
-        Boxes with tied scores come in together.
-        """
-        kept = int((self.scores >= -first).sum())
-        if kept == 0:
-            return np.zeros(0, dtype=int)
-        ends = np.flatnonzero(np.append(self.scores[1:] != self.scores[:-1], True))
-        return ends[ends >= kept - 1]
+    @property
+    def ends(self):
+        """The last box of each score, (A,): tied ones are kept together."""
+        return np.flatnonzero(np.append(self.scores[1:] != self.scores[:-1], True)[: len(self.scores)])
 
 
 def images(detections, truths):

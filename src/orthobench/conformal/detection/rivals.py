@@ -37,10 +37,8 @@ class FixedThresholdController(RiskController):
         super().__init__(losses, alphas)
         self.score = float(score)
 
-    def _choose(self, detections, truths):
-        # At the largest first parameter all boxes that are left are kept: there is nothing to take a supremum of.
-        second = self._second_step(detections.above(self.score), truths)
-        found = {risk: self._threshold(risk, each.at(math.inf)) for risk, each in second.items()}
+    def _choose(self, losses):
+        found = {risk: self._threshold(risk, each.fixed(-self.score)) for risk, each in losses.second_step.items()}
         return Thresholds(self.score, found["localisation"], found.get("classification"))
 
 
@@ -63,17 +61,16 @@ class SplitController(RiskController):
         super().__init__(losses, alphas)
         self.seed = int(seed)
 
-    def _choose(self, detections, truths):
-        order = np.random.default_rng(self.seed).permutation(len(truths))
-        first, *others = (np.sort(part) for part in np.array_split(order, len(self.alphas)))
-        losses = self.losses.confidence_losses(detections[first], truths[first])
-        warn_of_few(losses.count, "confidence", self.alphas["confidence"])
-        score = -conformal_risk_threshold(losses, 1, self.alphas["confidence"])
-        kept, found = detections.above(score), {}
-        for risk, part in zip(("localisation", "classification"), others, strict=False):
-            second = self._second_step(kept[part], truths[part])[risk]
-            found[risk] = self._threshold(risk, second.at(math.inf))
-        return Thresholds(score, found["localisation"], found.get("classification"))
+    def _choose(self, losses):
+        order = np.random.default_rng(self.seed).permutation(len(losses))
+        first, *others = np.array_split(order, len(self.alphas))
+        warn_of_few(len(first), "confidence", self.alphas["confidence"])
+        parameter = conformal_risk_threshold(losses[first].confidence, 1, self.alphas["confidence"])
+        found = {
+            risk: self._threshold(risk, each[part].fixed(parameter))
+            for (risk, each), part in zip(losses.second_step.items(), others, strict=True)
+        }
+        return Thresholds(-parameter, found["localisation"], found.get("classification"))
 
 
 class _DetectedBoxes(RiskController):
@@ -94,8 +91,9 @@ class _DetectedBoxes(RiskController):
     def claim(self):
         return RiskClaim(self.alphas, self.losses, unit=self._unit)
 
-    def _side_needs(self, detections, truths):
+    def _side_needs(self, losses):
         """Return the images (D,) of the detected boxes, and the margins (D, 4) that their sides need."""
+        detections, truths = losses.images
         owners, needs = [np.zeros(0, dtype=int)], [np.zeros((0, 4))]
         for image in images(detections.above(self.score), truths):
             if len(image.scores) == 0:
@@ -135,8 +133,8 @@ class BonferroniController(_DetectedBoxes):
 
     _unit = "detected box"
 
-    def _choose(self, detections, truths):
-        _, needs = self._side_needs(detections, truths)
+    def _choose(self, losses):
+        _, needs = self._side_needs(losses)
         quarter = as_level("alpha", self.alphas["localisation"]) / 4
         return Thresholds(self.score, tuple(self._quantile(each, quarter) for each in needs.T), None)
 
@@ -169,8 +167,8 @@ class MaxAdditiveController(_DetectedBoxes):
     def _unit(self):
         return "detected box" if self.by == "box" else "image with a detected box"
 
-    def _choose(self, detections, truths):
-        owners, needs = self._side_needs(detections, truths)
+    def _choose(self, losses):
+        owners, needs = self._side_needs(losses)
         largest = needs.max(axis=1)
         if self.by == "image":
             starts = np.unique(owners, return_index=True)[1]
@@ -230,8 +228,8 @@ class LTTController(RiskController):
         """The `RiskClaim` of all alphas, with a probability of 1 - delta."""
         return RiskClaim(with_maximum(self.alphas), self.losses, "probability", self.delta)
 
-    def _choose(self, detections, truths):
-        p_values = np.array([self._p_values(detections.above(score), truths) for score in self.scores])
+    def _choose(self, losses):
+        p_values = np.array([self._p_values(losses, score) for score in self.scores])
         if self.procedure == "fixed_sequence":
             paired = p_values if p_values.shape[2] == 1 else np.diagonal(p_values, axis1=1, axis2=2)[:, :, None]
             sequences = paired[:, ::-1, 0]
@@ -247,19 +245,17 @@ class LTTController(RiskController):
         i, j, k = np.unravel_index(passed.argmax(), passed.shape)  # the first one, in the order of the axes
         return Thresholds(self.scores[i], self.margins[j], self.classes[k] if self.losses.classes else None)
 
-    def _p_values(self, kept, truths):
-        """Return the largest p-value of the risks at each margin and class parameter, (B, G), of the kept boxes."""
-        count = len(truths)
+    def _p_values(self, losses, score):
+        """Return the largest p-value of the risks at each margin and class parameter, (B, G), with a score."""
 
-        def of(risk, losses, parameters):
-            means = [losses.values(each).mean() for each in parameters]
-            return hoeffding_bentkus(means, count, self.alphas[risk])
+        def of(risk, values, parameters):
+            return hoeffding_bentkus([values(each).mean() for each in parameters], len(losses), self.alphas[risk])
 
-        few = of("confidence", self.losses.confidence_losses(kept, truths), [math.inf])
-        second = {risk: each.at(math.inf) for risk, each in self._second_step(kept, truths).items()}
-        found = np.maximum(few, of("localisation", second["localisation"], self.margins))[:, None]
+        found = of("confidence", losses.confidence.values, [-score])[:, None]
+        found = np.maximum(found, of("localisation", losses.localisation.fixed(-score).values, self.margins)[:, None])
         if self.losses.classes:
-            found = np.maximum(found, of("classification", second["classification"], self.classes))
+            fixed = losses.classification.fixed(-score)
+            found = np.maximum(found, of("classification", fixed.values, self.classes))
         return found
 
 
@@ -284,5 +280,5 @@ class UncalibratedController(RiskController):
         """A `RiskClaim` of nothing."""
         return RiskClaim({}, self.losses, "none")
 
-    def _choose(self, detections, truths):
+    def _choose(self, losses):
         return Thresholds(self.score, 0.0, None)

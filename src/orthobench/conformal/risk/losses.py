@@ -152,6 +152,14 @@ class StepLosses(MonotoneLosses):
         at = np.concatenate([[-math.inf], points])
         return cls(np.tile(at, count), values.ravel(), np.arange(count + 1) * width, np.ones(count))
 
+    def __getitem__(self, examples):
+        """Return the losses of some of the examples: by a slice, indices, or a mask (n,)."""
+        chosen = np.atleast_1d(np.arange(self.count)[examples])
+        counts = np.diff(self.offsets)[chosen]
+        offsets = np.concatenate([[0], counts.cumsum()])
+        events = np.arange(offsets[-1]) + np.repeat(self.offsets[chosen] - offsets[:-1], counts)
+        return StepLosses(self.at[events], self.numerators[events], offsets, self.parts[chosen])
+
     @property
     def count(self):
         """The number of examples, n."""
