@@ -89,6 +89,7 @@ class _DetectedBoxes(RiskController):
 
     @property
     def claim(self):
+        """The `RiskClaim` of detected boxes."""
         return RiskClaim(self.alphas, self.losses, unit=self._unit)
 
     def _side_needs(self, losses):
