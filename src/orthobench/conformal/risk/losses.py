@@ -298,7 +298,9 @@ def as_level(name, alpha, bound=1):
     if not isinstance(alpha, Real) or isinstance(alpha, bool):
         raise TypeError(f"{name} must be a number, got {alpha!r} ({type(alpha).__name__}); 0.1 is the usual one.")
     if not 0 < alpha < bound:
-        raise ValueError(f"{name} must be strictly between 0 and {bound:g}, the bound of the losses, got {alpha!r}.")
+        raise ValueError(
+            f"{name} must be strictly between 0 and {float(bound):g}, the bound of the losses, got {alpha!r}."
+        )
     return Fraction(str(alpha))
 
 
@@ -308,6 +310,6 @@ def check_losses(name, losses, bound):
         raise TypeError(f"{name} must be MonotoneLosses, got {type(losses).__name__}; see StepLosses.from_needs.")
     if losses.largest > as_bound(bound):
         raise ValueError(
-            f"{name} reach {losses.largest:g}, above the bound of {bound:g}; raise the bound or divide them."
+            f"{name} reach {losses.largest:g}, above the bound of {float(bound):g}; raise the bound or divide them."
         )
     return losses

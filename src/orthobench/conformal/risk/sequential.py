@@ -206,6 +206,7 @@ def check_levels(alpha_first, alphas, count, bound=1):
         If alpha_first (n + 1) < bound; it says how many examples would do.
     """
     lowest, limit = as_level("alpha_first", alpha_first, bound), as_bound(bound)
+    first, largest = float(lowest), float(limit)  # to be printed
     for name, alpha in alphas.items():
         level, least = as_level(f"the alpha of {name}", alpha, bound), lowest + limit / (count + 1)
         if level >= least:
@@ -216,13 +217,13 @@ def check_levels(alpha_first, alphas, count, bound=1):
         if level > lowest:
             remedies.append(f"calibrate on {math.ceil(limit / (level - lowest)) - 1} examples")
         raise ValueError(
-            f"the alpha of {name} is {alpha:g}, but with {count} examples and {alpha_first:g} as the first step's "
-            f"alpha it must be at least {alpha_first:g} + {bound:g} / (n + 1) = {float(least):.6g}: "
+            f"the alpha of {name} is {float(level):g}, but with {count} examples and {first:g} as the first step's "
+            f"alpha it must be at least {first:g} + {largest:g} / (n + 1) = {float(least):.6g}: "
             f"{', or '.join(remedies)}."
         )
     if lowest * (count + 1) < limit:
         warnings.warn(
-            f"the first parameter is the largest one: {count} examples are too few for alpha={alpha_first:g}; "
+            f"the first parameter is the largest one: {count} examples are too few for alpha={first:g}; "
             f"{math.ceil(limit / lowest) - 1} would do.",
             stacklevel=4,
         )
