@@ -1,12 +1,14 @@
 """Sequential conformal risk control: closed forms, and pools in which each example is left out in turn, in integers."""
 
 import math
+import re
 
 import numpy as np
 import pytest
 from risk_cases import Held, misses, naive_plus, no_correction, sequential
 
 from orthobench.conformal.risk import LossTable, SeqCRC, StepLosses
+from orthobench.conformal.risk.sequential import check_levels
 
 SETTINGS = [(19, 0.1, 0.2), (99, 0.05, 0.1), (199, 0.05, 0.1)]
 CALIBRATIONS = 250
@@ -148,6 +150,24 @@ def test_alphas_that_leave_the_second_step_no_room_say_which_would_do():
         ValueError, match=r"the alpha of held is 0.3.* 0.42: raise it to 0.42, or lower the first one to 0.28\."
     ):
         SeqCRC(0.4, {"held": 0.3}).calibrate(misses(scores), {"held": Held(scores, scores)})
+
+
+@pytest.mark.parametrize(("count", "alpha_first", "alpha"), [(97, 0.115, 0.12), (7, 0.2, 0.3), (33, 0.2, 0.21)])
+def test_each_remedy_that_is_named_will_do(count, alpha_first, alpha):
+    with pytest.raises(ValueError, match="raise it to") as error:
+        check_levels(alpha_first, {"held": alpha}, count)
+    numbers = re.findall(r"(?:raise it to|lower the first one to|calibrate on) ([\d.]+\d)", str(error.value))
+    raised, lowered, examples = map(float, numbers)
+    check_levels(alpha_first, {"held": raised}, count)
+    check_levels(lowered, {"held": alpha}, count)
+    check_levels(alpha_first, {"held": alpha}, int(examples))
+    with pytest.raises(ValueError, match="raise it to"):
+        check_levels(alpha_first, {"held": alpha}, int(examples) - 1)
+
+
+def test_so_few_examples_that_no_single_change_will_do_say_so():
+    with pytest.raises(ValueError, match="calibrate on more examples, with a smaller first one"):
+        check_levels(0.6, {"held": 0.3}, 1)
 
 
 def test_the_condition_is_met_by_an_alpha_that_equals_it_as_a_decimal():

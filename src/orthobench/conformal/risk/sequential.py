@@ -211,11 +211,15 @@ def check_levels(alpha_first, alphas, count, bound=1):
         level, least = as_level(f"the alpha of {name}", alpha, bound), lowest + limit / (count + 1)
         if level >= least:
             continue
-        remedies = [f"raise it to {_up(least):g}"] if _up(least) < bound else []
-        if level > limit / (count + 1):
-            remedies.append(f"lower the first one to {float(level - limit / (count + 1)):.6g}")
+        # In six decimals, on the side that will do.
+        raised, lowered = (math.ceil(least * 10**6), math.floor((level - limit / (count + 1)) * 10**6))
+        remedies = [f"raise it to {raised / 10**6}"] if raised < bound * 10**6 else []
+        if lowered > 0:
+            remedies.append(f"lower the first one to {lowered / 10**6}")
         if level > lowest:
             remedies.append(f"calibrate on {math.ceil(limit / (level - lowest)) - 1} examples")
+        if not remedies:
+            remedies.append("calibrate on more examples, with a smaller first one")
         raise ValueError(
             f"the alpha of {name} is {float(level):g}, but with {count} examples and {first:g} as the first step's "
             f"alpha it must be at least {first:g} + {largest:g} / (n + 1) = {float(least):.6g}: "
@@ -227,8 +231,3 @@ def check_levels(alpha_first, alphas, count, bound=1):
             f"{math.ceil(limit / lowest) - 1} would do.",
             stacklevel=4,
         )
-
-
-def _up(fraction):
-    """Return a fraction, rounded up to six decimals."""
-    return math.ceil(fraction * 10**6) / 10**6
