@@ -156,7 +156,7 @@ def test_alphas_that_leave_the_second_step_no_room_say_which_would_do():
 def test_each_remedy_that_is_named_will_do(count, alpha_first, alpha):
     with pytest.raises(ValueError, match="raise it to") as error:
         check_levels(alpha_first, {"held": alpha}, count)
-    numbers = re.findall(r"(?:raise it to|lower the first one to|calibrate on) ([\d.]+\d)", str(error.value))
+    numbers = re.findall(r"(?:raise it to|lower the first one to|calibrate on) (\d+(?:\.\d+)?)", str(error.value))
     raised, lowered, examples = map(float, numbers)
     check_levels(alpha_first, {"held": raised}, count)
     check_levels(lowered, {"held": alpha}, count)
