@@ -1,0 +1,215 @@
+"""Whether controllers of detection risks keep what they claim, and whether careless ones are seen not to.
+
+``python -m orthobench.studies.risk_guarantees`` simulates them on images whose risks are known exactly for any
+thresholds: honest controllers must not be refuted, careless ones must be. It takes some minutes.
+"""
+
+import argparse
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.stats import binom
+
+from ..conformal.detection import (
+    DetectionLosses,
+    Detections,
+    FixedThresholdController,
+    JointController,
+    LTTController,
+    RiskController,
+    SequentialController,
+    SplitController,
+    Thresholds,
+    Truths,
+)
+from ..conformal.risk import conformal_risk_threshold
+from ..conformal.risk.losses import as_level
+from ..conformal.verdicts import is_refuted, risk_verdict
+
+CALIBRATIONS, IMAGES = 2_000, 99
+LOSSES = DetectionLosses(match="hausdorff")
+ALPHAS = {"confidence": 0.05, "localisation": 0.1, "classification": 0.1}
+SECOND = {"localisation": 0.1, "classification": 0.1}
+# The score of the duplicates, between the two thresholds of the first step in one of six calibrations; what they need.
+DUPLICATE_SCORE, DUPLICATE_NEED = 0.055, 0.99
+_TRUE_BOX = (0.0, 0.0, 10.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Images with one object, whose score, margin and class parameter are uniform in [0, 1] and independent.
+
+    Attributes
+    ----------
+    duplicates : bool
+        Whether each image has a second candidate, all of one score, right in its place, and so the match, and of the
+        wrong class.
+    """
+
+    duplicates: bool = False
+
+    def draw(self, images, random):
+        """Return detections and truths of images."""
+        scores, needs, wrong = random.random((3, images))
+        boxes, probabilities = np.tile(_TRUE_BOX, (images, 2, 1)), np.empty((images, 2, 2))
+        boxes[:, 0, 0] += needs
+        probabilities[:, 0, 0], probabilities[:, 1, 0] = 1 - wrong, 1 - DUPLICATE_NEED
+        probabilities[:, :, 1] = 1 - probabilities[:, :, 0]
+        both = np.stack([scores, np.full(images, DUPLICATE_SCORE)], axis=1)
+        candidates = slice(None) if self.duplicates else slice(1)
+        each = 2 if self.duplicates else 1
+        detections = Detections(
+            boxes[:, candidates].reshape(-1, 4),
+            both[:, candidates].ravel(),
+            np.arange(images + 1) * each,
+            probabilities[:, candidates].reshape(-1, 2),
+        )
+        return detections, Truths(np.tile(_TRUE_BOX, (images, 1)), np.arange(images + 1), np.zeros(images, dtype=int))
+
+    def risks(self, thresholds):
+        """Return the exact risks of new images, by name."""
+        found = 1 - np.clip(thresholds.score, 0, 1)
+        held, right = (float(np.clip(each, 0, 1)) for each in (thresholds.margin, thresholds.classes))
+        risks = {
+            "confidence": 1 - found,
+            "localisation": 1 - found * held,
+            "classification": 1 - found * right,
+            "maximum": 1 - found * held * right,
+            "joint": 1 - found * held * right,
+        }
+        if self.duplicates and thresholds.score <= DUPLICATE_SCORE:
+            lost = float(right < DUPLICATE_NEED)
+            risks |= {"confidence": 0.0, "localisation": 0.0, "classification": lost, "maximum": lost}
+            risks["joint"] *= lost
+        return {name: float(risk) for name, risk in risks.items()}
+
+
+class Careless(SequentialController):
+    """A sequential controller that leaves out something that its guarantee rests on.
+
+    Parameters
+    ----------
+    without : {"optimistic", "correction", "misses", "supremum"}
+        The second step is calibrated at the threshold of the prediction; without the loss of the new image; on images
+        with detections alone; with losses as they are, where they rise as boxes are added.
+    """
+
+    def __init__(self, losses, alphas, *, without):
+        super().__init__(losses, alphas)
+        self.without = without
+
+    def _choose(self, losses):
+        chosen = super()._choose(losses)
+        score = self.optimistic_score if self.without in ("correction", "supremum") else chosen.score
+        if self.without == "misses":
+            losses = losses[losses.images[0].above(score).counts > 0]
+        found = {}
+        for risk, each in losses.second_step.items():
+            at, alpha = each.fixed(-score) if self.without == "supremum" else each.at(-score), self.alphas[risk]
+            if self.without == "correction":
+                found[risk] = max(0.0, at.least(as_level("alpha", alpha) * (len(losses) + 1)))
+            else:
+                found[risk] = max(0.0, conformal_risk_threshold(at, 1, alpha))
+        return Thresholds(chosen.score, found["localisation"], found["classification"])
+
+
+@dataclass(frozen=True)
+class Case:
+    """A controller in a simulation, and whether it must be refuted."""
+
+    name: str
+    controller: RiskController
+    refuted: bool = False
+    simulation: Simulation = field(default_factory=Simulation)
+
+
+def cases():
+    """Return every `Case`."""
+    plain, duplicates = Simulation(), Simulation(duplicates=True)
+    margins = np.linspace(0.9, 1, 21)
+    ltt = LTTController(
+        LOSSES,
+        {"confidence": 0.1, "localisation": 0.2, "classification": 0.2},
+        delta=0.1,
+        scores=(0.05, 0.03, 0.02, 0.01),
+        margins=margins,
+        classes=margins,
+    )
+    honest = {
+        "SeqCRC": SequentialController(LOSSES, ALPHAS),
+        "SeqCRC joint": JointController(LOSSES, {"confidence": 0.05, "joint": 0.2}),
+        "Split-3": SplitController(LOSSES, ALPHAS),
+        "CRC fixed-threshold": FixedThresholdController(LOSSES, SECOND, score=0.02),
+        "LTT-HB": ltt,
+    }
+    careless = {
+        "second step at a+": Careless(LOSSES, ALPHAS, without="optimistic"),
+        "no B / (n + 1)": Careless(LOSSES, ALPHAS, without="correction"),
+        "detected images alone": Careless(LOSSES, ALPHAS, without="misses"),
+    }
+    return [
+        *(Case(name, controller) for name, controller in honest.items()),
+        *(Case(name, controller, refuted=True) for name, controller in careless.items()),
+        Case("SeqCRC, duplicates", honest["SeqCRC"], simulation=duplicates),
+        Case("SeqCRC joint, duplicates", honest["SeqCRC joint"], simulation=duplicates),
+        Case("no supremum, duplicates", Careless(LOSSES, ALPHAS, without="supremum"), True, duplicates),
+        Case("no supremum, no duplicates", Careless(LOSSES, ALPHAS, without="supremum"), False, plain),
+    ]
+
+
+def exact_risks(case, calibrations, images=IMAGES, seed=0):
+    """Return the exact risks (calibrations,) of a case, by name: none of the calibrations is left out."""
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(calibrations):
+        case.controller.calibrate(*case.simulation.draw(images, random))
+        found.append(case.simulation.risks(case.controller.thresholds))
+    return {name: np.array([each[name] for each in found]) for name in found[0]}
+
+
+def p_value(claim, risk, values):
+    """Return the p-value of a claimed risk, from its exact values in independent calibrations.
+
+    In expectation by Student's t test, at most 1 - delta of a probability by the binomial distribution.
+    """
+    level = claim.levels[risk]
+    if claim.kind == "probability":
+        return float(binom.sf(int((values > level).sum()) - 1, len(values), claim.delta))
+    return risk_verdict(np.arange(len(values))[:, None], values[:, None], level).p_value
+
+
+def lines(case, calibrations, images=IMAGES, seed=0):
+    """Yield a line for each claimed risk of a case, and one that says whether the case ended as it must."""
+    claim, refuted = case.controller.claim, False
+    for risk, values in exact_risks(case, calibrations, images, seed).items():
+        if risk not in claim.levels:
+            continue
+        p = p_value(claim, risk, values)
+        refuted |= bool(is_refuted(p))
+        error = values.std(ddof=1) / len(values) ** 0.5
+        above = f", above in {(values > claim.levels[risk]).mean():.4f}" if claim.kind == "probability" else ""
+        yield f"{case.name}, {risk}: {values.mean():.4f} ({error:.4f}) of {claim.levels[risk]:g}{above}; p = {p:.2g}"
+    must = "must be" if case.refuted else "must not be"
+    yield f"{case.name}: {'refuted' if refuted else 'not refuted'}, {must}: {_verdict(refuted == case.refuted)}"
+
+
+def main(argv=None):
+    """Print the report."""
+    parser = argparse.ArgumentParser(
+        prog="python -m orthobench.studies.risk_guarantees", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--calibrations", type=int, default=CALIBRATIONS, help=f"of each case (default {CALIBRATIONS})")
+    parser.add_argument("--images", type=int, default=IMAGES, help=f"of each calibration (default {IMAGES})")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    for case in cases():
+        for line in lines(case, arguments.calibrations, arguments.images, arguments.seed):
+            print(line, flush=True)
+
+
+def _verdict(holds):
+    return "holds" if holds else "DOES NOT HOLD"
+
+
+if __name__ == "__main__":
+    main()
