@@ -19,6 +19,7 @@ PUBLISHED = {
     "benchmark_lipschitz": "robustness/epyc_2_cores/cpu",
     "benchmark_dp": "privacy/epyc_2_cores/cpu",
     "benchmark_rcp": "conformal/epyc_2_cores/seeds",
+    "benchmark_segmentation": "segmentation/epyc_2_cores/cpu",
 }
 
 
