@@ -8,6 +8,7 @@ from torch import nn
 
 from orthobench.lipschitz import LAYERS, export_plain, lower_bound, upper_bound
 from orthobench.lipschitz.bounds import dense_jacobian
+from orthobench.lipschitz.evaluation import stated_constant
 from orthobench.lipschitz.networks import layers_of
 from orthobench.models import lipschitz_unet
 from orthobench.models.lipschitz_unet import SkipConnection, ZeroChannels
@@ -140,3 +141,15 @@ def test_zeros_are_further_channels():
 def test_an_argument_that_is_not_allowed_is_named(argument, value, told):
     with pytest.raises(ValueError, match=f"{argument} is .*{told}"):
         lipschitz_unet(0, plain_layer, plain_layer, **{argument: value})
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
+def test_what_its_layers_state_is_a_bound_however_little_goes_through_them(scale):
+    """Beside a branch of little weight the skip connection lets more through than the branch."""
+    model = lipschitz_unet(0, **layers_of("plain"), width=4, depth=1, convolutions=1)
+    with torch.no_grad():
+        for each in model[3][2].branch.parameters():
+            each.mul_(scale)
+    x = images(4, 1, 8)
+    assert lower_bound(model, x) <= stated_constant(model) * (1 + 1e-6)
+    assert stated_constant(model) <= 1.2 * upper_bound(model, (1, 8, 8)).total

@@ -21,8 +21,8 @@ def test_times_are_those_of_each_controller(monkeypatch):
     monkeypatch.setattr(risk_speed, "CONTROLLERS", {"timed": Timed()})
     lines = [figure.line() for figure in risk_speed.times(images=30, boxes=10, repetitions=2)]
     assert lines == [
-        "timed, calibrating 30 images with 10 boxes each, s: 6.000 (6.000 to 6.000 in the middle half of 2); at most 5: "
-        "DOES NOT HOLD",
+        "timed, calibrating 30 images with 10 boxes each, s: 6.000 (6.000 to 6.000 in the middle half of 2); at most "
+        "5: DOES NOT HOLD",
         "timed, predicting them, s: 0.500 (0.500 to 0.500 in the middle half of 2)",
     ]
 

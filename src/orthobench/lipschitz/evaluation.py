@@ -11,6 +11,7 @@ from ..device import Stopwatch
 from ..linalg.precision import full_float32
 from ..models import evaluation
 from ..models.evaluation import evaluation_mode
+from ..models.lipschitz_unet import SkipConnection
 from .attacks import pgd_l2
 from .bounds import dense_jacobian, lower_bound
 from .bounds.jacobian import NETWORK_TOLERANCE, float64_copy
@@ -163,9 +164,16 @@ def stating_layers(model, name=""):
 def stated_constant(model):
     """Return the product of the bounds that a model's layers state: a bound of the model, if it is their composition.
 
-    Steps without a bound of their own (activations, paddings) have a constant of 1.
+    Steps without a bound of their own (activations, paddings) have a constant of 1; a `SkipConnection` has that of its
+    formula, which is above the product where the branch's is below 1.
     """
-    return math.prod(float(layer.lipschitz_bound) for _, layer in stating_layers(model))
+    if hasattr(model, "lipschitz_bound"):
+        return float(model.lipschitz_bound)
+    parts = math.prod(map(stated_constant, model.children()))
+    if isinstance(model, SkipConnection):
+        a, b = model.weights
+        return math.hypot(a * parts, b)
+    return parts
 
 
 def layer_spectra(model, input_shape, device):
