@@ -76,6 +76,11 @@ CHEAP = {
         "*[alpha=0.1]",
         ["Vanilla[network=standard]", "lip-rcp[score=margin]"],
     ),
+    "benchmark_segmentation": (
+        "digit_scenes[steps=2,width=4,attacked=1,smoothed=1]",
+        "*",
+        ["Constant", "Smoothing[n=60,sigma=0.25]"],
+    ),
 }
 
 
