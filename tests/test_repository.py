@@ -397,14 +397,12 @@ TUNED = [
     ("benchmark_lipschitz", "robustness", "tune_fashion_mnist", "fashion_mnist"),
     ("benchmark_dp", "privacy", "tune", "cpu"),
     ("benchmark_segmentation", "segmentation", "tune tune_smoothing", "cpu"),
-    ("benchmark_segmentation", "segmentation", "tune_fashion_scenes", "fashion_scenes"),
 ]
 # The report names what differs within a sweep; this is the same in all of it, and one of several in the solver's file.
 BJORCK = {"AOC": {"parametrisation=bjorck"}}
 ALSO_NAMED = {
     ("benchmark_lipschitz", "fashion_mnist"): BJORCK,
     ("benchmark_segmentation", "cpu"): BJORCK,
-    ("benchmark_segmentation", "fashion_scenes"): BJORCK,
 }
 # Nothing of it can be tuned.
 UNTUNED = {"Constant"}
