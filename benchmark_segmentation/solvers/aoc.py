@@ -8,7 +8,7 @@ class Solver(SegmentationSolver):
 
     name = "AOC"
     requirements = ["pip::orthogonium"]
-    parameters = {"parametrisation": ["bjorck", "qr", "exp"], "learning_rate": [0.01], **LOSS}
+    parameters = {"parametrisation": ["bjorck", "qr", "exp"], "learning_rate": [0.003], **LOSS}
 
     @property
     def layer(self):

@@ -8,5 +8,5 @@ class Solver(SegmentationSolver):
 
     name = "Bjorck"
     requirements = ["pip::orthogonium"]
-    parameters = {"learning_rate": [0.01], **LOSS}
+    parameters = {"learning_rate": [0.03], **LOSS}
     layer = "bjorck"

@@ -7,5 +7,5 @@ class Solver(SegmentationSolver):
     """Convex potential layers (Meunier, Delattre, Araujo and Allauzen, 2022)."""
 
     name = "CPL"
-    parameters = {"learning_rate": [0.01], **LOSS}
+    parameters = {"learning_rate": [0.03], **LOSS}
     layer = "cpl"

@@ -7,5 +7,5 @@ class Solver(SegmentationSolver):
     """Layer-wise orthogonal training (Xu, Li and Li, 2022)."""
 
     name = "LOT"
-    parameters = {"learning_rate": [0.01], **LOSS}
+    parameters = {"learning_rate": [0.03], **LOSS}
     layer = "lot"

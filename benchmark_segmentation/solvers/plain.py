@@ -7,5 +7,5 @@ class Solver(SegmentationSolver):
     """No constraint on any layer: it claims the product of its layers' true bounds, which certifies next to nothing."""
 
     name = "Plain"
-    parameters = {"learning_rate": [0.01], **LOSS}
+    parameters = {"learning_rate": [0.003], **LOSS}
     layer = "plain"

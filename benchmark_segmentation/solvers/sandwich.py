@@ -7,5 +7,5 @@ class Solver(SegmentationSolver):
     """Direct parametrisation of Lipschitz-bounded networks (Wang and Manchester, 2023)."""
 
     name = "Sandwich"
-    parameters = {"learning_rate": [0.01], **LOSS}
+    parameters = {"learning_rate": [0.03], **LOSS}
     layer = "sandwich"

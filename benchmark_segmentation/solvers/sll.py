@@ -8,5 +8,5 @@ class Solver(SegmentationSolver):
 
     name = "SLL"
     requirements = ["pip::orthogonium"]
-    parameters = {"learning_rate": [0.01], **LOSS}
+    parameters = {"learning_rate": [0.03], **LOSS}
     layer = "sll"

@@ -7,5 +7,5 @@ class Solver(SegmentationSolver):
     """Segmentation certified by randomised smoothing (Fischer, Baader and Vechev, 2021), trained with its noise."""
 
     name = "Smoothing"
-    parameters = {**SMOOTHING, "learning_rate": [0.01], **LOSS}
+    parameters = {**SMOOTHING, "learning_rate": [0.003], **LOSS}
     layer = "plain"
