@@ -1,7 +1,8 @@
 """Every planned cell ends as rows: whatever a solver does, the points before stay and the others go on."""
 
-import pytest
 import signal
+
+import pytest
 import torch
 from toys import STEPS, STRATEGIES, points, toy
 
