@@ -324,3 +324,11 @@ def test_noise_certifies_where_there_is_some_and_the_constant_where_there_is_non
     assert (smoothed.seed, smoothed.forward_passes) == (3, 75)
     by_constant = evaluation_of(*arguments, lambda: 2.5, options | {"sigma": 0.0}, 3)
     assert (by_constant.claimed, by_constant.bound, by_constant.constant) == (1.0, 2.5, 2.5)
+
+
+@pytest.mark.parametrize("name", ["attacked", "smoothed"])
+@pytest.mark.parametrize("count", [0, -1, 2.5])
+def test_how_many_images_are_attacked_and_smoothed_is_a_positive_integer(name, count):
+    """A negative number would be a slice that leaves the last images out."""
+    with pytest.raises((TypeError, ValueError), match=f"{name} is {count}: give an integer >= 1"):
+        make_task(**{name: count})

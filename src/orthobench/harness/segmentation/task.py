@@ -8,6 +8,7 @@ import torch
 
 from ...data.parts import Parts
 from ...lipschitz.networks import kind_of, layers_of
+from ...models.checks import check_integer
 from ...models.constant import constant_segmentation
 from ...segmentation.checks import IGNORED
 from ..training.task import TrainingTask
@@ -40,6 +41,11 @@ class SegmentationTask:
         How many images of a part, the first ones, are attacked; are certified where that takes noisy copies.
     pictures : bool
         Whether the licence of the images lets one be shown.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `attacked` or `smoothed` is no integer of at least 1.
     """
 
     parts: Parts
@@ -52,6 +58,10 @@ class SegmentationTask:
     attacked: int = 50
     smoothed: int = 32
     pictures: bool = False
+
+    def __post_init__(self):
+        check_integer("attacked", self.attacked, 1)
+        check_integer("smoothed", self.smoothed, 1)
 
     @property
     def shape(self):
