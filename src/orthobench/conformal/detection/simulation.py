@@ -10,6 +10,8 @@ from .inputs import Detections, Truths
 # a level of 0.05; what they need.
 DUPLICATE_SCORE, DUPLICATE_NEED = 0.055, 0.99
 SIDE = 10.0
+# What risks are known of, of images with one object: whatever the confidence loss, it is 0 or 1.
+LOSSES = {"localisation": "box_wise", "match": "hausdorff", "margins": "additive", "classes": "lac"}
 _TRUE_BOX = (0.0, 0.0, SIDE, SIDE)
 
 
@@ -27,6 +29,15 @@ class Simulation:
     """
 
     duplicates: bool = False
+
+    @staticmethod
+    def check(losses):
+        """Raise ValueError unless risks are known of these `DetectionLosses`."""
+        for name, value in LOSSES.items():
+            if getattr(losses, name) != value:
+                raise ValueError(
+                    f"{name}={getattr(losses, name)!r}: simulated risks are known of {name}={value!r} alone; take that"
+                )
 
     def draw(self, images, random):
         """Return detections and truths of images.

@@ -1,6 +1,9 @@
 """The base of the objective: risks of detection over many splits, the sizes of what is predicted, and the verdict."""
 
 import math
+import types
+
+import numpy as np
 
 from ...conformal.detection import DetectionLosses, SequentialController
 from ...conformal.verdicts import is_refuted
@@ -53,6 +56,8 @@ class DetectionObjective(Objective):
             asked, told = (getattr(each, name) for each in (self._asked, claim.losses))
             if asked != told:
                 raise InvalidResult(f"the controller's losses have {name}={told!r}: expected {asked!r}")
+        if task.simulation is not None:
+            task.simulation.check(claim.losses)
         found = Measurement(task, claim, rows)
         figures, doubts = dict(found.figures), []
         for risk, short in RISKS.items():
@@ -93,10 +98,6 @@ class DetectionObjective(Objective):
         for part in self._task.calibrations:
             controller.calibrate(self._task.detections[part], self._task.truths[part])
             rows.append(row_of(controller))
-        import types
-
-        import numpy as np
-
         result = {"claim": controller.claim, "thresholds": np.array(rows), "calibration_time_s": 1.0}
         return {"measured": Unsaved(types.SimpleNamespace(**result))}
 
