@@ -137,7 +137,7 @@ def check_claims(frame, claims):
 
     In place of a baseline, a claim may hold a metric against another `column` of the same rows, times a factor: the
     difference of the two is compared with 0, by its mean over seeds, and a cell that failed is one of the solver's. Or
-    against the solver's own rows on an objective with another value of a parameter, seed by seed: else as with a baseline.
+    against its own rows on an objective with another value of a parameter, seed by seed: else as with a baseline.
 
     A good cell that did not reach a target counts with how far it got, less than it would have needed: the figure is
     then a bound of the true one. So a claim can't hold where its solver has such cells, and can't fail where the

@@ -174,7 +174,8 @@ def _check_column(owner, taken, directions):
     direction = taken["direction"]
     if direction != directions[1] or {"tolerance", "margin"} & set(taken):
         raise ValueError(
-            f"{owner} key 'query.column' with direction {direction!r}; allowed: {directions[1]!r}, at most with a factor."
+            f"{owner} key 'query.column' with direction {direction!r}; "
+            f"allowed: {directions[1]!r}, with a factor or none."
         )
 
 
