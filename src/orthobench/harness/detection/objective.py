@@ -84,7 +84,7 @@ class DetectionObjective(Objective):
             "lambda_cls": _finite_mean(rows[:, 5]),
             "claimed_kind": claim.kind,
             "claimed_unit": claim.unit,
-            "calibration_time_s": measured.calibration_time_s,
+            "calibration_time_s": measured.calibration_time_s / task.calibration,
             "detector_map": task.average_precision,
             "guaranteed": not doubts and claim.kind != "none" and claim.unit == "image",
         }
