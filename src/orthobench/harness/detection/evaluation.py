@@ -121,7 +121,7 @@ class Measurement:
     """
 
     def __init__(self, task, claim, rows):
-        pool = Pool(task, claim.losses)
+        pool = self.pool = Pool(task, claim.losses)
         self.risks, sizes, tests, losses = {}, {}, [], {}
         self.gaps = []
         for row, calibration in zip(rows, task.calibrations, strict=True):

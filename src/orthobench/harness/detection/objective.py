@@ -11,7 +11,8 @@ from ..objective import Objective
 from ..stand_in import StandIn
 from ..status import REFUTED, InvalidResult
 from ..unsaved import Unsaved
-from .evaluation import RISKS, Measurement
+from .evaluation import RISKS, Measurement, thresholds_of
+from .figures import picture
 from .role import row_of
 
 # The excess that so many splits refute with a probability of 99 %, at the level of a cell, in units of sd / sqrt(S).
@@ -86,10 +87,17 @@ class DetectionObjective(Objective):
             "claimed_unit": claim.unit,
             "calibration_time_s": measured.calibration_time_s / task.calibration,
             "detector_map": task.average_precision,
+            "picture": self._picture(found.pool, rows[0]),
             "guaranteed": not doubts and claim.kind != "none" and claim.unit == "image",
         }
         verdict = {"status": REFUTED, "message": "; ".join(doubts)} if doubts else {}
         return {"value": figures["volume_ratio"], **figures, **verdict}
+
+    def _picture(self, pool, row):
+        """Return a picture of the first images with a split's thresholds; one of each solver will do."""
+        if self._task.images is None or self._run_context.repetition:
+            return ""
+        return picture(self._task.images, pool.truths, pool.detections, pool.sets(thresholds_of(row)))
 
     def get_one_result(self):
         handed = self.get_objective()
