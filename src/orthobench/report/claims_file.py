@@ -136,7 +136,7 @@ def _query(owner, table, benchmark, solvers):
     }
     given = [name for name in opponents if name in table] or ["baseline"]
     if len(given) > 1:
-        raise ValueError(f"{owner} keys {' and '.join(given)} of a query; allowed: one of {', '.join(opponents)}.")
+        raise ValueError(f"{owner} keys 'query.{given[0]}' and 'query.{given[1]}'; allowed: one of the two.")
     required = {
         "metric": _one_of(benchmark.claims),
         "datasets": _names,
