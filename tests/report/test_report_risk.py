@@ -228,8 +228,6 @@ def test_closed_forms_are_those_of_a_simulation(images, first, second):
     forms = vars(risk.closed_forms(images, first, second)).values()
     for form, found in zip(forms, simulated, strict=True):
         assert found.mean() == pytest.approx(float(form), abs=4 * found.std() / math.sqrt(count))
-    for form, found in zip(forms, simulated, strict=True):
-        assert found.mean() == pytest.approx(float(form), abs=4 * found.std() / math.sqrt(count))
 
 
 def test_compositions_are_of_simulated_images_without_duplicates():
