@@ -190,6 +190,23 @@ def test_the_segmentation_readmes_solver_runs_and_its_columns_are_documented(tmp
     assert {"env_*" if name.startswith("env_") else name for name in produced} == documented
 
 
+def test_the_detection_readmes_solver_runs_and_its_columns_are_documented(tmp_path, contained):
+    folder = ROOT / "benchmark_crc"
+    text = (folder / "README.md").read_text()
+    source = next(block for block in code_blocks("python") if "class Solver(DetectionSolver)" in block)
+    table = text.split("| column | meaning |")[1].split("\n\n")[0]
+    documented = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+\*?)`", row.split("|")[1])}
+    small = SmallBenchmark(tmp_path / "small")
+    files = {name: (folder / name).read_text() for name in ("objective.py", "datasets/digit_boxes.py")}
+    small.write({**files, "solvers/seqcrc_by_width.py": source})
+    rows = small.run(dataset_names=["digit_boxes[splits=2,calibration=200,pool=300,train=64,epochs=1]"])
+    assert rows["objective_status"].eq("ok").all()
+    assert {name.partition("[")[0] for name in rows["solver_name"]} == {"SeqCRC by width"}
+    produced = {name.removeprefix("objective_") for name in rows if name.startswith("objective_")} - {"name"}
+    produced -= {"alphas", "confidence", "localisation", "match"}
+    assert {"env_*" if name.startswith("env_") else name for name in produced} == documented
+
+
 def test_the_readmes_example_runs_as_it_stands():
     example = next(block for block in code_blocks("python") if "newton_schulz(gradients" in block)
     namespace = {}

@@ -389,7 +389,7 @@ def test_verify_fails_on_a_solver_that_the_benchmark_has_not(tmp_path):
         ),
         (ALIASES.replace('parameter = "orthogonaliser"\n', ""), "alias number 2: 'value' is there without"),
         (ALIASES + ALIASES, "alias number 3 renames what number 1 does; allowed: once"),
-        (ALIASES.replace("benchmark_muon", "muon"), "'benchmark' is 'muon'; allowed: ., benchmark_dp"),
+        (ALIASES.replace("benchmark_muon", "muon"), "'benchmark' is 'muon'; allowed: ., benchmark_crc, benchmark_dp"),
         (ALIASES.split("\n\n")[0].replace("[[alias]]", "[alias]"), r"alias is \{.*\}; allowed: tables \[\[alias\]\]"),
         ("superseded = 'all'", r"superseded is 'all'; allowed: tables \[\[superseded\]\]"),
         (

@@ -332,8 +332,8 @@ def test_the_rules_are_those_of_the_claims_that_are_shown(write):
         ({"same": '"learning_rate"'}, "key 'query.same' is 'learning_rate'; allowed: a list of texts."),
         (
             {"head": HEAD.replace('"benchmark_muon"', '"benchmark_moon"')},
-            "key 'benchmark' is 'benchmark_moon'; allowed: ., benchmark_dp, benchmark_lipschitz, benchmark_muon, "
-            "benchmark_rcp, benchmark_segmentation.",
+            "key 'benchmark' is 'benchmark_moon'; allowed: ., benchmark_crc, benchmark_dp, benchmark_lipschitz, "
+            "benchmark_muon, benchmark_rcp, benchmark_segmentation.",
         ),
         ({"head": HEAD.replace('"benchmark_muon"', "[1]")}, "key 'benchmark' is [1]; allowed: "),
     ],

@@ -12,7 +12,7 @@ from orthobench.report.benchmarks import BENCHMARKS, METRICS
 from orthobench.report.cells import REQUIRED, cells, check_frame, used_of_stands
 from orthobench.report.claims_file import CONFIGURATION, DTYPES, LAST, Claim, load_claims
 from orthobench.report.leaderboard import format_number
-from orthobench.report.names import in_order, parameters, selected, shape_class, short_names
+from orthobench.report.names import family, in_order, parameters, selected, shape_class, short_names
 from orthobench.report.statistics import LEVEL, MIN_SEEDS, holm, paired_comparison
 from orthobench.report.survival import TO_TARGET, attempts, evaluation_grid, has_target
 
@@ -135,6 +135,10 @@ def check_claims(frame, claims):
     failed and the baseline's did not, a claim is inconclusive instead of holding; it fails where `MIN_SEEDS` of them
     diverged or were refuted.
 
+    In place of a baseline, a claim may hold a metric against another `column` of the same rows, times a factor: the
+    difference of the two is compared with 0, by its mean over seeds, and a cell that failed is one of the solver's. Or
+    against its own rows on an objective with another value of a parameter, seed by seed: else as with a baseline.
+
     A good cell that did not reach a target counts with how far it got, less than it would have needed: the figure is
     then a bound of the true one. So a claim can't hold where its solver has such cells, and can't fail where the
     baseline has; "equal" is inconclusive with any.
@@ -156,7 +160,7 @@ def check_claims(frame, claims):
 
 def _needed(frame, claims):
     """Return a frame without the columns that no claim needs: rows have many, and copies of these take time."""
-    metrics = {name for claim in claims for name in (claim.query.metric, *dict(claim.query.needs))}
+    metrics = {name for claim in claims for name in (claim.query.metric, claim.query.column, *dict(claim.query.needs))}
     metrics |= {"held_out_loss", "target", "steps_to_target"} if metrics & set(TO_TARGET) else set()
     names = {*REQUIRED, *stands.USED, CONFIGURATION, "objective_env_device", *(f"objective_{each}" for each in metrics)}
     return frame[[name for name in frame if name in names]]
@@ -267,6 +271,8 @@ def matches(name, pattern):
 def _is_about(query, dataset, objective):
     given = parameters(objective)
     evidence = BENCHMARKS[query.benchmark].evidence_for(query.metric)
+    if query.objective and given.get(query.objective[0]) != query.objective[1]:
+        return False
     return (
         query.shape in ("any", shape_class(dataset))
         and all(given.get(name, values[0]) in values for name, values in evidence.items())
@@ -287,7 +293,7 @@ def _setting(query, objective):
 def _pairs(solvers, query):
     """Return the (solver, baseline, shared values) to compare, or none and the reason."""
     chosen = [selected(solvers, name) for name in (query.solver, query.baseline)]
-    absent = [name for name, found in zip((query.solver, query.baseline), chosen, strict=True) if not found]
+    absent = dict.fromkeys(n for n, found in zip((query.solver, query.baseline), chosen, strict=True) if not found)
     if absent:
         return [], f"no rows of {' and '.join(absent)}"
     groups = {}
@@ -340,6 +346,24 @@ def _ends(rows, dataset, objective, query, solver, place):
     return ends
 
 
+def _opponents_ends(rows, dataset, objective, query, solver):
+    """Return the ends, as `_ends` does, of what the claim's solver is compared with, on one data set."""
+    if query.column:
+        found = _ends(rows, dataset, objective, replace(query, metric=query.column, steps=LAST), solver, 1)
+        # A cell that failed is a failure of the solver's, not of what it is held against.
+        return {seed: _End("ok", query.times * end.value) for seed, end in found.items()}
+    return _ends(rows, dataset, objective, query, solver, 1)
+
+
+def _opponents_objective(rows, objective, query):
+    """Return the objective that the solver's opponent has its rows on; None if the rows have none such."""
+    if not query.objective:
+        return objective
+    name, _, value = query.objective
+    wanted = family(objective), {**parameters(objective), name: value}
+    return next((each for each in rows["objective_name"].unique() if (family(each), parameters(each)) == wanted), None)
+
+
 # ----- one comparison -----
 
 
@@ -354,25 +378,29 @@ class _Compared:
 
 def _compare_pairs(frame, dataset, objective, query):
     """Return what is compared on one data set and objective: a pair, or one for each set of shared parameters."""
-    here = frame[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective)]
-    setting = _setting(query, objective)
+    rows = frame[frame["dataset_name"] == dataset]
+    here = rows[rows["objective_name"] == objective]
+    setting, opponents = _setting(query, objective), _opponents_objective(rows, objective, query)
     pairs, lack = _pairs(list(here["solver_name"].unique()), query)
     if query.metric in TO_TARGET:
         lack = lack if has_target(here, dataset, objective) else "no target"
-    elif f"objective_{query.metric}" not in frame:
-        lack = f"no column {query.metric}"
+    elif opponents is None:
+        lack = f"no rows with {query.opponent}"
+    else:
+        columns = [each for each in (query.metric, query.column) if each and f"objective_{each}" not in frame]
+        lack = f"no column {columns[0]}" if columns else lack
     if lack:
         return [_Compared(Check(dataset, setting, UNTESTED, lack, 0))]
     found = []
-    for *solvers, shared in pairs:
+    for ours, theirs, shared in pairs:
         alike = [f"{name}={value}" for name, value in zip(query.same, shared, strict=True)] if len(pairs) > 1 else []
         grid = evaluation_grid(here, dataset, objective) if query.metric in TO_TARGET else ""
         blank = Check(dataset, ", ".join(filter(None, [setting, *alike])), UNTESTED, "", 0, grid=grid)
-        lack = _no_opponent(here, dataset, objective, query, solvers[1])
+        lack = _no_opponent(here, dataset, objective, query, theirs)
         if lack:
             found.append(_Compared(replace(blank, reason=lack)))
             continue
-        ends = [_ends(here, dataset, objective, query, solver, place) for place, solver in enumerate(solvers)]
+        ends = _ends(here, dataset, objective, query, ours, 0), _opponents_ends(rows, dataset, opponents, query, theirs)
         found.append(_compare(blank, *ends, query))
     return found
 
@@ -399,7 +427,7 @@ def _compare(blank, ours, theirs, query):
     failed = [ours[seed].status for seed in finished if seed in ours and ours[seed].status != "ok"]
     lost = [status for status in failed if status in _LOST]
     if len(lost) >= MIN_SEEDS:
-        told = f"{query.solver} {' or '.join(sorted(set(lost)))} where {query.baseline} did not"
+        told = f"{query.solver} {' or '.join(sorted(set(lost)))}{_where(query)}"
         return _Compared(replace(blank, outcome=FAILS, reason=told, n=len(lost)))
     values = [pd.Series({seed: end.value for seed, end in ends.items()}, dtype=float) for ends in (ours, theirs)]
     a, b = (each[np.isfinite(each)] for each in values)
@@ -459,12 +487,17 @@ def _doubts(query, failed, unreached, baseline_unreached):
     """Map outcomes to why the rows can't show them: survivors alone can show that a claim fails, not that it holds."""
     doubts = {HOLDS: [], FAILS: []}
     if failed:
-        doubts[HOLDS].append(f"{failed} cells of {query.solver} failed where {query.baseline} did not")
-    for count, name, outcome in ((unreached, query.solver, HOLDS), (baseline_unreached, query.baseline, FAILS)):
+        doubts[HOLDS].append(f"{failed} cells of {query.solver} failed{_where(query)}")
+    for count, name, outcome in ((unreached, query.solver, HOLDS), (baseline_unreached, query.opponent, FAILS)):
         for each in (HOLDS, FAILS) if query.direction == "equal" else (outcome,):
             if count:
                 doubts[each].append(f"{count} cells of {name} did not reach the target")
     return {outcome: " and ".join(reasons) for outcome, reasons in doubts.items() if reasons}
+
+
+def _where(query):
+    """Say where else a solver's cells were run that failed, if its opponent has cells of its own."""
+    return "" if query.column else f" where {query.opponent} did not"
 
 
 def _decide(compared, p, query):
@@ -481,11 +514,13 @@ def _reason(query, outcome):
     other = "higher" if query.wanted == "lower" else "lower"
     if query.tolerance is not None or query.margin is not None:
         allowed = f"{100 * query.tolerance:g} %" if query.margin is None else format_number(query.margin)
-        equal = f"within {allowed} of {query.baseline}"
+        equal = f"within {allowed} of {query.opponent}"
         more = f"more than {allowed} {'off' if query.direction == 'equal' else other}"
         within = equal if query.direction == "equal" else f"at most {allowed} {other}"
         return {HOLDS: within, FAILS: more, INCONCLUSIVE: f"may be {more}, or not"}[outcome]
-    bound = "" if query.factor is None else f"{format_number(query.factor)} times {query.baseline}"
+    bound = query.opponent if query.column else ""
+    if query.factor is not None:
+        bound = f"{format_number(query.factor)} times {query.opponent}"
     if outcome == INCONCLUSIVE:
         return f"not separated from {bound}" if bound else "no difference found"
     side = query.wanted if outcome == HOLDS else other
@@ -532,7 +567,7 @@ def format_figure(check, query):
     bound = f"bound: {_BOUNDS[query.direction]}{format_number(check.bound)}"
     relation = "/" if query.factor else "-"
     grid = f" ({check.grid})" if check.grid else ""
-    return f"{query.metric} of {query.solver} {relation} {query.baseline}: {figure}, {bound}{grid}"
+    return f"{query.metric} of {query.solver} {relation} {query.opponent}: {figure}, {bound}{grid}"
 
 
 def _format_ends(check):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from orthobench.report.benchmarks import BENCHMARKS, HIGHER, METRICS, ORTHOGONALISATION
-from orthobench.report.names import SQUARE, WIDE
+from orthobench.report.names import SQUARE, WIDE, plain
 from orthobench.report.page import one_line
 
 LAST = "last"
@@ -30,7 +30,7 @@ class Query:
     metric: str
     datasets: tuple  # patterns: * stands for any text, ? for one character, | divides alternatives
     solver: str  # as Benchopt's -s reads it: a name, or a name with some of its parameters
-    baseline: str
+    baseline: str  # the solver itself where its own rows are what it is compared with
     direction: str
     benchmark: str = ORTHOGONALISATION.folder
     dtype: tuple = ()  # of the objective; any where the benchmark has none
@@ -45,11 +45,21 @@ class Query:
     configuration: str = ""  # where files are read together, of which one
     needs: tuple = ()  # of (metric, least mean): what a baseline has that is an opponent
     no_opponent: str = ""  # why the baseline is none, whatever it has
+    column: str = ""  # instead of a baseline: another column of the same rows, times the next
+    times: float = 1.0
+    objective: tuple = ()  # instead of a baseline: (parameter, value, other value) of the objective
 
     @property
     def wanted(self):
         """The side of the baseline on which the claim puts the solver, or on which it may be: "lower" or "higher"."""
         return "higher" if self.direction in ("higher", "not lower") else "lower"
+
+    @property
+    def opponent(self):
+        """What the solver is compared with, in words."""
+        if self.column:
+            return self.column if self.times == 1 else f"{self.times:g} times {self.column}"
+        return "{0}={2}".format(*self.objective) if self.objective else self.baseline
 
 
 @dataclass(frozen=True)
@@ -119,14 +129,23 @@ def _query(owner, table, benchmark, solvers):
     metric = table.get("metric")
     upwards = metric in benchmark.claims and METRICS[metric].better == HIGHER
     directions = UPWARDS if upwards else DIRECTIONS
+    opponents = {
+        "baseline": _one_of(solvers),
+        "column": _one_of(tuple(name for each in benchmark.columns for name in each.names)),
+        "objective": _two_values,
+    }
+    given = [name for name in opponents if name in table] or ["baseline"]
+    if len(given) > 1:
+        raise ValueError(f"{owner} keys 'query.{given[0]}' and 'query.{given[1]}'; allowed: one of the two.")
     required = {
         "metric": _one_of(benchmark.claims),
         "datasets": _names,
         "solver": _one_of(solvers),
-        "baseline": _one_of(solvers),
+        given[0]: opponents[given[0]],
         "direction": _one_of(directions),
     }
     optional = {
+        **opponents,
         "same": _names,
         "factor": _positive,
         "tolerance": _positive,
@@ -140,9 +159,24 @@ def _query(owner, table, benchmark, solvers):
     if benchmark is ORTHOGONALISATION:
         required["dtype"] = _some_of(DTYPES)
         optional |= {"steps": _steps, "shape": _one_of(SHAPES)}
-    query = Query(benchmark=benchmark.folder, **_take(owner, table, required, optional, "query."))
-    _check_bound(owner, query, directions)
+    taken = _take(owner, table, required, optional, "query.")
+    if "column" in taken:
+        _check_column(owner, taken, directions)
+        taken["times"] = taken.pop("factor", 1.0)
+    query = Query(benchmark=benchmark.folder, **{"baseline": taken["solver"], **taken})
+    if not query.column:
+        _check_bound(owner, query, directions)
     return query
+
+
+def _check_column(owner, taken, directions):
+    """Raise ValueError unless a comparison with a column is one that a factor alone bounds."""
+    direction = taken["direction"]
+    if direction != directions[1] or {"tolerance", "margin"} & set(taken):
+        raise ValueError(
+            f"{owner} key 'query.column' with direction {direction!r}; "
+            f"allowed: {directions[1]!r}, with a factor or none."
+        )
 
 
 def _check_bound(owner, query, directions):
@@ -218,6 +252,13 @@ def _names(value):
     if not isinstance(value, list) or not value or not all(isinstance(each, str) and each for each in value):
         raise ValueError("a list of texts")
     return tuple(value)
+
+
+def _two_values(value):
+    ((name, values),) = value.items() if isinstance(value, dict) and len(value) == 1 else (("", None),)
+    if not isinstance(values, list) or len(values) != 2 or len(set(map(str, values))) != 2:
+        raise ValueError("a table of one parameter of the objective and two values of it")
+    return name, *(plain(str(each)) for each in values)
 
 
 def _steps(value):

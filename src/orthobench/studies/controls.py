@@ -73,6 +73,7 @@ CONTROLS = {
         _robust("one class", "digits[steps=10,width=8]", "one_class", ("AOC", "Cayley", "Plain", "SLL"), 2),
     ),
     "benchmark_rcp": (_quick("benchmark_rcp"),),
+    "benchmark_crc": (_quick("benchmark_crc"),),
     "benchmark_dp": (_quick("benchmark_dp"),),
     "benchmark_segmentation": (
         _quick("benchmark_segmentation"),

@@ -12,7 +12,6 @@ from scipy.stats import binom
 
 from ..conformal.detection import (
     DetectionLosses,
-    Detections,
     FixedThresholdController,
     JointController,
     LTTController,
@@ -20,8 +19,8 @@ from ..conformal.detection import (
     SequentialController,
     SplitController,
     Thresholds,
-    Truths,
 )
+from ..conformal.detection.simulation import Simulation
 from ..conformal.risk import conformal_risk_threshold
 from ..conformal.risk.losses import as_level
 from ..conformal.verdicts import is_refuted, risk_verdict
@@ -30,58 +29,6 @@ CALIBRATIONS, IMAGES = 2_000, 99
 LOSSES = DetectionLosses(match="hausdorff")
 ALPHAS = {"confidence": 0.05, "localisation": 0.1, "classification": 0.1}
 SECOND = {"localisation": 0.1, "classification": 0.1}
-# The score of the duplicates, between the two thresholds of the first step in one of six calibrations; what they need.
-DUPLICATE_SCORE, DUPLICATE_NEED = 0.055, 0.99
-_TRUE_BOX = (0.0, 0.0, 10.0, 10.0)
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """Images with one object, whose score, margin and class parameter are uniform in [0, 1] and independent.
-
-    Attributes
-    ----------
-    duplicates : bool
-        Whether each image has a second candidate, all of one score, right in its place, and so the match, and of the
-        wrong class.
-    """
-
-    duplicates: bool = False
-
-    def draw(self, images, random):
-        """Return detections and truths of images."""
-        scores, needs, wrong = random.random((3, images))
-        boxes, probabilities = np.tile(_TRUE_BOX, (images, 2, 1)), np.empty((images, 2, 2))
-        boxes[:, 0, 0] += needs
-        probabilities[:, 0, 0], probabilities[:, 1, 0] = 1 - wrong, 1 - DUPLICATE_NEED
-        probabilities[:, :, 1] = 1 - probabilities[:, :, 0]
-        both = np.stack([scores, np.full(images, DUPLICATE_SCORE)], axis=1)
-        candidates = slice(None) if self.duplicates else slice(1)
-        each = 2 if self.duplicates else 1
-        detections = Detections(
-            boxes[:, candidates].reshape(-1, 4),
-            both[:, candidates].ravel(),
-            np.arange(images + 1) * each,
-            probabilities[:, candidates].reshape(-1, 2),
-        )
-        return detections, Truths(np.tile(_TRUE_BOX, (images, 1)), np.arange(images + 1), np.zeros(images, dtype=int))
-
-    def risks(self, thresholds):
-        """Return the exact risks of new images, by name."""
-        found = 1 - np.clip(thresholds.score, 0, 1)
-        held, right = (float(np.clip(each, 0, 1)) for each in (thresholds.margin, thresholds.classes))
-        risks = {
-            "confidence": 1 - found,
-            "localisation": 1 - found * held,
-            "classification": 1 - found * right,
-            "maximum": 1 - found * held * right,
-            "joint": 1 - found * held * right,
-        }
-        if self.duplicates and thresholds.score <= DUPLICATE_SCORE:
-            lost = float(right < DUPLICATE_NEED)
-            risks |= {"confidence": 0.0, "localisation": 0.0, "classification": lost, "maximum": lost}
-            risks["joint"] *= lost
-        return {name: float(risk) for name, risk in risks.items()}
 
 
 class Careless(SequentialController):

@@ -60,15 +60,15 @@ def sentence(check, query):
     low, high = check.low, check.high
     at = {"≤": "at most ", "≥": "at least "}.get(check.relation, "")
     if query.factor is not None:
-        size = f"{at}{format_number(check.estimate)} times {query.baseline}"
+        size = f"{at}{format_number(check.estimate)} times {query.opponent}"
     elif check.estimate < 0:
         # Of how much lower it is: the interval too.
         at = {"≤": "at least ", "≥": "at most "}.get(check.relation, "")
         low, high = -high, -low
-        size = f"{at}{format_number(-check.estimate)} lower than {query.baseline}"
+        size = f"{at}{format_number(-check.estimate)} lower than {query.opponent}"
     else:
         more = f"{at}{format_number(check.estimate)} higher than" if check.estimate else "the same as"
-        size = f"{more} {query.baseline}"
+        size = f"{more} {query.opponent}"
     ends = f"95 % interval {_end(low)} to {_end(high)}, n = {check.n}, {place}"
     return f"{metric[:1].upper()}{metric[1:]}: {query.solver} is {size} ({ends})."
 

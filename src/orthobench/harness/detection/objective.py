@@ -1,0 +1,115 @@
+"""The base of the objective: risks of detection over many splits, the sizes of what is predicted, and the verdict."""
+
+import math
+import types
+
+import numpy as np
+
+from ...conformal.detection import DetectionLosses, SequentialController
+from ...conformal.verdicts import is_refuted
+from ..objective import Objective
+from ..stand_in import StandIn
+from ..status import REFUTED, InvalidResult
+from ..unsaved import Unsaved
+from .evaluation import RISKS, Measurement, thresholds_of
+from .figures import picture
+from .role import row_of
+
+# The excess that so many splits refute with a probability of 99 %, at the level of a cell, in units of sd / sqrt(S).
+POWER = 4.75 + 2.33
+
+
+class DetectionObjective(Objective):
+    """Hands the task of a `DetectionDataset` to the bench, and judges what thresholds are worth.
+
+    A subclass has the parameters ``alphas``, of confidence, localisation and classification as "0.02/0.05/0.05",
+    ``confidence``, ``localisation`` and ``match``, those of `DetectionLosses`.
+    """
+
+    def set_data(self, task):
+        self._task = task
+
+    def get_objective(self):
+        if isinstance(self._task, StandIn):
+            return {"task": self._task, "alphas": {}, "losses": {}}
+        with_classes = self._task.detections.classes > 0
+        names = ("confidence", "localisation", "classification")[: 3 if with_classes else 2]
+        try:
+            values = [float(each) for each in str(self.alphas).split("/")]
+            alphas = dict(zip(names, values[: len(names)], strict=True))
+        except ValueError:
+            text = f"alphas={self.alphas!r}: expected three numbers in (0, 1), as in 0.02/0.05/0.05"
+            return {"task": StandIn(ValueError(text)), "alphas": {}, "losses": {}}
+        losses = {name: getattr(self, name) for name in ("confidence", "localisation", "match")}
+        self._asked = DetectionLosses(**losses, classes="lac" if with_classes else None)
+        return {"task": self._task, "alphas": alphas, "losses": vars(self._asked)}
+
+    def evaluate(self, measured):
+        """Return the metrics of a controller; see `orthobench.harness.Objective.evaluate`.
+
+        Parameters
+        ----------
+        measured : namespace
+            ``claim``, ``thresholds`` (S, 7) and ``calibration_time_s``.
+        """
+        claim, rows, task = measured.claim, measured.thresholds, self._task
+        for name in ("confidence", "localisation", "match", "allowed", "weight"):
+            asked, told = (getattr(each, name) for each in (self._asked, claim.losses))
+            if asked != told:
+                raise InvalidResult(f"the controller's losses have {name}={told!r}: expected {asked!r}")
+        if task.simulation is not None:
+            task.simulation.check(claim.losses)
+        found = Measurement(task, claim, rows)
+        figures, doubts = dict(found.figures), []
+        for risk, short in RISKS.items():
+            values, p_value = found.risks.get(risk), found.p_values.get(risk, math.nan)
+            mean = math.nan if values is None else float(values.mean())
+            spread = float(values.std(ddof=1)) if values is not None and len(values) > 1 else math.nan
+            level = claim.levels.get(risk, math.nan)
+            figures |= {
+                f"risk_{short}": mean,
+                f"risk_sd_{short}": spread,
+                f"p_value_{short}": p_value,
+                f"judged_{short}": not math.isnan(p_value),
+                f"power_{short}": POWER * spread / math.sqrt(task.splits),
+                f"claimed_{short}": level,
+            }
+            if is_refuted(p_value):
+                doubts.append(f"its risk of {risk} is {mean:.4f}, claims {level:g} (p = {p_value:.1e})")
+        infinite = (rows[:, 0] == -math.inf) | (rows[:, 1:5] == math.inf).any(1) | (rows[:, 5] == math.inf)
+        figures |= {
+            "infeasible_share": float(infinite.mean()),
+            "lambda_cnf_plus": _finite_mean(1 - rows[:, 0]),
+            "lambda_cnf_minus": _finite_mean(1 - rows[:, 6]),
+            "lambda_loc": _finite_mean(rows[:, 1:5].max(1)),
+            "lambda_cls": _finite_mean(rows[:, 5]),
+            "claimed_kind": claim.kind,
+            "claimed_unit": claim.unit,
+            "calibration_time_s": measured.calibration_time_s / task.calibration,
+            "detector_map": task.average_precision,
+            "picture": self._picture(found.pool, rows[0]),
+            "guaranteed": not doubts and claim.kind != "none" and claim.unit == "image",
+        }
+        verdict = {"status": REFUTED, "message": "; ".join(doubts)} if doubts else {}
+        return {"value": figures["volume_ratio"], **figures, **verdict}
+
+    def _picture(self, pool, row):
+        """Return a picture of the first images with a split's thresholds; one of each solver will do."""
+        if self._task.images is None or self._run_context.repetition:
+            return ""
+        return picture(self._task.images, pool.truths, pool.detections, pool.sets(thresholds_of(row)))
+
+    def get_one_result(self):
+        handed = self.get_objective()
+        controller = SequentialController(DetectionLosses(**handed["losses"]), handed["alphas"])
+        rows = []
+        for part in self._task.calibrations:
+            controller.calibrate(self._task.detections[part], self._task.truths[part])
+            rows.append(row_of(controller))
+        result = {"claim": controller.claim, "thresholds": np.array(rows), "calibration_time_s": 1.0}
+        return {"measured": Unsaved(types.SimpleNamespace(**result))}
+
+
+def _finite_mean(values):
+    finite = values[abs(values) < math.inf]  # neither infinite nor NaN
+    return float(finite.mean()) if len(finite) else math.nan
