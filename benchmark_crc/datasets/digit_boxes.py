@@ -1,6 +1,6 @@
 """Scenes of scikit-learn's handwritten digits, found by a small detector."""
 
-from orthobench.data.boxes import digit_boxes
+from orthobench.data import digit_boxes
 from orthobench.harness.detection import SPLITS, DetectionDataset
 
 

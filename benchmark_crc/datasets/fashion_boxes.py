@@ -1,6 +1,6 @@
 """Scenes of Fashion-MNIST's garments, found by a small detector."""
 
-from orthobench.data.boxes import fashion_boxes
+from orthobench.data import fashion_boxes
 from orthobench.harness.detection import SPLITS, DetectionDataset
 
 

@@ -4,11 +4,12 @@ from orthobench.harness.detection import SimulatedDataset
 
 
 class Dataset(SimulatedDataset):
-    """One object an image, whose score, margin and class are uniform: risks are exact, and each calibration has own images.
+    """One object an image, whose score, margin and class are uniform: risks are exact.
 
-    With `duplicates`, each image has a second box of the wrong class: losses rise as boxes are added.
+    Each calibration has images of its own. With `duplicates`, each image has a second box of the wrong class: losses
+    rise as boxes are added.
     """
 
     name = "simulated"
     parameters = {"splits": [2000], "calibration": [99], "duplicates": [False]}
-    test_parameters = {"splits": [120], "calibration": [99], "duplicates": [False, True]}
+    test_parameters = {"splits": [120], "calibration": [99], "duplicates": [False]}

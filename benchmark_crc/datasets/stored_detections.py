@@ -4,7 +4,7 @@ from orthobench.harness.detection import SPLITS, StoredDataset
 
 
 class Dataset(StoredDataset):
-    """Detections of any detector, with the SHA-256 of their file; `orthobench.data.detections_file` says what it holds."""
+    """Detections of any detector, in a file with its SHA-256: see `orthobench.data.stored_detections`."""
 
     name = "stored_detections"
     files = {"file": [""], "sha256": [""], "annotations": [None], "annotations_sha256": [None]}

@@ -1,25 +1,56 @@
 """The simulation of detection's guarantees knows the exact risks, and says where a controller ends as it must not."""
 
+import math
+
 import numpy as np
 import pytest
 
-from orthobench.conformal.detection import RiskClaim, SequentialController, Thresholds, image_losses
+from orthobench.conformal.detection import DetectionLosses, SequentialController, Thresholds
+from orthobench.conformal.detection.simulation import Simulation
+from orthobench.conformal.verdicts import known_risk_p_value
+from orthobench.harness.detection import DetectionTask
+from orthobench.harness.detection.evaluation import Pool
 from orthobench.studies import risk_guarantees
-from orthobench.studies.risk_guarantees import ALPHAS, LOSSES, Careless, Case, Simulation, cases, lines, p_value
+from orthobench.studies.risk_guarantees import ALPHAS, LOSSES, Careless, Case, cases, lines
+
+ALL_LOSSES = [
+    LOSSES,
+    DetectionLosses(localisation="pixel_wise", match="hausdorff"),
+    DetectionLosses(localisation="pixel_wise", match="hausdorff", margins="multiplicative", classes="aps"),
+    DetectionLosses(localisation="thresholded", match="hausdorff", margins="multiplicative"),
+]
+THRESHOLDS = [
+    Thresholds(0.2, 0.7, 0.6),
+    Thresholds(0.03, 0.05, 0.6),
+    Thresholds(0.03, (0.05, 0.0, 0.0, 0.0), 0.995),
+    Thresholds(0.5, 0.02, None),
+    Thresholds(-math.inf, math.inf, math.inf),
+]
 
 
 @pytest.mark.parametrize("duplicates", [False, True])
-@pytest.mark.parametrize(
-    "thresholds", [Thresholds(0.2, 0.7, 0.6), Thresholds(0.03, 0.7, 0.6), Thresholds(0.03, 0.5, 0.995)]
-)
-def test_the_exact_risks_are_those_of_many_images(duplicates, thresholds):
-    simulation, images = Simulation(duplicates), 2500
-    detections, truths = simulation.draw(images, np.random.default_rng(0))
-    controller = SequentialController(LOSSES, ALPHAS)
-    controller.thresholds = thresholds
-    found = image_losses(LOSSES, detections, truths, controller.predict(detections))
-    for name, risk in simulation.risks(thresholds).items():
-        assert found[name].mean() == pytest.approx(risk, abs=5 * (risk * (1 - risk) / images) ** 0.5 + 1e-12)
+@pytest.mark.parametrize("thresholds", THRESHOLDS, ids=str)
+@pytest.mark.parametrize("losses", ALL_LOSSES, ids=lambda each: f"{each.localisation}-{each.margins}-{each.classes}")
+def test_the_exact_risks_are_those_of_many_images(losses, thresholds, duplicates):
+    simulation, images = Simulation(duplicates), 20_000
+    task = DetectionTask(*simulation.draw(images, np.random.default_rng(0)), 1, images, 0, simulation)
+    found = Pool(task, losses).image_losses(thresholds)
+    risks = simulation.risks(thresholds, losses)
+    assert risks.keys() == found.keys()
+    for name, risk in risks.items():
+        assert found[name].mean() == pytest.approx(risk, abs=5 * found[name].std() / images**0.5 + 1e-9), name
+
+
+def test_without_classes_there_is_no_risk_of_them():
+    found = Simulation().risks(Thresholds(0.25, 0.5, None), DetectionLosses(localisation="box_wise", classes=None))
+    assert found.keys() == {"confidence", "localisation", "maximum", "joint"}
+    assert found["joint"] == pytest.approx(1 - 0.75 * 0.5)
+
+
+def test_which_duplicate_is_matched_is_known_of_one_match_alone():
+    Simulation().check(DetectionLosses())
+    with pytest.raises(ValueError, match="match='mix': which duplicate is matched is known of match='hausdorff' alone"):
+        Simulation(duplicates=True).risks(THRESHOLDS[0], DetectionLosses())
 
 
 def test_each_careless_controller_leaves_out_what_it_says():
@@ -45,11 +76,10 @@ def test_each_careless_controller_leaves_out_what_it_says():
 def test_p_values_are_small_where_a_claim_is_broken_and_not_where_it_is_kept():
     random = np.random.default_rng(2)
     risks = random.normal(0.1, 0.03, 400)
-    assert p_value(RiskClaim({"joint": 0.1}, LOSSES), "joint", risks - risks.mean() + 0.1) == pytest.approx(0.5)
-    assert p_value(RiskClaim({"joint": 0.1}, LOSSES), "joint", risks + 0.02) < 1e-9
-    probability = RiskClaim({"joint": 0.1}, LOSSES, "probability", 0.2)
-    assert p_value(probability, "joint", np.repeat([0.09, 0.5], [80, 20])) == pytest.approx(0.5, abs=0.1)
-    assert p_value(probability, "joint", np.repeat([0.09, 0.11], [50, 50])) < 1e-9
+    assert known_risk_p_value(risks - risks.mean() + 0.1, 0.1) == pytest.approx(0.5)
+    assert known_risk_p_value(risks + 0.02, 0.1) < 1e-9
+    assert known_risk_p_value(np.repeat([0.09, 0.5], [80, 20]), 0.1, 0.2) == pytest.approx(0.5, abs=0.1)
+    assert known_risk_p_value(np.repeat([0.09, 0.11], [50, 50]), 0.1, 0.2) < 1e-9
 
 
 def test_every_control_is_among_the_cases_and_the_honest_ones_claim_all_risks():
@@ -61,7 +91,7 @@ def test_every_control_is_among_the_cases_and_the_honest_ones_claim_all_risks():
         "no supremum, duplicates",
     ]
     for each in found:
-        assert each.controller.claim.levels.keys() <= Simulation().risks(Thresholds(0.5, 0.5, 0.5)).keys()
+        assert each.controller.claim.levels.keys() <= Simulation().risks(Thresholds(0.5, 0.5, 0.5), LOSSES).keys()
 
 
 def test_a_case_that_ends_as_it_must_not_is_said(monkeypatch, capsys):

@@ -6,7 +6,7 @@ A miss of a conformal set is such a loss, and so is any other that a conformal m
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import betabinom, t
+from scipy.stats import betabinom, binom, t
 
 # The fewest splits that a t test takes, and the fewest examples of a part of a pool that tell how much their luck is.
 SPLITS, EXAMPLES = 100, 10
@@ -77,6 +77,24 @@ def risk_verdict(examples, losses, alpha, *, part=None, pool=None, noisy=False):
     if error < ROUNDING:
         return Verdict(float(excess.mean() < ROUNDING))
     return Verdict(float(t.sf(excess.mean() / error, len(excess) - 1)))
+
+
+def known_risk_p_value(risks, level, delta=None):
+    """Return the p-value of the claim that risks of calibrations, each known exactly, are at most a level.
+
+    Parameters
+    ----------
+    risks : Array (S,)
+        Of independent calibrations.
+    level : float
+        Strictly between 0 and 1.
+    delta : float, optional
+        What is claimed is a probability of 1 - delta that a risk is at most the level, judged by the binomial
+        distribution; without it the expected risk, by Student's t test. NaN where `risk_verdict` has none.
+    """
+    if delta is not None:
+        return float(binom.sf(int((risks > level + ROUNDING).sum()) - 1, len(risks), delta))
+    return risk_verdict(np.arange(len(risks))[:, None], risks[:, None], level).p_value
 
 
 def coverage_verdict(examples, misses, alpha, *, calibration, part=None, pool=None, noisy=False):

@@ -3,8 +3,10 @@
 from orthobench.data.adult import adult
 from orthobench.data.augment import flip_and_shift
 from orthobench.data.blocks import digit_blocks, null_block_mask
+from orthobench.data.boxes import digit_boxes, fashion_boxes
 from orthobench.data.brain import mni152
 from orthobench.data.cache import cached
+from orthobench.data.detections_file import stored_detections
 from orthobench.data.download import Source, fetch
 from orthobench.data.embedded import digits, python_manual
 from orthobench.data.fineweb import fineweb, shards_for
@@ -45,9 +47,11 @@ __all__ = [
     "class_pair",
     "digest",
     "digit_blocks",
+    "digit_boxes",
     "digit_scenes",
     "digits",
     "digits_parts",
+    "fashion_boxes",
     "fashion_mnist",
     "fashion_scenes",
     "fetch",
@@ -70,6 +74,7 @@ __all__ = [
     "shakespeare",
     "shards_for",
     "split_by_hash",
+    "stored_detections",
     "tiny_imagenet",
     "voc2012",
     "with_spectrum",

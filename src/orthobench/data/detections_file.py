@@ -56,14 +56,16 @@ def _checked(file, sha256):
 
 
 def _npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in ARRAYS if name not in file.files]
-            if missing:
-                raise ValueError(f"{path} has no {', '.join(missing)}: it has {', '.join(file.files)}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is no .npz file, or half of one: write it by numpy.savez")
+    with np.load(path, allow_pickle=False) as file:
+        missing = [name for name in ARRAYS if name not in file.files]
+        if missing:
+            raise ValueError(f"{path} has no {', '.join(missing)}: it has {', '.join(file.files)}")
+        try:
             return {name: file[name] for name in ARRAYS}
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise ValueError(f"{path} is no .npz file ({error}): write it by numpy.savez") from error
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+            raise ValueError(f"{path} can't be read ({error}): write arrays of numbers by numpy.savez") from error
 
 
 def _coco(path, annotations):
@@ -76,7 +78,10 @@ def _coco(path, annotations):
         truths = _rows(true, images, lambda each: classes[each["category_id"]])
         results = _rows(found, images, lambda each: each["score"])
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} or {annotations} isn't of COCO's form: {error!r} is missing or of another type") from error
+        raise ValueError(
+            f"{path} or {annotations} isn't of COCO's form, lists of objects with its names: {error!r} is missing, or "
+            "of another type"
+        ) from error
     return {
         **{f"pred_{name}": each for name, each in zip(("boxes", "scores", "offsets"), results, strict=True)},
         **{f"true_{name}": each for name, each in zip(("boxes", "labels", "offsets"), truths, strict=True)},

@@ -8,7 +8,6 @@ import argparse
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.stats import binom
 
 from ..conformal.detection import (
     DetectionLosses,
@@ -23,7 +22,7 @@ from ..conformal.detection import (
 from ..conformal.detection.simulation import Simulation
 from ..conformal.risk import conformal_risk_threshold
 from ..conformal.risk.losses import as_level
-from ..conformal.verdicts import is_refuted, risk_verdict
+from ..conformal.verdicts import is_refuted, known_risk_p_value
 
 CALIBRATIONS, IMAGES = 2_000, 99
 LOSSES = DetectionLosses(match="hausdorff")
@@ -110,19 +109,8 @@ def exact_risks(case, calibrations, images=IMAGES, seed=0):
     found = []
     for _ in range(calibrations):
         case.controller.calibrate(*case.simulation.draw(images, random))
-        found.append(case.simulation.risks(case.controller.thresholds))
+        found.append(case.simulation.risks(case.controller.thresholds, case.controller.losses))
     return {name: np.array([each[name] for each in found]) for name in found[0]}
-
-
-def p_value(claim, risk, values):
-    """Return the p-value of a claimed risk, from its exact values in independent calibrations.
-
-    In expectation by Student's t test, at most 1 - delta of a probability by the binomial distribution.
-    """
-    level = claim.levels[risk]
-    if claim.kind == "probability":
-        return float(binom.sf(int((values > level).sum()) - 1, len(values), claim.delta))
-    return risk_verdict(np.arange(len(values))[:, None], values[:, None], level).p_value
 
 
 def lines(case, calibrations, images=IMAGES, seed=0):
@@ -131,7 +119,7 @@ def lines(case, calibrations, images=IMAGES, seed=0):
     for risk, values in exact_risks(case, calibrations, images, seed).items():
         if risk not in claim.levels:
             continue
-        p = p_value(claim, risk, values)
+        p = known_risk_p_value(values, claim.levels[risk], claim.delta)
         refuted |= bool(is_refuted(p))
         error = values.std(ddof=1) / len(values) ** 0.5
         above = f", above in {(values > claim.levels[risk]).mean():.4f}" if claim.kind == "probability" else ""

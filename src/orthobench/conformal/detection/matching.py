@@ -59,28 +59,33 @@ def images(detections, truths):
 
 
 def match_costs(image, match, weight):
-    """Return how badly each candidate box stands for each true one.
+    """Return how badly each candidate box of an `Image` stands for each true one, (T, P): see `cost`."""
+    wrong = None if image.probabilities is None else 1 - image.probabilities[:, image.labels].T
+    return cost(image.true_boxes[:, None], image.boxes, wrong, image.diagonal, match, weight)
+
+
+def cost(true, boxes, wrong, diagonal, match, weight):
+    """Return how badly candidate boxes stand for true ones, (...).
 
     Parameters
     ----------
-    image : Image
+    true, boxes : array (..., 4)
+    wrong : array (...), or None
+        1 - the probability of the true class.
+    diagonal : array (...) or float, or None
+        Of the image.
     match : {"mix", "hausdorff", "lac", "giou"}
-        "hausdorff": the signed distance of `hausdorff`; "lac": 1 - the probability of the true class; "giou": 1 - GIoU;
-        "mix": weight x "lac" + (1 - weight) x "hausdorff" / the image's diagonal.
+        "hausdorff": the signed distance of `hausdorff`; "lac": ``wrong``; "giou": 1 - GIoU; "mix": weight x "lac" +
+        (1 - weight) x "hausdorff" / ``diagonal``.
     weight : float
         In [0, 1].
-
-    Returns
-    -------
-    array (T, P)
     """
-    true, boxes = image.true_boxes[:, None], image.boxes
-    if match == "hausdorff":
-        return hausdorff(true, boxes)
+    if match == "lac":
+        return wrong
     if match == "giou":
         return 1 - giou(true, boxes)
-    wrong = 1 - image.probabilities[:, image.labels].T
-    return wrong if match == "lac" else weight * wrong + (1 - weight) * hausdorff(true, boxes) / image.diagonal
+    distances = hausdorff(true, boxes)
+    return distances if match == "hausdorff" else weight * wrong + (1 - weight) * distances / diagonal
 
 
 def running_match(costs):

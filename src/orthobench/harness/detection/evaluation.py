@@ -1,15 +1,16 @@
 """What thresholds are worth: sets, losses and risks of the images that each split leaves for tests."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
-from scipy.stats import binom
 
-from ...conformal.detection import CalibrationLosses, PredictedSets, Thresholds, image_losses
-from ...conformal.detection.boxes import area, iou, outer_boxes
-from ...conformal.detection.matching import images
+from ...conformal.detection import CalibrationLosses, PredictedSets, Thresholds
+from ...conformal.detection.boxes import area, covered_share, holds, iou, outer_boxes
+from ...conformal.detection.inputs import ragged
+from ...conformal.detection.matching import cost
 from ...conformal.detection.sets import class_needs
-from ...conformal.verdicts import risk_verdict
+from ...conformal.verdicts import known_risk_p_value, risk_verdict
 
 # In a claim's terms, and in those of the columns.
 RISKS = {
@@ -23,7 +24,7 @@ UNKNOWN = math.nan
 
 
 class Pool:
-    """All images of a task, prepared for many thresholds.
+    """All images of a task, prepared for many thresholds: its losses are those of `image_losses`, of all at once.
 
     Parameters
     ----------
@@ -32,72 +33,138 @@ class Pool:
     """
 
     def __init__(self, task, losses):
-        self.task, self.losses = task, losses
-        self.detections, self.truths = task.detections, task.truths
-        self._prepared = CalibrationLosses(losses, self.detections, self.truths)
-        self._areas = area(self.detections.boxes)
-        self._true_areas = np.add.reduceat(np.append(area(self.truths.boxes), 0), self.truths.offsets[:-1])
-        self._true_areas[self.truths.counts == 0] = 0
-        self._needs = None if losses.classes is None else class_needs(self.detections.probabilities, losses.classes)
-        self._precise = self._overlaps() >= 0.5
+        self.losses, self.sizes = losses, task.sizes
+        self.detections, self.truths = detections, truths = task.detections, task.truths
+        self._image, self._areas = detections.image, area(detections.boxes)
+        self._true_areas = np.bincount(truths.image, area(truths.boxes), len(truths))
+        self._needs = None if losses.classes is None else class_needs(detections.probabilities, losses.classes)
+        # Each true box with each candidate of its image, by falling score.
+        order = np.lexsort([-detections.scores, self._image])
+        counts = detections.counts[truths.image]
+        self._rows = order[ragged(detections.offsets[truths.image], counts)]
+        self._owners = np.repeat(np.arange(len(truths.boxes)), counts)
+        self._starts = np.concatenate([[0], counts.cumsum()])[:-1]
+        self._costs = self._match_costs()
+        overlaps = iou(truths.boxes[self._owners], detections.boxes[self._rows])
+        self._precise = np.zeros(len(detections.boxes), dtype=bool)
+        self._precise[self._rows[overlaps >= 0.5]] = True
 
-    def _overlaps(self):
-        """Return the largest intersection over union of each candidate with a true box of its image."""
-        best = np.zeros(len(self.detections.boxes))
-        for image in images(self.detections, self.truths):
-            best[image.rows] = iou(image.true_boxes[:, None], image.boxes).max(axis=0)
-        return best
+    def _match_costs(self):
+        true, boxes = self.truths.boxes[self._owners], self.detections.boxes[self._rows]
+        wrong = diagonal = None
+        if self.losses.match in ("lac", "mix"):
+            wrong = 1 - self.detections.probabilities[self._rows, self.truths.labels[self._owners]]
+        if self.losses.match == "mix":
+            diagonal = np.hypot(*self.sizes[self._image[self._rows]].T)
+        return cost(true, boxes, wrong, diagonal, self.losses.match, self.losses.weight)
 
     def sets(self, thresholds):
         """Return the `PredictedSets` of all images."""
-        classes = None
-        if self._needs is not None and thresholds.classes is not None:
-            classes = self._needs <= thresholds.classes
-        elif self._needs is not None:
-            classes = np.zeros(self._needs.shape, dtype=bool)
-            classes[np.arange(len(classes)), self.detections.probabilities.argmax(1)] = True
         boxes = outer_boxes(self.detections.boxes, thresholds.margin, self.losses.margins)
-        return PredictedSets(self.detections.scores >= thresholds.score, boxes, classes, self.detections.offsets)
+        rows = np.arange(len(boxes))
+        return PredictedSets(
+            self.detections.scores >= thresholds.score, boxes, self._classes(rows, thresholds), self.detections.offsets
+        )
 
-    def image_losses(self, thresholds, sets):
+    def _classes(self, rows, thresholds):
+        """Return the class sets of some candidates, (k, C) of bool; None without classes."""
+        if self._needs is None:
+            return None
+        if thresholds.classes is not None:
+            return self._needs[rows] <= thresholds.classes
+        return np.eye(self.detections.classes, dtype=bool)[self.detections.probabilities[rows].argmax(axis=1)]
+
+    def _outer(self, rows, thresholds):
+        return outer_boxes(self.detections.boxes[rows], thresholds.margin, self.losses.margins)
+
+    def image_losses(self, thresholds):
         """Return the losses (N,) of all images, by the names of `RISKS`."""
-        plain = not isinstance(thresholds.margin, tuple) and (self._needs is None or thresholds.classes is not None)
-        if not plain:  # a margin of each side, or no parameter of classes: from the definitions, image by image
-            return image_losses(self.losses, self.detections, self.truths, sets)
-        first, found = -thresholds.score, {"confidence": self._prepared.confidence.values(-thresholds.score)}
-        found["localisation"] = self._prepared.localisation.fixed(first).values(thresholds.margin)
-        found["maximum"] = found["localisation"]
+        detections, truths, losses = self.detections, self.truths, self.losses
+        keep = detections.scores >= thresholds.score
+        kept, true = np.bincount(self._image[keep], minlength=len(truths)), truths.counts
+        few = np.maximum(true - kept, 0)
+        found = {"confidence": few / np.maximum(true, 1) if losses.confidence == "count_recall" else (few > 0) * 1.0}
+        owners, rows = self._matched(keep)
+        outer = self._outer(rows, thresholds)
+        if losses.localisation == "pixel_wise":
+            lost = 1 - covered_share(truths.boxes[owners], outer)
+        else:
+            lost = 1.0 - holds(outer, truths.boxes[owners])
+        missed = (true > 0) & (kept == 0)
+        outside = self._means(owners, lost)
+        if losses.localisation == "thresholded":
+            allowed = Fraction(str(losses.allowed))
+            most = np.array([math.floor(allowed * count) for count in range(int(true.max(initial=0)) + 1)])
+            outside = (outside * true > most[true] + 0.5) * 1.0
+        found["localisation"] = found["maximum"] = np.where(missed, 1.0, outside)
         if self._needs is not None:
-            found["classification"] = self._prepared.classification.fixed(first).values(thresholds.classes)
+            wrong = ~self._classes(rows, thresholds)[np.arange(len(rows)), truths.labels[owners]]
+            found["classification"] = np.where(missed, 1.0, self._means(owners, wrong))
             found["maximum"] = np.maximum(found["localisation"], found["classification"])
-        return found
+        return found | {"joint": self._joint(keep, thresholds)}
+
+    def _matched(self, keep):
+        """Return the true boxes of images in which one is kept, and the candidate that is matched to each."""
+        if not len(self._rows):
+            return self._owners, self._rows
+        costs = np.where(keep[self._rows], self._costs, np.inf)
+        owners = np.unique(self._owners)
+        least = np.full(len(self.truths.boxes), np.inf)
+        least[owners] = np.minimum.reduceat(costs, self._starts[owners])
+        first = np.flatnonzero(keep[self._rows] & (costs == least[self._owners]))
+        owners, places = np.unique(self._owners[first], return_index=True)
+        return owners, self._rows[first[places]]
+
+    def _joint(self, keep, thresholds):
+        """Return the share of each image's true boxes of which no kept box is right."""
+        pairs = np.flatnonzero(keep[self._rows])
+        rows, owners = self._rows[pairs], self._owners[pairs]
+        right = holds(self._outer(rows, thresholds), self.truths.boxes[owners])
+        if self._needs is not None:
+            right &= self._classes(rows, thresholds)[np.arange(len(rows)), self.truths.labels[owners]]
+        lost = np.ones(len(self.truths.boxes))
+        lost[owners[right]] = 0.0
+        return self._means(np.arange(len(lost)), lost)
+
+    def _means(self, owners, values):
+        """Return the means of values of true boxes over each image's: 0 for what has none."""
+        sums = np.bincount(self.truths.image[owners], values, len(self.truths))
+        return sums / np.maximum(self.truths.counts, 1)
 
     def suprema(self, thresholds):
-        """Return the mean losses of all images as they were calibrated, with suprema: localisation, classification."""
+        """Return how much larger losses are as they are calibrated, suprema over lower scores, in the mean; or NaN."""
+        if isinstance(thresholds.margin, tuple) or (self._needs is not None and thresholds.classes is None):
+            return UNKNOWN
+        staged = {"localisation": thresholds.margin, "classification": thresholds.classes}
+        if not hasattr(self, "_prepared"):
+            self._prepared = CalibrationLosses(self.losses, self.detections, self.truths).second_step
         first = -thresholds.score
-        found = {"localisation": float(self._prepared.localisation.at(first).values(thresholds.margin).mean())}
-        if self._needs is not None:
-            found["classification"] = float(
-                self._prepared.classification.at(first).values(thresholds.classes).mean()
-            )
-        return found
+        return max(
+            float((each.at(first).values(staged[risk]) - each.fixed(first).values(staged[risk])).mean())
+            for risk, each in self._prepared.items()
+        )
 
-    def figures(self, thresholds, sets, chosen):
-        """Return the sizes of the sets of some images, (N,) of bool."""
-        rows = sets.kept & chosen[self.detections.image]
-        kept = np.flatnonzero(rows)
-        count, true_area = int(chosen.sum()), float(self._true_areas[chosen].sum())
-        counts = np.bincount(self.detections.image[kept], minlength=len(self.detections))[chosen]
-        found = {"boxes_per_image": len(kept) / count, "empty_images": float((counts == 0).mean())}
-        sizes = np.ones(len(kept)) if sets.classes is None else sets.classes[kept].sum(1)
-        outer = area(sets.cut(self.task.sizes)[kept])
-        found["volume_ratio"] = float((outer * sizes).sum() / true_area) if true_area else UNKNOWN
-        positive = self._areas[kept] > 0
-        stretches = np.sqrt(outer[positive] / self._areas[kept][positive])
-        found["stretch"] = float(stretches.mean()) if len(stretches) else UNKNOWN
-        found["class_set_size"] = float(sizes.mean()) if len(kept) and sets.classes is not None else UNKNOWN
-        found["precision_iou50"] = float(self._precise[kept].mean()) if len(kept) else UNKNOWN
-        return found
+    def figures(self, thresholds, chosen):
+        """Return the sizes of the sets of some images, (k,) of int."""
+        counts = self.detections.counts[chosen]
+        rows = ragged(self.detections.offsets[chosen], counts)
+        keep = self.detections.scores[rows] >= thresholds.score
+        kept = np.bincount(np.repeat(np.arange(len(chosen)), counts)[keep], minlength=len(chosen))
+        rows = rows[keep]
+        classes = self._classes(rows, thresholds)
+        sizes = np.ones(len(rows)) if classes is None else classes.sum(axis=1)
+        outer = area(np.clip(self._outer(rows, thresholds), 0.0, np.tile(self.sizes[self._image[rows]], 2)))
+        true_area = float(self._true_areas[chosen].sum())
+        positive = self._areas[rows] > 0
+        stretches = np.sqrt(outer[positive] / self._areas[rows][positive])
+        return {
+            "boxes_per_image": len(rows) / len(chosen),
+            "empty_images": float((kept == 0).mean()),
+            "volume_ratio": float((outer * sizes).sum() / true_area) if true_area else UNKNOWN,
+            "stretch": float(stretches.mean()) if len(stretches) else UNKNOWN,
+            "class_set_size": float(sizes.mean()) if len(rows) and classes is not None else UNKNOWN,
+            "precision_iou50": float(self._precise[rows].mean()) if len(rows) else UNKNOWN,
+        }
 
 
 class Measurement:
@@ -112,6 +179,7 @@ class Measurement:
 
     Attributes
     ----------
+    pool : Pool
     figures : dict of str to float
         Means over the splits.
     risks : dict of str to array (S,)
@@ -121,43 +189,33 @@ class Measurement:
     """
 
     def __init__(self, task, claim, rows):
-        pool = self.pool = Pool(task, claim.losses)
-        self.risks, sizes, tests, losses = {}, {}, [], {}
-        self.gaps = []
-        for row, calibration in zip(rows, task.calibrations, strict=True):
-            thresholds = thresholds_of(row)
-            test = np.ones(len(task.truths), dtype=bool)
-            test[calibration] = False
-            sets = pool.sets(thresholds)
-            for name, value in pool.figures(thresholds, sets, test).items():
-                sizes.setdefault(name, []).append(value)
-            tests.append(np.flatnonzero(test))
-            found = pool.image_losses(thresholds, sets)
-            for name, values in found.items():
-                losses.setdefault(name, []).append(values[test])
-        self.risks = {name: np.array([each.mean() for each in values]) for name, values in losses.items()}
+        self.pool = Pool(task, claim.losses)
+        thresholds = [thresholds_of(row) for row in rows]
+        sizes = [self.pool.figures(*each) for each in zip(thresholds, task.tests, strict=True)]
+        self.figures = {name: _mean([each[name] for each in sizes]) for name in sizes[0]}
+        losses = {}
         if task.simulation is not None:
-            exact = [task.simulation.risks(thresholds_of(row)) for row in rows]
+            exact = [task.simulation.risks(each, claim.losses) for each in thresholds]
             self.risks = {name: np.array([each[name] for each in exact]) for name in exact[0]}
-        self.p_values = {
-            name: self._p_value(task, claim, name, tests, losses.get(name)) for name in RISKS if name in self.risks
-        }
-        self.figures = {name: _mean(values) for name, values in sizes.items()}
+        else:
+            self.figures["monotonised_gap"] = _mean([self.pool.suprema(each) for each in thresholds])
+            found = [
+                {name: each[test] for name, each in self.pool.image_losses(at).items()}
+                for at, test in zip(thresholds, task.tests, strict=True)
+            ]
+            losses = {name: [each[name] for each in found] for name in found[0]}
+            self.risks = {name: np.array([each.mean() for each in values]) for name, values in losses.items()}
+        self.p_values = {name: self._p_value(task, claim, name, losses.get(name)) for name in self.risks}
 
-    def _p_value(self, task, claim, name, tests, losses):
+    def _p_value(self, task, claim, name, losses):
         """Return the p-value of a claimed risk; NaN where it is not claimed of images, or can't be told."""
         if name not in claim.levels or claim.unit != "image" or claim.kind == "none":
             return UNKNOWN
         level = claim.levels[name]
-        if claim.kind == "probability":
-            if task.simulation is None:  # a risk of each calibration would have to be known
-                return UNKNOWN
-            above = int((self.risks[name] > level).sum())
-            return float(binom.sf(above - 1, len(self.risks[name]), claim.delta))
         if task.simulation is not None:
-            each = self.risks[name][:, None]
-            return risk_verdict(np.arange(len(each))[:, None], each, level).p_value
-        return risk_verdict(tests, losses, level).p_value
+            return known_risk_p_value(self.risks[name], level, claim.delta)
+        # Of a probability over calibrations, the risk of each would have to be known.
+        return UNKNOWN if claim.kind == "probability" else risk_verdict(task.tests, losses, level).p_value
 
 
 def thresholds_of(row):
@@ -170,6 +228,3 @@ def thresholds_of(row):
 def _mean(values):
     known = [each for each in values if not math.isnan(each)]
     return float(np.mean(known)) if known else UNKNOWN
-
-
-

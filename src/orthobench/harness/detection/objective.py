@@ -2,6 +2,7 @@
 
 import math
 import types
+from fractions import Fraction
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from .role import row_of
 
 # The excess that so many splits refute with a probability of 99 %, at the level of a cell, in units of sd / sqrt(S).
 POWER = 4.75 + 2.33
+# How often a guarantee with a probability may fail.
+LARGEST_DELTA = 0.1
 
 
 class DetectionObjective(Objective):
@@ -42,6 +45,7 @@ class DetectionObjective(Objective):
             return {"task": StandIn(ValueError(text)), "alphas": {}, "losses": {}}
         losses = {name: getattr(self, name) for name in ("confidence", "localisation", "match")}
         self._asked = DetectionLosses(**losses, classes="lac" if with_classes else None)
+        self._alphas = alphas
         return {"task": self._task, "alphas": alphas, "losses": vars(self._asked)}
 
     def evaluate(self, measured):
@@ -53,14 +57,11 @@ class DetectionObjective(Objective):
             ``claim``, ``thresholds`` (S, 7) and ``calibration_time_s``.
         """
         claim, rows, task = measured.claim, measured.thresholds, self._task
-        for name in ("confidence", "localisation", "match", "allowed", "weight"):
-            asked, told = (getattr(each, name) for each in (self._asked, claim.losses))
-            if asked != told:
-                raise InvalidResult(f"the controller's losses have {name}={told!r}: expected {asked!r}")
+        self._check_asked(claim)
         if task.simulation is not None:
             task.simulation.check(claim.losses)
         found = Measurement(task, claim, rows)
-        figures, doubts = dict(found.figures), []
+        figures, doubts = {"monotonised_gap": math.nan} | found.figures, []
         for risk, short in RISKS.items():
             values, p_value = found.risks.get(risk), found.p_values.get(risk, math.nan)
             mean = math.nan if values is None else float(values.mean())
@@ -88,10 +89,33 @@ class DetectionObjective(Objective):
             "calibration_time_s": measured.calibration_time_s / task.calibration,
             "detector_map": task.average_precision,
             "picture": self._picture(found.pool, rows[0]),
-            "guaranteed": not doubts and claim.kind != "none" and claim.unit == "image",
+            "guaranteed": not doubts and self._is_guarantee(claim),
         }
         verdict = {"status": REFUTED, "message": "; ".join(doubts)} if doubts else {}
         return {"value": figures["volume_ratio"], **figures, **verdict}
+
+    @staticmethod
+    def _is_guarantee(claim):
+        """Whether places and classes of images are guaranteed: a box that isn't kept is lost in both."""
+        second = {"localisation"} | ({"classification"} if claim.losses.classes else set())
+        covered = second <= set(claim.levels) or "joint" in claim.levels
+        return claim.kind != "none" and claim.unit == "image" and covered
+
+    def _check_asked(self, claim):
+        """Raise InvalidResult unless a claim is of the losses and the levels that were asked for."""
+        for name in ("confidence", "localisation", "match", "allowed", "weight"):
+            asked, told = (getattr(each, name) for each in (self._asked, claim.losses))
+            if asked != told:
+                raise InvalidResult(f"the controller's losses have {name}={told!r}: expected {asked!r}")
+        if (claim.losses.classes is None) != (self._asked.classes is None):
+            raise InvalidResult(f"the controller's losses have classes={claim.losses.classes!r}")
+        both = sum(Fraction(str(level)) for name, level in self._alphas.items() if name != "confidence")
+        asked = self._alphas | {"maximum": float(both), "joint": float(both)}
+        for name, level in claim.levels.items():
+            if level != asked.get(name):
+                raise InvalidResult(f"the controller claims {level:g} of {name}: expected {asked.get(name)}")
+        if claim.delta is not None and claim.delta > LARGEST_DELTA:
+            raise InvalidResult(f"the controller claims delta={claim.delta:g}: expected at most {LARGEST_DELTA:g}")
 
     def _picture(self, pool, row):
         """Return a picture of the first images with a split's thresholds; one of each solver will do."""

@@ -14,7 +14,7 @@ WIDTH = 7
 
 
 class DetectionRole(Role):
-    """Answers ``begin`` and ``calibrate``. Images that are tested come to it as those that other splits calibrate on."""
+    """Answers ``begin`` and ``calibrate``; images that are tested come to it as those of other calibrations."""
 
     def receive(self, alphas, losses, side):
         """Take what a controller is made for."""

@@ -68,3 +68,11 @@ class DetectionTask:
             return np.arange(self.splits * self.calibration).reshape(self.splits, self.calibration)
         orders = (np.random.default_rng([self.seed, split]) for split in range(self.splits))
         return np.array([each.permutation(len(self.detections))[: self.calibration] for each in orders])
+
+    @cached_property
+    def tests(self):
+        """The images of each test: those that a split leaves, or those that the next one calibrates on."""
+        if self.simulation is not None:
+            return list(np.roll(self.calibrations, -1, axis=0))
+        everything = np.arange(len(self.detections))
+        return [np.setdiff1d(everything, part) for part in self.calibrations]

@@ -1,0 +1,19 @@
+"""Claims a probability where an expectation is had."""
+
+from dataclasses import replace
+
+from orthobench.conformal.detection import SequentialController
+from orthobench.harness.detection import DetectionSolver
+
+
+class Own(SequentialController):
+    @property
+    def claim(self):
+        return replace(super().claim, kind="probability", delta=0.1)
+
+
+class Solver(DetectionSolver):
+    name = "claims_a_probability"
+
+    def controller(self, problem):
+        return Own(problem.losses, problem.alphas)
