@@ -8,8 +8,8 @@ class Objective(DetectionObjective):
 
     A solver brings a controller, which is calibrated on a part of a pool of images with a detector's boxes, and
     predicts the score that boxes need, margins around them and sets of classes. The harness makes the splits, the sets
-    and the losses, and judges each risk that is claimed over all splits. The value is the volume of what is predicted, outer
-    boxes times classes, over that of the true boxes: 1 is perfect. A claim that the splits disprove is `refuted`.
+    and the losses, and judges each risk that is claimed over all splits. The value is the volume of what is predicted,
+    outer boxes times classes, over that of the true boxes: 1 is perfect. A claim that the splits disprove is `refuted`.
     """
 
     name = "Risk"

@@ -288,7 +288,7 @@ class Composition:
 
 
 def compositions(frame):
-    """Return a `Composition` for each solver's risks of the second step that the closed forms are about."""
+    """Return a `Composition` for each solver's risks of the second step that the closed forms are about, of 0 and 1."""
     check_frame(frame)
     found = []
     for (dataset, objective, solver), own in _good(frame).groupby(["dataset_name", "objective_name", "solver_name"]):
@@ -299,7 +299,8 @@ def compositions(frame):
         for risk, short in (("localisation", "loc"), ("classification", "cls")):
             measured, spreads = _numbers(own, f"risk_{short}"), _numbers(own, f"risk_sd_{short}")
             forms = closed_forms(_count(dataset, "calibration"), asked["cnf"], asked[short])
-            if not len(measured) or forms is None:
+            steps = risk == "classification" or parameters(objective).get("localisation") != "pixel_wise"
+            if not len(measured) or forms is None or not steps:
                 continue
             error = math.sqrt((spreads**2).mean() / (splits * len(measured))) if len(spreads) else math.nan
             place = dataset, objective, solver, risk, float(asked[short])

@@ -135,11 +135,13 @@ def main(argv=None):
     )
     parser.add_argument("--calibrations", type=int, default=CALIBRATIONS, help=f"of each case (default {CALIBRATIONS})")
     parser.add_argument("--images", type=int, default=IMAGES, help=f"of each calibration (default {IMAGES})")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="the first one (default 0)")
+    parser.add_argument("--seeds", type=int, default=1, help="how many (default 1)")
     arguments = parser.parse_args(argv)
-    for case in cases():
-        for line in lines(case, arguments.calibrations, arguments.images, arguments.seed):
-            print(line, flush=True)
+    for seed in range(arguments.seed, arguments.seed + arguments.seeds):
+        for case in cases():
+            for line in lines(case, arguments.calibrations, arguments.images, seed):
+                print(line, flush=True)
 
 
 def _verdict(holds):
