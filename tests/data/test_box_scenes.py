@@ -50,7 +50,7 @@ def test_scenes_have_one_to_four_objects_of_three_sizes_that_overlap_little():
     assert np.median(heights[heights > 14]) == 16
     assert {8, 16} < set(heights)
     for index in range(120):
-        own = of_scene(scenes, index)[1]
+        own = of_scene(scenes, index)[1].tolist()
         assert all(overlap(one, other) <= LARGEST_OVERLAP for one in own for other in own if one is not other)
 
 

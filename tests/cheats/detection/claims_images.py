@@ -12,4 +12,4 @@ class Solver(DetectionSolver):
     name = "claims_images"
 
     def controller(self, problem):
-        return Own(problem.losses, {"localisation": problem.alphas["localisation"]}, score=0.02)
+        return Own(problem.losses, {"localisation": problem.alphas["localisation"]})

@@ -11,7 +11,7 @@ def average_precision(detections, truths, overlap=0.5):
     Parameters
     ----------
     detections : Detections
-        With probabilities: a box counts for each class with its score times the class's probability.
+        With probabilities: a box counts for each class with its score times the class's probability, unless that is 0.
     truths : Truths
         With labels.
     overlap : float
@@ -35,6 +35,7 @@ def _of_class(detections, truths, label, overlap):
         candidates.setdefault(int(true_image[row]), []).append(row)
     taken, right = set(), np.zeros(len(scores), dtype=bool)
     order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] > 0]
     for row in order:
         free = [each for each in candidates.get(int(image[row]), ()) if each not in taken]
         if not free:

@@ -42,6 +42,7 @@ def _scene(image, index, truths, detections, sets):
     scale = max(1, SIDE // max(pixels.shape[:2]))
     drawn = Image.fromarray(pixels.numpy().repeat(scale, axis=0).repeat(scale, axis=1))
     pen = ImageDraw.Draw(drawn)
+    pen.fontmode = "1"  # letters of one colour
     rows = np.arange(*detections.offsets[index : index + 2])
     rows = rows[sets.kept[rows]]
     true = truths.boxes[slice(*truths.offsets[index : index + 2])]

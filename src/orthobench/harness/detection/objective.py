@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from ...conformal.detection import DetectionLosses, SequentialController
+from ...conformal.risk.losses import as_level
 from ...conformal.verdicts import is_refuted
 from ..objective import Objective
 from ..stand_in import StandIn
@@ -38,13 +39,19 @@ class DetectionObjective(Objective):
         with_classes = self._task.detections.classes > 0
         names = ("confidence", "localisation", "classification")[: 3 if with_classes else 2]
         try:
-            values = [float(each) for each in str(self.alphas).split("/")]
+            values = [float(as_level("alpha", float(each))) for each in str(self.alphas).split("/")]
             alphas = dict(zip(names, values[: len(names)], strict=True))
         except ValueError:
             text = f"alphas={self.alphas!r}: expected three numbers in (0, 1), as in 0.02/0.05/0.05"
             return {"task": StandIn(ValueError(text)), "alphas": {}, "losses": {}}
         losses = {name: getattr(self, name) for name in ("confidence", "localisation", "match")}
-        self._asked = DetectionLosses(**losses, classes="lac" if with_classes else None)
+        try:
+            self._asked = DetectionLosses(**losses, classes="lac" if with_classes else None)
+            self._asked.check(self._task.detections, self._task.truths)
+            if self._task.simulation is not None:
+                self._task.simulation.check(self._asked)
+        except ValueError as error:
+            return {"task": StandIn(error), "alphas": {}, "losses": {}}
         self._alphas = alphas
         return {"task": self._task, "alphas": alphas, "losses": vars(self._asked)}
 
@@ -58,8 +65,6 @@ class DetectionObjective(Objective):
         """
         claim, rows, task = measured.claim, measured.thresholds, self._task
         self._check_asked(claim)
-        if task.simulation is not None:
-            task.simulation.check(claim.losses)
         found = Measurement(task, claim, rows)
         figures, doubts = {"monotonised_gap": math.nan} | found.figures, []
         for risk, short in RISKS.items():

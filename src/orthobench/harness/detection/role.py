@@ -81,13 +81,11 @@ def row_of(controller):
 
 def packed(detections, truths, parts):
     """Return the tensors that `unpacked` takes."""
-    none = np.zeros(0)
     arrays = (
-        *(detections.boxes, detections.scores, detections.offsets),
-        *(none if each is None else each for each in (detections.probabilities, detections.sizes)),
-        *(truths.boxes, truths.offsets, none if truths.labels is None else truths.labels, parts),
+        *(detections.boxes, detections.scores, detections.offsets, detections.probabilities, detections.sizes),
+        *(truths.boxes, truths.offsets, truths.labels, parts),
     )
-    return [torch.from_numpy(np.ascontiguousarray(each)) for each in arrays]
+    return [torch.zeros(0) if each is None else torch.from_numpy(np.ascontiguousarray(each)) for each in arrays]
 
 
 def unpacked(tensors):
