@@ -72,7 +72,7 @@ def test_the_loss_is_least_where_outputs_are_the_targets():
 
 
 def test_boxes_that_are_kept_overlap_no_better_one_and_the_others_do():
-    model = grid_detector(0, CLASSES).requires_grad_(False)
+    model = grid_detector(0, CLASSES).requires_grad_(False).eval()
     model[-1].bias[SIDES] = 2.0  # boxes of 16 pixels, 4 apart
     images = torch.rand(2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     raw = model(images).double()

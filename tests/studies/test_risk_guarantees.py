@@ -42,7 +42,8 @@ def test_the_exact_risks_are_those_of_many_images(losses, thresholds, duplicates
 
 
 def test_without_classes_there_is_no_risk_of_them():
-    found = Simulation().risks(Thresholds(0.25, 0.5, None), DetectionLosses(localisation="box_wise", match="giou", classes=None))
+    losses = DetectionLosses(localisation="box_wise", match="giou", classes=None)
+    found = Simulation().risks(Thresholds(0.25, 0.5, None), losses)
     assert found.keys() == {"confidence", "localisation", "maximum", "joint"}
     assert found["joint"] == pytest.approx(1 - 0.75 * 0.5)
 

@@ -17,7 +17,7 @@ STRIDE = 4
 OBJECTNESS, SIDES = 0, slice(1, 5)
 FIRST_CLASS = 5
 
-RATE = 2e-3
+RATE = 5e-3
 FOCUS = 2.0  # the exponent of the focal loss
 WEIGHTS = {"objectness": 1.0, "sides": 0.5, "classes": 1.0}
 LARGEST_IOU = 0.5
@@ -46,18 +46,18 @@ def grid_detector(seed, classes, *, channels=1, width=32):
     classes = check_integer("classes", classes, 1)
     with seeded(seed):
         model = nn.Sequential(
-            nn.Conv2d(channels, width, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(2 * width, 2 * width, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(2 * width, 2 * width, 3, padding=2, dilation=2),
-            nn.ReLU(),
+            *_block(channels, width, stride=2, padding=1),
+            *_block(width, 2 * width, stride=2, padding=1),
+            *_block(2 * width, 2 * width, padding=1),
+            *_block(2 * width, 2 * width, padding=2, dilation=2),
             nn.Conv2d(2 * width, FIRST_CLASS + classes, 1),
         )
         nn.init.constant_(model[-1].bias[:1], -math.log(50.0))  # most cells have no object
     return model
+
+
+def _block(inputs, outputs, **options):
+    return nn.Conv2d(inputs, outputs, 3, bias=False, **options), nn.BatchNorm2d(outputs), nn.ReLU()
 
 
 def trained_detector(scenes, classes, *, width=32, epochs=10, batch_size=32, seed=0, device=CPU):

@@ -1,8 +1,13 @@
 """The losses of calibration images, prepared once for a pool of which many parts calibrate."""
 
 import copy
+from dataclasses import dataclass
 
 import numpy as np
+
+from .boxes import iou, side_needs
+from .inputs import Ragged
+from .matching import pairs
 
 
 class CalibrationLosses:
@@ -79,8 +84,43 @@ class CalibrationLosses:
         """Return the joint losses, `StagedLosses`: see `DetectionLosses.exists_losses`."""
         return self._part(("joint", scale), lambda *pool: self.losses.exists_losses(*pool, scale))
 
+    def sides(self, score, overlap):
+        """Return the `SideNeeds` of the true boxes that a box of at least a score overlaps by an IoU of ``overlap``."""
+        return self._part(("sides", score, overlap), lambda *pool: side_needs_of(*pool, self.losses, score, overlap))
+
     def _part(self, name, make):
         """Return the losses of these images, of those that are made once for all."""
         if name not in self._made:
             self._made[name] = make(*self._pool)
         return self._made[name][self._images]
+
+
+@dataclass(frozen=True, eq=False)
+class SideNeeds(Ragged):
+    """The margins that the sides of detected boxes need.
+
+    Attributes
+    ----------
+    needs : array (D, 4)
+        Of left, top, right and bottom, at least 0.
+    offsets : array (N + 1,)
+        Rows offsets[i] to offsets[i + 1] - 1 are of image i.
+    """
+
+    needs: np.ndarray
+    offsets: np.ndarray
+
+    _rows = ("needs",)
+
+
+def side_needs_of(detections, truths, losses, score, overlap):
+    """Return the `SideNeeds` of true boxes, each with the box that overlaps it most: see `CalibrationLosses.sides`."""
+    kept = detections.above(score)
+    true, rows = pairs(kept, truths)
+    overlaps = iou(truths.boxes[true], kept.boxes[rows])
+    order = np.lexsort([-overlaps, true])  # the first of equal ones, as pairs are by falling score
+    best = order[np.diff(true[order], prepend=-1) != 0]
+    best = best[overlaps[best] >= overlap]
+    needs = side_needs(truths.boxes[true[best]], kept.boxes[rows[best]], losses.margins)
+    counts = np.bincount(truths.image[true[best]], minlength=len(truths))
+    return SideNeeds(needs, np.concatenate([[0], counts.cumsum()]))

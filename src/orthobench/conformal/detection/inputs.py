@@ -9,7 +9,7 @@ from ..risk.losses import as_array
 _SUM_TOLERANCE = 1e-3  # of a row of probabilities, as of `orthobench.conformal.log_probabilities`
 
 
-class _Ragged:
+class Ragged:
     """Arrays whose rows offsets[i] to offsets[i + 1] - 1 are those of image i; subclasses name them in ``_rows``."""
 
     def __len__(self):
@@ -81,7 +81,7 @@ class _Ragged:
 
 
 @dataclass(frozen=True, eq=False)
-class Detections(_Ragged):
+class Detections(Ragged):
     """The candidate boxes of N images, P in all, before any is sorted out by its score.
 
     `of_images` makes them of lists. All are arrays, tensors or lists; a detector may be any.
@@ -199,7 +199,7 @@ class Detections(_Ragged):
 
 
 @dataclass(frozen=True, eq=False)
-class Truths(_Ragged):
+class Truths(Ragged):
     """The true boxes of N images, T in all.
 
     Attributes

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .boxes import giou, hausdorff
+from .inputs import ragged
 
 MATCHES = ("mix", "hausdorff", "lac", "giou")
 
@@ -56,6 +57,16 @@ def images(detections, truths):
             None if detections.probabilities is None else detections.probabilities[rows],
             None if detections.sizes is None else float(np.hypot(*detections.sizes[index])),
         )
+
+
+def pairs(detections, truths):
+    """Return the rows of true boxes with all candidates of their images, (Q,) and (Q,), by falling score, then index."""
+    counts = detections.counts[truths.image]
+    order = np.lexsort([-detections.scores, detections.image])
+    return (
+        np.repeat(np.arange(len(truths.boxes)), counts),
+        order[ragged(detections.offsets[truths.image], counts)],
+    )
 
 
 def match_costs(image, match, weight):

@@ -7,10 +7,8 @@ import numpy as np
 from ..risk import StepLosses, conformal_risk_threshold, hoeffding_bentkus, learn_then_test
 from ..risk.losses import as_level
 from ..risk.ltt import PROCEDURES
-from .boxes import iou, side_needs
 from .claims import RiskClaim
 from .controllers import RiskController, Thresholds, warn_of_few, with_maximum
-from .matching import images
 
 
 class FixedThresholdController(RiskController):
@@ -92,20 +90,6 @@ class _DetectedBoxes(RiskController):
         """The `RiskClaim` of detected boxes."""
         return RiskClaim(self.alphas, self.losses, unit=self._unit)
 
-    def _side_needs(self, losses):
-        """Return the images (D,) of the detected boxes, and the margins (D, 4) that their sides need."""
-        detections, truths = losses.images
-        owners, needs = [np.zeros(0, dtype=int)], [np.zeros((0, 4))]
-        for image in images(detections.above(self.score), truths):
-            if len(image.scores) == 0:
-                continue
-            overlaps = iou(image.true_boxes[:, None], image.boxes)
-            best = overlaps.argmax(axis=1)
-            detected = overlaps.max(axis=1) >= self.overlap
-            needs.append(side_needs(image.true_boxes, image.boxes[best], self.losses.margins)[detected])
-            owners.append(np.full(int(detected.sum()), image.index))
-        return np.concatenate(owners), np.concatenate(needs)
-
     def _quantile(self, needs, alpha):
         """Return the conformal quantile of needs (D,), at least 0."""
         ones = np.ones(len(needs))
@@ -135,7 +119,7 @@ class BonferroniController(_DetectedBoxes):
     _unit = "detected box"
 
     def _choose(self, losses):
-        _, needs = self._side_needs(losses)
+        needs = losses.sides(self.score, self.overlap).needs
         quarter = as_level("alpha", self.alphas["localisation"]) / 4
         return Thresholds(self.score, tuple(self._quantile(each, quarter) for each in needs.T), None)
 
@@ -169,8 +153,8 @@ class MaxAdditiveController(_DetectedBoxes):
         return "detected box" if self.by == "box" else "image with a detected box"
 
     def _choose(self, losses):
-        owners, needs = self._side_needs(losses)
-        largest = needs.max(axis=1)
+        sides = losses.sides(self.score, self.overlap)
+        largest, owners = sides.needs.max(axis=1), sides.image
         if self.by == "image":
             starts = np.unique(owners, return_index=True)[1]
             largest = np.maximum.reduceat(largest, starts) if len(starts) else largest

@@ -8,7 +8,7 @@ import numpy as np
 from ...conformal.detection import CalibrationLosses, PredictedSets, Thresholds
 from ...conformal.detection.boxes import area, covered_share, holds, iou, outer_boxes
 from ...conformal.detection.inputs import ragged
-from ...conformal.detection.matching import cost
+from ...conformal.detection.matching import cost, pairs
 from ...conformal.detection.sets import class_needs
 from ...conformal.verdicts import known_risk_p_value, risk_verdict
 
@@ -38,12 +38,8 @@ class Pool:
         self._image, self._areas = detections.image, area(detections.boxes)
         self._true_areas = np.bincount(truths.image, area(truths.boxes), len(truths))
         self._needs = None if losses.classes is None else class_needs(detections.probabilities, losses.classes)
-        # Each true box with each candidate of its image, by falling score.
-        order = np.lexsort([-detections.scores, self._image])
-        counts = detections.counts[truths.image]
-        self._rows = order[ragged(detections.offsets[truths.image], counts)]
-        self._owners = np.repeat(np.arange(len(truths.boxes)), counts)
-        self._starts = np.concatenate([[0], counts.cumsum()])[:-1]
+        self._owners, self._rows = pairs(detections, truths)
+        self._starts = np.flatnonzero(_changes(self._owners))
         self._costs = self._match_costs()
         overlaps = iou(truths.boxes[self._owners], detections.boxes[self._rows])
         self._precise = np.zeros(len(detections.boxes), dtype=bool)
@@ -108,12 +104,11 @@ class Pool:
         if not len(self._rows):
             return self._owners, self._rows
         costs = np.where(keep[self._rows], self._costs, np.inf)
-        owners = np.unique(self._owners)
-        least = np.full(len(self.truths.boxes), np.inf)
-        least[owners] = np.minimum.reduceat(costs, self._starts[owners])
-        first = np.flatnonzero(keep[self._rows] & (costs == least[self._owners]))
-        owners, places = np.unique(self._owners[first], return_index=True)
-        return owners, self._rows[first[places]]
+        least = np.zeros(len(self.truths.boxes))
+        least[self._owners[self._starts]] = np.minimum.reduceat(costs, self._starts)
+        places = np.flatnonzero(keep[self._rows] & (costs == least[self._owners]))
+        places = places[_changes(self._owners[places])]
+        return self._owners[places], self._rows[places]
 
     def _joint(self, keep, thresholds):
         """Return the share of each image's true boxes of which no kept box is right."""
@@ -216,6 +211,11 @@ class Measurement:
             return known_risk_p_value(self.risks[name], level, claim.delta)
         # Of a probability over calibrations, the risk of each would have to be known.
         return UNKNOWN if claim.kind == "probability" else risk_verdict(task.tests, losses, level).p_value
+
+
+def _changes(values):
+    """Return where sorted integers, at least 0, are other ones than before, (n,) of bool."""
+    return np.diff(values, prepend=-1) != 0
 
 
 def thresholds_of(row):
