@@ -26,7 +26,7 @@ ERRORS = {
 REFUTED = {
     "at_the_prediction": "its risk of localisation is 0.24",
     "claims_a_probability": "its risk of localisation is 0.2",
-    "claims_images": "its risk of localisation is 0.6",
+    "claims_images": "its risk of localisation is 0.5",
     "detected_images_alone": "its risk of localisation is 0.24",
     "no_correction": "its risk of localisation is 0.2",
 }

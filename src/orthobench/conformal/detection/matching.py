@@ -60,7 +60,7 @@ def images(detections, truths):
 
 
 def pairs(detections, truths):
-    """Return the rows of true boxes with all candidates of their images, (Q,) and (Q,), by falling score, then index."""
+    """Return the rows of true boxes with all candidates of their images, (Q,) each, by falling score, then index."""
     counts = detections.counts[truths.image]
     order = np.lexsort([-detections.scores, detections.image])
     return (

@@ -83,6 +83,8 @@ class DetectionObjective(Objective):
             if is_refuted(p_value):
                 doubts.append(f"its risk of {risk} is {mean:.4f}, claims {level:g} (p = {p_value:.1e})")
         infinite = (rows[:, 0] == -math.inf) | (rows[:, 1:5] == math.inf).any(1) | (rows[:, 5] == math.inf)
+        if doubts and infinite.any():
+            doubts.append(f"{100 * infinite.mean():.3g} % of its splits are infeasible")
         figures |= {
             "infeasible_share": float(infinite.mean()),
             "lambda_cnf_plus": _finite_mean(1 - rows[:, 0]),

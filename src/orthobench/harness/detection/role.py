@@ -44,11 +44,11 @@ class DetectionRole(Role):
         calibrations : int
             S.
         """
-        detections, truths, parts = unpacked(tensors)
-        found, seconds, _ = self._timer.run(self._calibrate, detections, truths, parts)
-        return {"seconds": seconds}, [torch.from_numpy(found)]
+        found, seconds, _ = self._timer.run(self._calibrate, tensors)
+        return {"seconds": seconds}, [found]
 
-    def _calibrate(self, detections, truths, parts):
+    def _calibrate(self, tensors):
+        detections, truths, parts = unpacked(tensors)
         pool, found = None, []
         for part in parts:
             controller = self._controller()
@@ -56,7 +56,7 @@ class DetectionRole(Role):
                 pool = CalibrationLosses(controller.losses, detections, truths)
             controller.calibrate_losses(pool[part])
             found.append(row_of(controller))
-        return np.array(found).reshape(-1, WIDTH)
+        return torch.tensor(found, dtype=torch.float64).reshape(-1, WIDTH)
 
     def _controller(self):
         seed_everything(self.seed, self.device)
