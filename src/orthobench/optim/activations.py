@@ -82,6 +82,7 @@ class ActivationMoments:
         owners = _layers(model, parameters)
         self._parameters = tuple(owners)
         self._sums, self._rows = {}, {}
+        self._uncompiled_add = torch.compiler.disable(ActivationMoments._add)  # here: this imports the compiler
         self._handles = [
             layer.register_forward_pre_hook(partial(self._look, parameter), with_kwargs=True)
             for parameter, layers in owners.items()
@@ -140,9 +141,8 @@ class ActivationMoments:
 
     def _look(self, parameter, layer, args, kwargs):
         if self.collecting and layer.training:
-            self._add(parameter, layer, args[0] if args else kwargs["input"])
+            self._uncompiled_add(self, parameter, layer, args[0] if args else kwargs["input"])
 
-    @torch.compiler.disable
     @torch.no_grad()
     def _add(self, parameter, layer, inputs):
         if inputs.numel() == 0 or inputs.is_meta:
