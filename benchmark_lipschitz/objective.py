@@ -10,8 +10,8 @@ class Objective(LipschitzObjective):
     network around the layers, the data, their order, the steps and the evaluation are the harness's, the same for every
     solver. The value is 1 - the share of images that are classified right and certified within a radius (L2) of 36/255.
     With `task=one_class` one class, in turn for each repetition, is to be told from all others by what is learned of it
-    alone, and the value is 1 - the certified AUROC at that radius. With `task=explanation` the network that is trained for
-    classification is explained on those of the first images that it classifies right, and the value is 1 - the
+    alone, and the value is 1 - the certified AUROC at that radius. With `task=explanation` the network trained for
+    classification is explained, on those of the first images that it classifies right, and the value is 1 - the
     muFidelity of its saliency maps. Certificates are by the larger of the claim and the harness's own bound. A claim
     below a quotient that it measured, or whose certificates its attack breaks, is `refuted`.
     """

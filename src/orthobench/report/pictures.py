@@ -4,12 +4,19 @@ import base64
 import io
 
 import numpy as np
+import pandas as pd
 from matplotlib.image import imread, imsave
+
+from orthobench.report.cells import check_frame
+from orthobench.report.names import short_solvers
+from orthobench.report.page import safe
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _LENGTH = 1 << 20  # characters
 _PIXELS = 1 << 20
 BLANK = np.full((1, 1, 3), 0.5, dtype=np.float32)  # in place of a picture that isn't one
+NO_PICTURE = "no picture"
+WIDTH = 500  # pixels, about: Benchopt's page shows a picture as large as it is
 
 
 def read(text):
@@ -52,3 +59,49 @@ def source(pixels):
     file = io.BytesIO()
     imsave(file, pixels, format="png", metadata={"Software": None})
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def by_solver(frame, dataset, objective, shown, column="picture"):
+    """Return a picture by solver, as Benchopt's plots of images take them: that of its first repetition with one.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The last row of a cell may have a picture in the column ``objective_COLUMN``.
+    dataset, objective : str
+    shown : str
+        What a picture shows, in words.
+    column : str
+
+    Returns
+    -------
+    list of dict
+        ``image``, the pixels as of `read`, enlarged; ``label``; and ``alt``, what it shows in words, empty where the
+        rows of the solver hold no picture, which the label then says.
+
+    Raises
+    ------
+    ValueError
+        If the frame is foreign.
+    """
+    check_frame(frame)
+    rows = frame[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective)]
+    last = rows.sort_values("stop_val", kind="stable").groupby(["solver_name", "idx_rep"]).tail(1)
+    texts = last.get(f"objective_{column}", pd.Series("", last.index))
+    names = short_solvers(sorted(last["solver_name"].unique()))
+    found = []
+    for solver, name in names.items():
+        own = last[last["solver_name"] == solver].sort_values("idx_rep")
+        row, pixels = next(
+            (pair for pair in ((row, read(texts[row])) for row in own.index) if pair[1] is not None),
+            (own.index[0], None),
+        )
+        status = own["objective_status"][row]
+        told = [name, *([] if status == "ok" else [str(status).replace("_", " ")])]
+        if pixels is None:
+            label = ", ".join([*told, NO_PICTURE])
+            found.append({"image": BLANK, "label": safe(label), "alt": ""})
+        else:
+            label = ", ".join(told)
+            found.append({"image": enlarged(pixels, WIDTH), "label": safe(label), "alt": safe(f"{label}: {shown}")})
+    return found

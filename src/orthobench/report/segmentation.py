@@ -1,14 +1,9 @@
 """Figures of `benchmark_segmentation`: what is certified against radius and cost, and a scene."""
 
-import pandas as pd
-
 from orthobench.report import pictures
 from orthobench.report.benchmarks import BENCHMARKS, METRICS, radii
-from orthobench.report.cells import check_frame
 from orthobench.report.curves import Trace
 from orthobench.report.medians import radius_traces
-from orthobench.report.names import short_solvers
-from orthobench.report.page import safe
 
 PIXELS = "certified_pixel_accuracy"
 RADII = radii(BENCHMARKS["benchmark_segmentation"], PIXELS)
@@ -23,8 +18,6 @@ PANELS = (
     "the image, the classes that its pixels are given, those of the pixels known to keep theirs within 36/255, and in "
     "red the pixels that the attack changed"
 )
-NO_PICTURE = "no picture"
-WIDTH = 500  # pixels, about: Benchopt's page shows a picture as large as it is
 
 
 def pixel_traces(frame, dataset, objective):
@@ -78,40 +71,8 @@ def _metrics(clean, certified):
 
 
 def scenes(frame, dataset, objective):
-    """Return a picture by solver, as Benchopt's plots of images take them: that of its first repetition with one.
-
-    Returns
-    -------
-    list of dict
-        ``image``, the pixels as of `pictures.read`, enlarged; ``label``; and ``alt``, what it shows in words, empty
-        where the rows of the solver hold no picture, which the label then says.
-
-    Raises
-    ------
-    ValueError
-        If the frame is foreign.
-    """
-    check_frame(frame)
-    rows = frame[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective)]
-    last = rows.sort_values("stop_val", kind="stable").groupby(["solver_name", "idx_rep"]).tail(1)
-    texts = last.get("objective_picture", pd.Series("", last.index))
-    names = short_solvers(sorted(last["solver_name"].unique()))
-    found = []
-    for solver, name in names.items():
-        own = last[last["solver_name"] == solver].sort_values("idx_rep")
-        read = ((row, pictures.read(texts[row])) for row in own.index)
-        row, pixels = next((pair for pair in read if pair[1] is not None), (own.index[0], None))
-        status = own["objective_status"][row]
-        told = [name, *([] if status == "ok" else [str(status).replace("_", " ")])]
-        if pixels is None:
-            label = ", ".join([*told, NO_PICTURE])
-            found.append({"image": pictures.BLANK, "label": safe(label), "alt": ""})
-        else:
-            label = ", ".join(told)
-            found.append(
-                {"image": pictures.enlarged(pixels, WIDTH), "label": safe(label), "alt": safe(f"{label}: {PANELS}")}
-            )
-    return found
+    """Return a picture by solver; see `pictures.by_solver`."""
+    return pictures.by_solver(frame, dataset, objective, PANELS)
 
 
 # ----- text -----
