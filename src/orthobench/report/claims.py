@@ -267,10 +267,11 @@ def matches(name, pattern):
 def _is_about(query, dataset, objective):
     given = parameters(objective)
     evidence = BENCHMARKS[query.benchmark].evidence_for(query.metric)
-    asked = {"task": (query.task,)} if query.task else {}
+    if query.task:  # an objective that names none isn't it
+        given, evidence = {"task": "", **given}, {**evidence, "task": (query.task,)}
     return (
         query.shape in ("any", shape_class(dataset))
-        and all(given.get(name, values[0]) in values for name, values in {**evidence, **asked}.items())
+        and all(given.get(name, values[0]) in values for name, values in evidence.items())
         and (not query.dtype or given.get("dtype") in query.dtype)
     )
 
