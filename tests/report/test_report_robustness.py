@@ -63,7 +63,6 @@ def test_the_metric_that_is_shown_is_one_that_applies_to_the_task():
     assert shown({"task": "classification", "part": "tuning"}) == "certified_accuracy_36"
     assert shown({}) == "certified_accuracy_36"
     assert shown({"task": "one_class"}) == "certified_auroc_36"
-    assert shown({"task": "something"}) == "certified_accuracy_36"
     assert benchmarks.BENCHMARKS["benchmark_muon"].metric_for({"part": "tuning"}) == "held_out_loss"
 
 

@@ -9,7 +9,7 @@ from orthobench.report.cells import check_frame
 from orthobench.report.curves import Trace
 from orthobench.report.leaderboard import cells_by_solver
 from orthobench.report.medians import failed_cells, median_curve, point_traces
-from orthobench.report.names import short_solvers
+from orthobench.report.names import parameters, short_solvers
 from orthobench.report.page import options
 from orthobench.report.robustness import headline, task_of
 
@@ -32,7 +32,7 @@ def objectives(frame):
     """Map what a menu shows of the objectives with explanations to their names; all objectives if there are none."""
     check_frame(frame)
     found = options(frame, "objective_name")
-    return {shown: name for shown, name in found.items() if task_of(name) == TASK} or found
+    return {shown: name for shown, name in found.items() if parameters(name).get("task") == TASK} or found
 
 
 def removal_traces(frame, dataset, objective, curve, explained_by):
