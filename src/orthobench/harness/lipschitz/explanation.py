@@ -40,12 +40,15 @@ FIDELITY = "mu_fidelity_uniform_saliency"  # the value is 1 - this
 BASELINES = ("zero", "uniform")
 # How far steps along the gradient go, in hundredths of Newton's; at 1 a linear margin is 0, and no class wins.
 REACHES = {100: 1.001, 150: 1.5, 200: 2.0}
-RANDOM_ORDERS = 10
-# Maps that are means of many gradients are made anew for 20 changes of each of so many images only.
-AVERAGES, STABLE = ("smoothgrad", "integrated"), 20
+SUBSETS = 100  # of pixels, for muFidelity
+ORDERS = {"ties": 1, "random_orders": 2}  # of an image's pixels, for each of its maps and at random
+# Before the last evaluation muFidelity, and in the end the stability of all maps but saliency, are of the first images.
+FEW, FEW_DRAWS, DRAWS = 20, 4, 20
+AVERAGES = ("smoothgrad", "integrated")
 # The nearest training image is looked for among the first.
 NEAREST = 5000
-ATTACK = {"steps": 30, "restarts": 2}  # of the search for the nearest adversarial point
+# Of the search for the nearest adversarial point. It isn't kept among images: a constant is one of the whole space.
+ATTACK = {"steps": 20, "restarts": 1, "low": None, "high": None}
 SHOWN = 4  # images in a picture
 
 _BY_MAP = ("deletion_gain", "insertion_gain", "stability", "sparseness", "explanation_time_ms")
@@ -55,7 +58,8 @@ _OTHERS = (
     *("transport_cosine", "transport_cosine_mean", "transport_lead", "counterfactual_hit", "block_share_10"),
 )
 FIGURES = (
-    *(f"mu_fidelity_{baseline}_{name}" for baseline in BASELINES for name in (*MAPS, "logit", "random")),
+    *(f"mu_fidelity_{baseline}_{name}" for baseline in BASELINES for name in (*MAPS, "random")),
+    "mu_fidelity_uniform_logit",
     *(f"{figure}_{name}" for figure in _BY_MAP for name in MAPS),
     *_OTHERS,
 )
@@ -91,12 +95,12 @@ class Explanation:
         self.model, self.exact = model, exact
 
     def at_once(self):
-        """Return the figures that every evaluation has; the fidelity of no image is that of a map that says nothing."""
-        found = dict.fromkeys(FIGURES, math.nan) | dict.fromkeys(TEXTS, "") | {"explained": len(self.images)}
-        if not len(self.images):
-            return found | {FIDELITY: 0.0}
-        score = self._score()
-        return found | {FIDELITY: _mean(mu_fidelity(score, saliency(score), self._baseline("uniform"), seed=self.seed))}
+        """Return the figures that every evaluation has, of the first images."""
+        found = self._nothing()
+        if len(self.images):
+            score = self._score(count=FEW)
+            found[FIDELITY] = self._fidelity(score, saliency(score), "uniform")
+        return found
 
     def figures(self, claimed, constant, draw):
         """Return all figures, and reasons why a claimed Lipschitz constant is false.
@@ -108,7 +112,7 @@ class Explanation:
         draw : bool
             Whether to draw pictures, where the licence of the images allows for that.
         """
-        found = self.at_once()
+        found = self._nothing()
         if not len(self.images):
             return found, []
         maps, times = self._maps()
@@ -121,13 +125,21 @@ class Explanation:
             found["counterfactuals_picture"] = counterfactuals_picture(images, points["moved"], points["nearest"])
         return found, doubts
 
+    def _nothing(self):
+        """Return what is known of no image: its fidelity is that of a map that says nothing."""
+        found = dict.fromkeys(FIGURES, math.nan) | dict.fromkeys(TEXTS, "")
+        return found | {FIDELITY: 0.0, "explained": len(self.images)}
+
     def _score(self, model=None, kind="margin", count=None):
         model = model or self.model
         dtype = next(model.parameters(), self.images).dtype
         return ClassScore(model, self.images[:count].to(dtype), self.labels[:count], kind=kind)
 
-    def _baseline(self, name):
-        return make_baseline(name, self.images, seed=self.seed)
+    def _fidelity(self, score, maps, name):
+        """Return the mean muFidelity of maps, or those of a list of maps."""
+        baseline = make_baseline(name, score.images, seed=self.seed)
+        found = mu_fidelity(score, maps, baseline, subsets=SUBSETS, seed=self.seed)
+        return _mean(found) if found.ndim == 1 else [_mean(each) for each in found]
 
     def _maps(self):
         """Return the maps by name, and the time of each for an image."""
@@ -147,16 +159,11 @@ class Explanation:
         explained = {**maps, "random": random_maps(self.images, self.seed)}
         found, gains = {}, {"deletion": [], "insertion": []}
         for name in BASELINES:
-            baseline = self._baseline(name)
-            for own, each in zip(
-                explained, mu_fidelity(score, list(explained.values()), baseline, seed=self.seed), strict=True
-            ):
-                found[f"mu_fidelity_{name}_{own}"] = _mean(each)
-            found[f"mu_fidelity_{name}_logit"] = _mean(mu_fidelity(logit, saliency(logit), baseline, seed=self.seed))
+            fidelity = self._fidelity(score, list(explained.values()), name)
+            found |= {f"mu_fidelity_{name}_{own}": each for own, each in zip(explained, fidelity, strict=True)}
+            baseline = make_baseline(name, self.images, seed=self.seed)
             for kind, gain in (("deletion", deletion_gain), ("insertion", insertion_gain)):
-                gains[kind].append(
-                    gain(score, list(maps.values()), baseline, random_orders=RANDOM_ORDERS, seed=self.seed)
-                )
+                gains[kind].append(gain(score, list(maps.values()), baseline, seed=self.seed, **ORDERS))
         curves = {"shares": _rounded(gains["deletion"][0].shares)}
         for kind, by_baseline in gains.items():
             means = torch.stack([each.mean() for each in by_baseline]).mean(0)
@@ -165,6 +172,7 @@ class Explanation:
             drawn, random = (torch.stack(each).mean(0) for each in pairs)
             own = {name: _rounded(each) for name, each in zip(maps, drawn, strict=True)}
             curves[kind] = own | {"random": _rounded(random)}
+        found["mu_fidelity_uniform_logit"] = self._fidelity(logit, saliency(logit), "uniform")
         rivals = (found[f"mu_fidelity_uniform_{name}"] for name in AVERAGES)
         return found | {
             "saliency_lead": found[FIDELITY] - max(rivals),
@@ -173,10 +181,11 @@ class Explanation:
 
     def _alike(self, maps):
         """Return how stable, smooth and sparse maps are, and what they see in a block that says nothing."""
-        whole, few = self._score(), self._score(count=STABLE)
+        whole, few = self._score(), self._score(count=FEW)
         found = {"smoothgrad_distance": _mean(rank_distance(maps["saliency"], maps["smoothgrad"]))}
         for name, explain in MAPS.items():
-            changed = stability(few if name in AVERAGES else whole, explain, seed=self.seed)
+            score, draws = (whole, DRAWS) if name == "saliency" else (few, FEW_DRAWS)
+            changed = stability(score, explain, draws=draws, seed=self.seed)
             found |= {f"stability_{name}": _mean(changed), f"sparseness_{name}": _mean(sparseness(maps[name]))}
         if self.task.block is not None:
             block = self.task.block(self.images)
