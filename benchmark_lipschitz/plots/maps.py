@@ -3,9 +3,10 @@
 from benchopt import BasePlot
 
 from orthobench.report.explanations import MAPS_SHOWN, maps, objectives
-from orthobench.report.page import options, remember, safe
+from orthobench.report.page import options, remember, safe, says_errors
 
 
+@says_errors
 class Plot(BasePlot):
     name = "maps"
     type = "image"

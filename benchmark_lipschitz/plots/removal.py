@@ -4,11 +4,12 @@ from benchopt import BasePlot
 
 from orthobench.report.explanations import CURVES, MAPS, objectives, removal_traces
 from orthobench.report.medians import protocol
-from orthobench.report.page import draw, options, remember, safe
+from orthobench.report.page import draw, options, remember, safe, says_errors
 
 TOLD = "dashed: random orders; deletion is good where it falls fast, insertion where it rises fast"
 
 
+@says_errors
 class Plot(BasePlot):
     name = "removal"
     type = "scatter"

@@ -5,10 +5,11 @@ from benchopt import BasePlot
 from orthobench.report.explanations import objectives, saturation_traces
 from orthobench.report.leaderboard import axis
 from orthobench.report.medians import protocol
-from orthobench.report.page import draw, options, remember, safe
+from orthobench.report.page import draw, options, remember, safe, says_errors
 from orthobench.report.robustness import headline
 
 
+@says_errors
 class Plot(BasePlot):
     name = "saturation"
     type = "scatter"
