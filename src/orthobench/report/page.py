@@ -99,7 +99,7 @@ def remember(function):
 
 
 def says_errors(plot_class):
-    """Have a plot show nothing where rows allow for no figure, such as those of an unknown task, and its title say why."""
+    """Have a plot show nothing where rows allow for no figure, as those of an unknown task, and its title say why."""
     plot, get_metadata = plot_class.plot, plot_class.get_metadata
 
     @functools.wraps(plot)
