@@ -19,7 +19,7 @@ STANDARD_ERRORS, ROUNDING = 3.0, 1e-5
 
 def figures(images=IMAGES, seed=0):
     """Yield the `Figure` of each control: of a 1-Lipschitz network and of a linear model, of random weights."""
-    inputs = digits().inputs[:images]
+    inputs = digits()[0][:images]
     score = _explained(lipschitz_convnet(seed, **layers_of("cayley")), inputs)
     for name in ("zero", "uniform"):
         baseline = make_baseline(name, score.images, seed=seed)
