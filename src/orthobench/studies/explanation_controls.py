@@ -1,6 +1,6 @@
 """What muFidelity gives to maps whose worth is known: nothing to constant and to random ones, all to an exact one.
 
-``python -m orthobench.studies.explanation_controls`` prints it, of a network and of a linear model on scikit-learn's digits.
+``python -m orthobench.studies.explanation_controls`` prints it, of a network and of a linear model on digits.
 """
 
 import argparse
@@ -29,10 +29,11 @@ def figures(images=IMAGES, seed=0):
         }
         found = mu_fidelity(score, [*maps.values(), saliency(score)], baseline, seed=seed)
         for own, values in zip(maps, found, strict=False):
-            error = float(values.std() / len(values) ** 0.5)
-            excess = abs(float(values.mean())) / error if error else abs(float(values.mean()))
-            text = f"muFidelity of {own}, baseline {name}: {float(values.mean()):.4f} over {len(values)} images, over its"
-            yield Figure(f"{text} standard error", excess, at_most=STANDARD_ERRORS)
+            mean, error = float(values.mean()), float(values.std() / len(values) ** 0.5)
+            text = (
+                f"muFidelity of {own}, baseline {name}: {mean:.4f} over {len(values)} images, over its standard error"
+            )
+            yield Figure(text, abs(mean) / error if error else abs(mean), at_most=STANDARD_ERRORS)
         yield Figure(f"muFidelity of saliency, baseline {name}", float(found[-1].mean()))
     generator = torch.Generator().manual_seed(seed)
     linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(inputs[0].numel(), 10))
