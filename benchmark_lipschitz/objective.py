@@ -1,4 +1,4 @@
-"""How accurate and how certifiably robust does a Lipschitz parametrisation make a network?"""
+"""How accurate and how certifiably robust does a Lipschitz parametrisation make a network, and what explains it?"""
 
 from orthobench.harness.lipschitz import LipschitzObjective
 
@@ -10,9 +10,10 @@ class Objective(LipschitzObjective):
     network around the layers, the data, their order, the steps and the evaluation are the harness's, the same for every
     solver. The value is 1 - the share of images that are classified right and certified within a radius (L2) of 36/255.
     With `task=one_class` one class, in turn for each repetition, is to be told from all others by what is learned of it
-    alone, and the value is 1 - the certified AUROC at that radius. Certificates are by the larger of the claim and the
-    harness's own bound. A claim below a quotient that it measured, or whose certificates its attack breaks, is
-    `refuted`.
+    alone, and the value is 1 - the certified AUROC at that radius. With `task=explanation` the network trained for
+    classification is explained, on those of the first images that it classifies right, and the value is 1 - the
+    muFidelity of its saliency maps. Certificates are by the larger of the claim and the harness's own bound. A claim
+    below a quotient that it measured, or whose certificates its attack breaks, is `refuted`.
     """
 
     name = "Robustness"
@@ -20,6 +21,6 @@ class Objective(LipschitzObjective):
     requirements = ["pip::torch", "pip::orthogonium", "pip::scikit-learn", "pip::pooch", "pip::tqdm"]
 
     # Hyper-parameters are chosen on the part `tuning`, and reported on `held_out`.
-    parameters = {"task": ["classification", "one_class"], "part": ["held_out"]}
+    parameters = {"task": ["classification", "one_class", "explanation"], "part": ["held_out"]}
 
     test_dataset_name = "digits"

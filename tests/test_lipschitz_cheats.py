@@ -5,6 +5,8 @@ import shutil
 import pytest
 from conftest import ROOT, SmallBenchmark
 
+from orthobench.harness.lipschitz.explanation import FIGURES as EXPLAINED
+
 FOLDER = ROOT / "tests" / "cheats" / "lipschitz"
 HONEST = ("honest", "honest_claim", "honest_plain", "honest_spectral")
 ERRORS = {
@@ -48,17 +50,17 @@ FIGURES = [
 ]
 
 
-def run(folder, names):
+def run(folder, names, data=DATA, task="classification"):
     from orthobench.harness import raise_failures
 
     raise_failures(False)
     for each in ("datasets", "solvers"):
         (folder / each).mkdir()
     shutil.copy(ROOT / "benchmark_lipschitz" / "objective.py", folder)
-    shutil.copy(ROOT / "benchmark_lipschitz" / "datasets" / "digits.py", folder / "datasets")
+    shutil.copy(ROOT / "benchmark_lipschitz" / "datasets" / f"{data.partition('[')[0]}.py", folder / "datasets")
     for name in names:
         shutil.copy(FOLDER / f"{name}.py", folder / "solvers")
-    options = {"dataset_names": [DATA], "objective_filters": ["Robustness[task=classification]"]}
+    options = {"dataset_names": [data], "objective_filters": [f"Robustness[task={task}]"]}
     rows = SmallBenchmark(folder).run(**options)
     return rows.assign(solver_name=rows["solver_name"].str.partition("[")[0])
 
@@ -68,9 +70,9 @@ def rows(tmp_path_factory):
     return run(tmp_path_factory.mktemp("lipschitz_cheats"), [path.stem for path in FOLDER.glob("*.py")])
 
 
-def figures(rows, name):
+def figures(rows, name, columns=FIGURES):
     """Return a solver's figures as text, in which NaN equals NaN."""
-    return str(rows[rows["solver_name"] == name].sort_values("stop_val")[FIGURES].to_numpy().tolist())
+    return str(rows[rows["solver_name"] == name].sort_values("stop_val")[columns].to_numpy().tolist())
 
 
 @pytest.mark.parametrize("name", ERRORS)
@@ -146,6 +148,34 @@ def test_a_larger_claim_certifies_less_and_what_is_proved_is_told(rows):
     assert larger["objective_certified_accuracy_36"] == honest["objective_certified_accuracy_72"]
     assert larger["objective_certified_accuracy_36"] < honest["objective_certified_accuracy_36"]
     assert larger["objective_proved_accuracy_36"] == honest["objective_certified_accuracy_36"]
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory):
+    names = ("claims_a_little_less", "claims_one", "hooks_modules", "honest", "honest_plain", "scales_outputs")
+    data = f"digit_pair[network=dense,steps={STEPS},explained=20]"
+    return run(tmp_path_factory.mktemp("explained_cheats"), names, data, "explanation")
+
+
+@pytest.mark.parametrize("name", ["claims_a_little_less", "hooks_modules", "scales_outputs"])
+def test_no_explanation_gets_better_by_what_a_solver_claims_or_does(explained, name):
+    assert explained[explained["solver_name"] == name]["objective_status"].eq("ok").all()
+    columns = [f"objective_{each}" for each in EXPLAINED if not each.startswith("explanation_time")]
+    assert figures(explained, name, columns) == figures(explained, "honest", columns)
+
+
+@pytest.mark.parametrize("name", ["honest", "honest_plain"])
+def test_certificates_of_explained_honest_networks_hold(explained, name):
+    last = explained[explained["solver_name"] == name].iloc[-1]
+    assert last["objective_status"] == "ok"
+    assert 0 < last["objective_tightness"] <= 1
+    assert 0 < last["objective_saturation"] <= 1 + 1e-4
+
+
+def test_a_false_claim_is_refuted_where_a_network_is_explained(explained):
+    last = explained[explained["solver_name"] == "claims_one"].iloc[-1]
+    assert last["objective_status"] == "refuted"
+    assert "claims a Lipschitz constant of 1, and" in last["objective_message"]
 
 
 def test_every_cheat_is_tested():

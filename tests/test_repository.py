@@ -145,9 +145,12 @@ def test_the_columns_of_the_lipschitz_readme_are_those_of_a_run(tmp_path, contai
     table = (folder / "README.md").read_text().split("| column | meaning |")[1].split("\n\n")[0]
     documented = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+\*?)`", row.split("|")[1])}
     small = SmallBenchmark(tmp_path / "small")
-    small.write({name: (folder / name).read_text() for name in (*LIPSCHITZ_FILES, "solvers/plain.py")})
-    data, objective = ["digits[steps=1,width=4]"], ["Robustness[task=classification]"]
-    rows = small.run(dataset_names=data, objective_filters=objective)
+    small.write(
+        {name: (folder / name).read_text() for name in ("objective.py", "datasets/digit_pair.py", "solvers/plain.py")}
+    )
+    data, tasks = ["digit_pair[steps=1,width=4,explained=3]"], ["Robustness[task=[classification,explanation]]"]
+    rows = small.run(dataset_names=data, objective_filters=tasks)
+    assert rows["objective_status"].eq("ok").all()
     produced = {name.removeprefix("objective_") for name in rows if name.startswith("objective_")} - {"name"}
     produced -= {"part", "task"}
     assert {"env_*" if name.startswith("env_") else name for name in produced} == documented

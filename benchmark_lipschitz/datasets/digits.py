@@ -12,6 +12,7 @@ class Dataset(RobustnessDataset):
     test_parameters = {"network": ["small", "dense"], "steps": [4], "width": [8]}
     blocks = 3
     attack = {"steps": 10, "restarts": 2}
+    pictures = True  # BSD
 
     def parts(self):
         return digits_parts()

@@ -10,6 +10,7 @@ class Dataset(RobustnessDataset):
     name = "fashion_mnist"
     parameters = {**NETWORK, "steps": [2000], "batch_size": [256]}
     attack = {"steps": 20, "restarts": 2}
+    pictures = True  # MIT
 
     def parts(self):
         return fashion_mnist(self.folder(), standardised=False)

@@ -3,10 +3,11 @@
 from benchopt import BasePlot
 
 from orthobench.report.medians import MARKS, protocol
-from orthobench.report.page import draw, options, remember, safe
+from orthobench.report.page import draw, options, remember, safe, says_errors
 from orthobench.report.robustness import robustness_traces, ylabel
 
 
+@says_errors
 class Plot(BasePlot):
     name = "certified_by_radius"
     type = "scatter"

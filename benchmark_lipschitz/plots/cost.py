@@ -4,10 +4,11 @@ from benchopt import BasePlot
 
 from orthobench.report.leaderboard import axis
 from orthobench.report.medians import point_traces, protocol
-from orthobench.report.page import draw, metric_menu, options, remember, safe
+from orthobench.report.page import draw, metric_menu, options, remember, safe, says_errors
 from orthobench.report.robustness import COSTS, headline
 
 
+@says_errors
 class Plot(BasePlot):
     name = "cost"
     type = "scatter"

@@ -256,3 +256,56 @@ def test_images_of_one_pixel_and_wrong_numbers_of_steps_are_refused():
     for name in ("steps", "ties", "random_orders"):
         with pytest.raises(ValueError, match=f"{name} is 0: give an integer >= 1"):
             deletion_gain(score, normal(2, 1), torch.tensor(0.0), **{name: 0})
+
+
+SEVERAL = [
+    mu_fidelity,
+    lambda *given: deletion_gain(*given, ties=2, random_orders=3).gain,
+    lambda *given: insertion_gain(*given, ties=2, random_orders=3).gain,
+]
+
+
+@pytest.mark.parametrize("metric", SEVERAL, ids=["mu_fidelity", "deletion", "insertion"])
+def test_several_maps_at_once_have_the_figures_of_each_by_itself(metric):
+    score = network_score(channels=2)
+    baseline = make_baseline("zero", score.images)
+    maps = [saliency(score), gradient_input(score), torch.ones(6, 4, 4), random_maps(score.images)]
+    alone = torch.stack([metric(score, each, baseline) for each in maps])
+    torch.testing.assert_close(metric(score, maps, baseline), alone, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+def test_several_maps_cost_the_evaluations_of_one():
+    counted = []
+
+    def model(points):
+        counted.append(len(points))
+        return linear_model(normal(3, 16))(points)
+
+    score = ClassScore(model, uniform(2, 1, 4, 4), labels(0, 1))
+    maps, spent = random_maps(score.images), []
+    for given in (maps, [maps, maps, maps]):
+        counted.clear()
+        mu_fidelity(score, given, torch.tensor(0.0), subsets=30)
+        spent.append(sum(counted))
+    assert spent[0] == spent[1] > 60
+
+
+@pytest.mark.parametrize("gain", GAINS)
+def test_between_the_mean_curves_is_the_mean_gain_and_they_lead_from_the_baseline_to_the_image(gain):
+    score = network_score()
+    gains = gain(score, [saliency(score), gradient_input(score)], make_baseline("uniform", score.images), steps=5)
+    assert 0 < int((gains.unit > 0).sum()) < len(score)
+    curves, random = gains.mean_curves()
+    torch.testing.assert_close(gains.sign * torch.trapezoid(curves - random, gains.shares), gains.mean())
+    ends = (1.0, 0.0) if gain is deletion_gain else (0.0, 1.0)
+    for each in (*curves, random):
+        assert (float(each[0]), float(each[-1])) == pytest.approx(ends, abs=1e-12)
+
+
+def test_no_map_at_all_is_refused():
+    score = network_score()
+    for metric in (mu_fidelity, *GAINS):
+        with pytest.raises(ValueError, match="maps is an empty list: give at least one map of each image"):
+            metric(score, [], torch.tensor(0.0))
+        with pytest.raises(ValueError, match=re.escape("got (5, 4, 4)")):
+            metric(score, [saliency(score), normal(5, 4, 4)], torch.tensor(0.0))

@@ -6,6 +6,7 @@ import re
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from benchopt.plotting import plot_benchmark
@@ -27,6 +28,7 @@ from made_up import (
     fail,
     robustness_frame,
 )
+from made_up_explanations import explanations_frame
 from test_report_plots import HOSTILE, ROOT, hostile_frame, plot_classes
 from test_report_training_plots import assert_plain
 
@@ -204,7 +206,7 @@ def test_benchopt_makes_a_page_with_our_plots_first(name, tmp_path, monkeypatch)
 
 def test_first_views_choose_what_their_plots_offer():
     config = yaml.safe_load((FOLDER / "config.yml").read_text())
-    rows = FRAMES["ordinary"]
+    rows = pd.concat([FRAMES["ordinary"], explanations_frame(seeds=1)], ignore_index=True)
     for view in config["plot_configs"].values():
         kind = view["plot_kind"]
         menus = {key: values(rows) if callable(values) else values for key, values in PLOTS[kind].options.items()}

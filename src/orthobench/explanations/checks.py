@@ -42,6 +42,15 @@ def check_maps(maps, images):
     return maps.to(images.device)
 
 
+def check_several_maps(maps, images):
+    """Return a map of each image, or a list of such, as (m, N, ...) in float64; errors are those of `check_maps`."""
+    if not isinstance(maps, list | tuple):
+        return check_maps(maps, images)[None]
+    if not maps:
+        raise ValueError("maps is an empty list: give at least one map of each image.")
+    return torch.stack([check_maps(each, images) for each in maps])
+
+
 def check_map_values(maps):
     """Return maps (N, ...) in float64, those constant but for rounding exactly so; raise unless they are finite."""
     if not isinstance(maps, torch.Tensor) or not maps.is_floating_point() or maps.ndim < 2 or not maps.numel():

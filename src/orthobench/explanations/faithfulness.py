@@ -15,7 +15,7 @@ import torch
 from ..lipschitz.losses import check_number
 from ..models.checks import check_integer
 from .baselines import check_baseline
-from .checks import check_maps
+from .checks import check_several_maps
 from .draws import batches, own_generator
 from .ranks import descending, rank_correlation
 
@@ -29,8 +29,9 @@ def mu_fidelity(score, maps, baseline, *, size=0.2, subsets=200, seed=0):
     ----------
     score : ClassScore
         v, of images with d >= 2 pixels.
-    maps : Tensor (N, ...)
-        One number for each pixel of the score's images.
+    maps : Tensor (N, ...) or list of Tensor
+        One number for each pixel of the score's images. Of several maps the sets, and what the score falls by without
+        them, are the same, and computed once.
     baseline : Tensor
         x0: (N, channels, ...) or what broadcasts to it; see `make_baseline`.
     size : float
@@ -41,7 +42,7 @@ def mu_fidelity(score, maps, baseline, *, size=0.2, subsets=200, seed=0):
 
     Returns
     -------
-    Tensor (N,) float64
+    Tensor (N,) float64, or (m, N) of a list of m maps
         In [-1, 1], high for a faithful map: 1 for gradient times input of a linear score with x0 = 0. 0 for a map, or
         a score, by which all sets are equal.
 
@@ -56,16 +57,18 @@ def mu_fidelity(score, maps, baseline, *, size=0.2, subsets=200, seed=0):
     the same size: where it varies, the fall of the score and the sum of any positive map grow with it, and a constant
     map gets up to 0.6.
     """
-    maps = check_maps(maps, score.images)
+    single = isinstance(maps, torch.Tensor)
+    maps = check_several_maps(maps, score.images).flatten(2)  # (m, N, d)
     baseline = check_baseline(baseline, score.images)
     subsets = check_integer("subsets", subsets, 2)
-    pixels = maps[0].numel()
+    pixels = maps.shape[2]
     chosen = _subset_size(size, pixels)
     found = []
     with score.evaluating():
         values = score.values(score.images)
-        for place, (image, own_map, other) in enumerate(zip(score.images, maps.flatten(1), baseline, strict=True)):
-            centred = own_map - own_map.mean()
+        for place, (image, other) in enumerate(zip(score.images, baseline, strict=True)):
+            own_maps = maps[:, place]
+            centred = (own_maps - own_maps.mean(1, keepdim=True)).mT
             sums, falls = [], []
             for masks in batches(_subsets(subsets, chosen, pixels, seed, place), score.batch_size):
                 masks = masks.to(image.device)
@@ -73,9 +76,11 @@ def mu_fidelity(score, maps, baseline, *, size=0.2, subsets=200, seed=0):
                 sums.append(masks.double() @ centred)
                 falls.append(values[place] - score.values(copies, place))
             # Sums that are equal but for rounding, as those of a constant map, are equal.
-            rounding = 4 * pixels * torch.finfo(torch.float64).eps * own_map.abs().max()
-            found.append(rank_correlation(torch.cat(sums), torch.cat(falls), rounding))
-    return torch.stack(found)
+            rounding = 4 * pixels * torch.finfo(torch.float64).eps * own_maps.abs().amax(1, keepdim=True)
+            sums, falls = torch.cat(sums).mT, torch.cat(falls)
+            found.append(rank_correlation(sums, falls.expand_as(sums), rounding))
+    found = torch.stack(found, dim=1)
+    return found[0] if single else found
 
 
 class Gains(NamedTuple):
@@ -83,7 +88,7 @@ class Gains(NamedTuple):
 
     Attributes
     ----------
-    area : Tensor (N,)
+    area : Tensor (N,), or (m, N) of a list of m maps
         Under the curve of the map's order, over the share of pixels, in units of the score.
     random : Tensor (N,)
         The mean area of random orders, of the same model and image.
@@ -91,26 +96,53 @@ class Gains(NamedTuple):
         v(x) - v(x0), by which the areas are divided.
     sign : float
         -1 where a small area is good.
+    curve, random_curve : Tensor (N, k), or (m, N, k)
+        The curves of these areas, means over ties and over random orders.
+    shares : Tensor (k,)
+        Of the pixels that are replaced, from 0 to 1.
     """
 
     area: torch.Tensor
     random: torch.Tensor
     unit: torch.Tensor
     sign: float
+    curve: torch.Tensor
+    random_curve: torch.Tensor
+    shares: torch.Tensor
 
     @property
     def gain(self):
-        """Of each image, (N,): sign (area - random) / unit, high for a faithful map; NaN where the unit isn't > 0."""
+        """Of each image, as `area`: sign (area - random) / unit, high for a faithful map; NaN where no unit is > 0."""
         return torch.where(self.unit > 0, self.sign * (self.area - self.random) / self.unit, torch.nan)
 
     def mean(self):
         """Return the mean gain of the images with a positive unit, weighted by it; NaN if there is none.
 
         Without the weights, one image whose score x0 hardly changes would decide.
+
+        Returns
+        -------
+        float, or Tensor (m,) of a list of m maps
         """
+        found = self._mean(self.sign * (self.area - self.random))
+        return float(found) if found.ndim == 0 else found
+
+    def mean_curves(self):
+        """Return the mean curve of a map, (k,) or (m, k), and that of random orders (k,): 0 at x0, and 1 at x.
+
+        The area between them is the mean gain.
+        """
+        return tuple(self._mean((each - self._lowest).mT) for each in (self.curve, self.random_curve))
+
+    @property
+    def _lowest(self):
+        """v(x0), (N, 1)."""
+        return self.random_curve[:, -1:] if self.sign < 0 else self.random_curve[:, :1]
+
+    def _mean(self, values):
+        """Return the sum of values (..., N) of the images with a positive unit, as a share of the sum of these."""
         counted = self.unit > 0
-        total = self.unit[counted].sum()
-        return float(self.sign * (self.area - self.random)[counted].sum() / total) if counted.any() else float("nan")
+        return values[..., counted].sum(-1) / self.unit[counted].sum()
 
 
 def deletion_gain(score, maps, baseline, *, steps=10, ties=5, random_orders=10, seed=0):
@@ -212,22 +244,29 @@ def _replaced(image, other, masks):
 
 
 def _gains(score, maps, starts, ends, sign, steps, ties, random_orders, seed):
-    maps = check_maps(maps, score.images)
+    single = isinstance(maps, torch.Tensor)
+    maps = check_several_maps(maps, score.images).flatten(2)  # (m, N, d)
     steps = check_integer("steps", steps, 1)
     ties = check_integer("ties", ties, 1)
     random_orders = check_integer("random_orders", random_orders, 1)
-    pixels = maps[0].numel()
+    pixels = maps.shape[2]
     counts = sorted({round(pixels * step / min(steps, pixels)) for step in range(min(steps, pixels) + 1)})
     shares = torch.tensor(counts, dtype=torch.float64, device=maps.device) / pixels
-    areas, units = [], []
+    curves, random_curves = [], []
     with score.evaluating():
-        for place, own_map in enumerate(maps.flatten(1)):
-            tied = own_generator("ties", seed, place)
+        for place in range(len(score)):
+            orders = []
+            for own_map in maps[:, place]:
+                tied = own_generator("ties", seed, place)  # a map's draws don't depend on the others
+                orders += [descending(own_map, tied) for _ in range(ties)]
             free = own_generator("random orders", seed, place)
-            orders = [descending(own_map, tied) for _ in range(ties)]
-            orders += [torch.randperm(pixels, generator=free).to(own_map.device) for _ in range(random_orders)]
-            curves = replacement_curve(score, starts[place], ends[place], torch.stack(orders), counts, place)
-            own, random = torch.trapezoid(curves, shares).split([ties, random_orders])
-            areas.append(torch.stack([own.mean(), random.mean()]))
-            units.append(-sign * (curves[0, 0] - curves[0, -1]))
-    return Gains(*torch.stack(areas).unbind(1), torch.stack(units), sign)
+            orders += [torch.randperm(pixels, generator=free).to(maps.device) for _ in range(random_orders)]
+            found = replacement_curve(score, starts[place], ends[place], torch.stack(orders), counts, place)
+            own, random = found.split([len(maps) * ties, random_orders])
+            curves.append(own.unflatten(0, (len(maps), ties)).mean(1))
+            random_curves.append(random.mean(0))
+    curve, random_curve = torch.stack(curves, dim=1), torch.stack(random_curves)
+    curve = curve[0] if single else curve
+    area, random = (torch.trapezoid(each, shares) for each in (curve, random_curve))
+    unit = -sign * (random_curve[:, 0] - random_curve[:, -1])
+    return Gains(area, random, unit, sign, curve, random_curve, shares)

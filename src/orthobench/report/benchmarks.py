@@ -92,9 +92,27 @@ class Benchmark:
         """Return which values of the objective's parameters a claim about a metric is about."""
         return {**self.evidence, **self.exceptions.get(metric, {})}
 
+    def decided(self):
+        """Map the objective's parameters that say which metrics apply to their values, those of `evidence` first."""
+        found = {}
+        for each in self.exceptions.values():
+            for name, values in each.items():
+                found.setdefault(name, dict.fromkeys(self.evidence.get(name, ()))).update(dict.fromkeys(values))
+        return {name: tuple(values) for name, values in found.items()}
+
+    def check_objective(self, given):
+        """Raise ValueError if such a parameter has a value that no metric is about: a task that is unknown here."""
+        for name, values in self.decided().items():
+            if given.get(name, values[0]) not in values:
+                raise ValueError(f"{name}={given[name]} is unknown: {FILE} has {', '.join(values)}.")
+
     def metric_for(self, given):
-        """Return the metric that is shown of an objective with these parameters: the first that applies to it."""
-        deciding = {name for exception in self.exceptions.values() for name in exception}
+        """Return the metric that is shown of an objective with these parameters: the first that applies to it.
+
+        Raises as `check_objective`.
+        """
+        self.check_objective(given)
+        deciding = self.decided()
 
         def applies(metric):
             values = self.evidence_for(metric)

@@ -273,6 +273,8 @@ def _is_about(query, dataset, objective):
     evidence = BENCHMARKS[query.benchmark].evidence_for(query.metric)
     if query.objective and given.get(query.objective[0]) != query.objective[1]:
         return False
+    if query.task:  # an objective that names none isn't it
+        given, evidence = {"task": "", **given}, {**evidence, "task": (query.task,)}
     return (
         query.shape in ("any", shape_class(dataset))
         and all(given.get(name, values[0]) in values for name, values in evidence.items())

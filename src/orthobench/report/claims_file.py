@@ -35,6 +35,7 @@ class Query:
     benchmark: str = ORTHOGONALISATION.folder
     dtype: tuple = ()  # of the objective; any where the benchmark has none
     same: tuple = ()  # parameters: solvers are compared with those baselines that have the same values
+    task: str = ""  # of the objective, where a metric is of several tasks; else the one that its benchmark.toml says
     steps: object = LAST  # or the numbers of iterations of the solver and of the baseline
     factor: float | None = None  # compare the ratio solver / baseline with it, instead of the difference with 0
     tolerance: float | None = None  # of "equal", "not higher" and "not lower": a share of the baseline's mean
@@ -154,6 +155,7 @@ def _query(owner, table, benchmark, solvers):
         "device": _one_of(DEVICES),
         "configuration": _text,
         "needs": _least,
+        "task": _one_of(benchmark.decided().get("task", ())),
         "no_opponent": _text,
     }
     if benchmark is ORTHOGONALISATION:

@@ -98,6 +98,28 @@ def remember(function):
     return remembering
 
 
+def says_errors(plot_class):
+    """Have a plot show nothing where rows allow for no figure, as those of an unknown task, and its title say why."""
+    plot, get_metadata = plot_class.plot, plot_class.get_metadata
+
+    @functools.wraps(plot)
+    def plotting(self, df, *choice, **named):
+        try:
+            return plot(self, df, *choice, **named)
+        except ValueError:
+            return []
+
+    @functools.wraps(get_metadata)
+    def describing(self, df, *choice, **named):
+        try:
+            return get_metadata(self, df, *choice, **named)
+        except ValueError as error:
+            return {"title": safe(f"error: {error}"), "xlabel": "", "ylabel": "", "scale": "linear", "ncols": 1}
+
+    plot_class.plot, plot_class.get_metadata = plotting, describing
+    return plot_class
+
+
 # Plotly's symbol numbers. The cross is for failures alone; 41 is invisible.
 SYMBOLS = [0, 1, 2, 5, 6, 7, 8, 13, 14, 16, 19, 20, 21, 22, 23, 25, 26]
 CROSS, NO_SYMBOL = 4, 41

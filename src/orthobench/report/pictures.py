@@ -61,16 +61,17 @@ def source(pixels):
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def by_solver(frame, dataset, objective, shown):
+def by_solver(frame, dataset, objective, shown, column="picture"):
     """Return a picture by solver, as Benchopt's plots of images take them: that of its first repetition with one.
 
     Parameters
     ----------
     frame : pandas.DataFrame
-        The last row of a cell may have a picture in the column ``objective_picture``.
+        The last row of a cell may have a picture in the column ``objective_COLUMN``.
     dataset, objective : str
     shown : str
         What a picture shows, in words.
+    column : str
 
     Returns
     -------
@@ -86,7 +87,7 @@ def by_solver(frame, dataset, objective, shown):
     check_frame(frame)
     rows = frame[(frame["dataset_name"] == dataset) & (frame["objective_name"] == objective)]
     last = rows.sort_values("stop_val", kind="stable").groupby(["solver_name", "idx_rep"]).tail(1)
-    texts = last.get("objective_picture", pd.Series("", last.index))
+    texts = last.get(f"objective_{column}", pd.Series("", last.index))
     names = short_solvers(sorted(last["solver_name"].unique()))
     found = []
     for solver, name in names.items():

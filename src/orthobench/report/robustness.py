@@ -12,13 +12,15 @@ from orthobench.report.medians import last_by_solver, median_curve, radius_trace
 from orthobench.report.names import parameters, short_solvers, without
 from orthobench.report.page import options
 
-RADII = radii(BENCHMARKS["benchmark_lipschitz"], "certified_accuracy")
+BENCHMARK = BENCHMARKS["benchmark_lipschitz"]
+RADII = radii(BENCHMARK, "certified_accuracy")
 HEADLINE = RADII[0]
 
 # By the objective's task: the metric at radius 0, and what the metric at another begins with.
 BY_RADIUS = {
     "classification": ("accuracy", "certified_accuracy"),
     "one_class": ("certified_auroc_0", "certified_auroc"),
+    "explanation": ("accuracy", "certified_accuracy"),
 }
 COSTS = ("step_time_ms", "inference_time_ms", "peak_memory_bytes", "parameters")
 BATCH_SIZE = "batch_size"
@@ -35,7 +37,7 @@ def robustness_traces(frame, dataset, objective):
     ValueError
         For the reasons given in `cells`.
     """
-    clean, certified = BY_RADIUS[_task(objective)]
+    clean, certified = BY_RADIUS[task_of(objective)]
     metrics = {0: clean} | {radius: f"{certified}_{radius}" for radius in RADII}
     return radius_traces(frame, dataset, objective, metrics, HEADLINE, "attacked_accuracy")
 
@@ -102,9 +104,11 @@ def overhead_menu(frame, key=BATCH_SIZE):
     return options(pd.DataFrame({"dataset": names}), "dataset")
 
 
-def _task(objective):
-    task = parameters(objective).get("task", "classification")
-    return task if task in BY_RADIUS else "classification"
+def task_of(objective):
+    """Return the task of an objective; raise ValueError if it is unknown."""
+    given = parameters(objective)
+    BENCHMARK.check_objective(given)
+    return given.get("task", "classification")
 
 
 def _datasets(frame, objective):
@@ -117,15 +121,15 @@ def _datasets(frame, objective):
 
 def ylabel(objective):
     """Return the label of the vertical axis of `robustness_traces`."""
-    certified = BY_RADIUS[_task(objective)][1].replace("_", " ").replace("auroc", "AUROC")
+    certified = BY_RADIUS[task_of(objective)][1].replace("_", " ").replace("auroc", "AUROC")
     return f"{certified} (higher is better)"
 
 
 def headline(objective):
     """Return the metric of certified robustness at the headline radius, for the objective's task."""
-    return f"{BY_RADIUS[_task(objective)][1]}_{HEADLINE}"
+    return f"{BY_RADIUS[task_of(objective)][1]}_{HEADLINE}"
 
 
 def clean(objective):
     """Return the metric without any attack, for the objective's task."""
-    return BY_RADIUS[_task(objective)][0]
+    return BY_RADIUS[task_of(objective)][0]

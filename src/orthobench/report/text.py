@@ -96,6 +96,8 @@ def read_file(path):
         check_frame(frame)
         benchmark = recognise(frame)
         wrong = implausible(frame, benchmark)
+        for name in () if wrong else frame["objective_name"].unique():
+            benchmark.check_objective(parameters(name))
     except ValueError as error:
         raise ValueError(f"{path}: {error} {_REMEDY}") from error
     if wrong:

@@ -1,4 +1,7 @@
-"""The quick configuration of every benchmark: a line of progress each, then a screen and a page of what they found."""
+"""The quick configurations of every benchmark: a line of progress each, then a screen and a page of what they found.
+
+A benchmark has ``configs/quick.yml``, and ``configs/quick_*.yml`` for what its solvers aren't all run on.
+"""
 
 import re
 import subprocess
@@ -12,7 +15,7 @@ from orthobench.report.screen import screen
 from orthobench.report.site.results import File, Result
 from orthobench.report.site.single import single
 from orthobench.report.terminal import columns
-from orthobench.report.text import read_frame
+from orthobench.report.text import read_frame, together
 
 NAME = "quick"
 # What Benchopt writes of a solver, when it is through with it on a data set.
@@ -47,10 +50,11 @@ def run(folders=None, out=None):
     out = Path(out) if out else ROOT / "outputs"
     out.mkdir(parents=True, exist_ok=True)
     log, page = out / f"{NAME}.log", out / f"{NAME}.html"
-    results, broken = [], []
+    planned = [(folder, name) for folder in folders for name in _configurations(folder)]
+    found, broken = {}, []
     with log.open("wb") as file:
-        for number, folder in enumerate(folders, start=1):
-            rows, code = _run(folder, f"[{number}/{len(folders)}] {folder}", file, log)
+        for number, (folder, name) in enumerate(planned, start=1):
+            rows, code = _run(folder, name, f"[{number}/{len(planned)}] {folder}", file, log)
             if code:
                 broken.append(f"{folder} ended with exit code {code}: see the log.")
             try:
@@ -59,9 +63,10 @@ def run(folders=None, out=None):
                 broken.append(one_line(error))
                 continue
             if frame is not None and len(frame):
-                results.append(Result(BENCHMARKS[folder], "here", (File(rows, frame),), frame))
+                found.setdefault(folder, []).append(File(rows, frame))
             elif not code:
                 broken.append(f"{folder} has no rows: see the log.")
+    results = [_result(folder, files) for folder, files in found.items()]
     page.write_text(single(results, "OrthoBench: a quick run"), encoding="utf-8")
     print()
     for line in screen(results, columns()):
@@ -73,17 +78,26 @@ def run(folders=None, out=None):
     return 1 if failed or broken else 0
 
 
-def _run(folder, title, file, log):
-    """Run a benchmark's quick configuration; return its rows' path and the exit code."""
+def _configurations(folder):
+    """List the names of a benchmark's quick configurations."""
+    return sorted(path.stem for path in (ROOT / folder / "configs").glob(f"{NAME}*.yml"))
+
+
+def _result(folder, files):
+    frame = together([(each.name, each.frame) for each in files])
+    return Result(BENCHMARKS[folder], "here", tuple(files), frame)
+
+
+def _run(folder, name, title, file, log):
+    """Run a quick configuration of a benchmark; return its rows' path and the exit code."""
     where = ROOT / folder
-    rows = where / "outputs" / f"{NAME}.parquet"
-    for earlier in where.glob(f"outputs/{NAME}*.parquet"):
+    rows, configuration = where / "outputs" / f"{name}.parquet", str(where / "configs" / f"{name}.yml")
+    for earlier in where.glob(f"outputs/{name}*.parquet"):
         earlier.unlink()
-    planned = _planned(where)
+    planned = _planned(where, configuration)
     begin, start = time.monotonic(), log.stat().st_size
-    configuration = str(where / "configs" / f"{NAME}.yml")
     command = [sys.executable, "-P", "-m", "benchopt", "run", str(where), "--config", configuration]
-    command += ["--output", NAME, "--no-display"]
+    command += ["--output", name, "--no-display"]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
     try:
         while process.poll() is None:
@@ -97,11 +111,11 @@ def _run(folder, title, file, log):
     return rows, process.returncode
 
 
-def _planned(where):
+def _planned(where, configuration):
     """Return how many solvers, each on its data sets and objectives, are planned."""
     from orthobench.runs.planned import planned_cells  # loads Benchopt
 
-    return max(1, len(planned_cells(where, where / "configs" / f"{NAME}.yml")))
+    return max(1, len(planned_cells(where, configuration)))
 
 
 def _through(log, start):

@@ -71,6 +71,20 @@ CONTROLS = {
             for radius in (1e-3, 0.1, 255.0)
         ),
         _robust("one class", "digits[steps=10,width=8]", "one_class", ("AOC", "Cayley", "Plain", "SLL"), 2),
+        _robust(
+            "explanations",
+            "digit_blocks[steps=10,width=8,explained=30]",
+            "explanation",
+            ("AOC", "Cayley", "Plain", "SLL"),
+            2,
+        ),
+        _robust(
+            "explanations of tight networks",
+            "digit_blocks[network=dense,steps=40,explained=30]",
+            "explanation",
+            _TIGHT,
+            2,
+        ),
     ),
     "benchmark_rcp": (_quick("benchmark_rcp"),),
     "benchmark_crc": (_quick("benchmark_crc"),),

@@ -8,6 +8,8 @@ import pytest
 import torch
 from conftest import ROOT, SmallBenchmark
 
+from orthobench.harness.lipschitz.explanation import FIGURES
+
 RADII = (36, 72, 108, 255)
 EPS = 1e-4
 
@@ -36,7 +38,8 @@ class Solver(LipschitzSolver):
     layer = {layer!r}
     {body}
 """
-CLASSIFICATION, ONE_CLASS = (f"Robustness[task={task}]" for task in ("classification", "one_class"))
+TASKS = ("classification", "one_class", "explanation")
+CLASSIFICATION, ONE_CLASS, EXPLANATION = (f"Robustness[task={task}]" for task in TASKS)
 
 
 @pytest.fixture
@@ -96,6 +99,44 @@ def test_a_plain_network_claims_its_true_constant_which_certifies_less_than_it_s
     assert last["objective_status"] == "ok"
     assert last["objective_lipschitz_claimed"] >= last["objective_lipschitz_upper"] * (1 - EPS)
     assert last["objective_lipschitz_lower"] <= last["objective_lipschitz_claimed"]
+
+
+def test_explanations_are_of_the_network_that_classification_trains(robustness):
+    run = robustness(cayley=("cayley", 0.05))
+    rows, classified = run(EXPLANATION, repetitions=2), run(CLASSIFICATION, repetitions=2)
+    assert rows["objective_status"].eq("ok").all()
+    assert rows["stop_val"].tolist() == 2 * [0, 10, 20]
+    same = ["train_loss", "accuracy", "certified_accuracy_36", "lipschitz_upper", "layers", "orthogonality_error"]
+    for name in same:
+        pd.testing.assert_series_equal(rows[f"objective_{name}"], classified[f"objective_{name}"])
+    assert rows["objective_value"].to_numpy() == pytest.approx(1 - rows["objective_mu_fidelity_uniform_saliency"])
+    before, last = rows[rows["stop_val"] < 20], rows[rows["stop_val"] == 20]
+    figures = [f"objective_{name}" for name in FIGURES]
+    late = [name for name in figures if not name.endswith(("fidelity_uniform_saliency", "block_share_10"))]
+    assert before[late].isna().all(axis=None)
+    assert last[late].notna().all(axis=None)
+    assert last["objective_explained"].to_numpy() == pytest.approx(48 * last["objective_accuracy"].to_numpy())
+    assert last["objective_tightness"].between(0, 1).all()
+    assert last["objective_saturation"].between(0.1, 1 + EPS).all()
+    assert rows["objective_attacked_accuracy"].isna().all()
+    assert not {f"objective_{name}" for name in FIGURES} & set(classified)
+
+
+def test_what_the_gradient_disproves_is_refuted_with_the_reason(robustness):
+    """At the first evaluation it claims enough, at the last too little."""
+    body = """calls = 0
+
+    def lipschitz_constant(self, model, input_shape):
+        self.calls += 1
+        return 1.0 if self.calls < 3 else 0.2
+"""
+    *before, last = robustness(liar=("cayley", 0.05, body))(EXPLANATION).to_dict("records")
+    assert all(row["objective_status"] == "ok" for row in before)
+    assert last["objective_status"] == "refuted"
+    assert "claims a Lipschitz constant of 0.2, and" in last["objective_message"]
+    assert "the gradient of a margin is" in last["objective_message"]
+    assert "an attack broke the claim's certificates" in last["objective_message"]
+    assert last["objective_saturation"] <= 1 + EPS
 
 
 def test_one_class_has_aurocs_and_learns_each_class_in_its_turn(robustness):
@@ -267,7 +308,7 @@ def test_where_less_than_the_claim_is_proved_both_figures_are_there(robustness):
     assert last["objective_proved_accuracy_36"] >= last["objective_certified_accuracy_36"]
 
 
-@pytest.mark.parametrize("task", [CLASSIFICATION, ONE_CLASS])
+@pytest.mark.parametrize("task", [CLASSIFICATION, ONE_CLASS, EXPLANATION])
 def test_in_one_process_all_figures_are_the_same(robustness, monkeypatch, task):
     apart = robustness("apart", cayley=("cayley", 0.05))(task)
     monkeypatch.setenv("ORTHOBENCH_IN_PROCESS", "1")
@@ -275,6 +316,7 @@ def test_in_one_process_all_figures_are_the_same(robustness, monkeypatch, task):
     assert set(apart["objective_env_stand"]).isdisjoint({"in process", "none"})
     assert set(together["objective_env_stand"]) == {"in process"}
     figures = ["value", "train_loss", "lipschitz_upper", "lipschitz_lower", "layers", "status"]
+    figures += ["removal_curves", "saturation", "tightness"] if task == EXPLANATION else []
     columns = [f"objective_{name}" for name in figures]
     assert str(apart[columns].to_numpy().tolist()) == str(together[columns].to_numpy().tolist())
 

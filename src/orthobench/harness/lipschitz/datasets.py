@@ -6,7 +6,7 @@ from functools import partial
 from ...data.parts import check_pixels
 from ...models import lipschitz_convnet, lipschitz_mlp
 from ..datasets import TaskDataset
-from .task import ATTACK, RobustnessTask
+from .task import ATTACK, EXPLAINED, RobustnessTask
 
 # The parameters of the network, which every data set has: `network` is "comparison", "small" or "dense".
 NETWORK = {"network": ["comparison"], "width": [16], "padding": ["circular"]}
@@ -27,12 +27,19 @@ class RobustnessDataset(TaskDataset):
     augment : callable or None
     attack : dict
         As of a `RobustnessTask`: fewer steps where the evaluation would take longer than the training.
+    explained : int
+    block : callable or None
+    pictures : bool
+        As of a `RobustnessTask`.
     """
 
     classes = 10
     blocks = 5
     augment = None
     attack = ATTACK
+    explained = EXPLAINED
+    block = None
+    pictures = False
 
     def parts(self):
         """Return the `Parts`, with pixels in [0, 1]."""
@@ -48,7 +55,8 @@ class RobustnessDataset(TaskDataset):
             network, padding = self._convolutional(parts.train.inputs.shape[1:], *networks[self.network]), self.padding
         else:
             raise ValueError(f"network={self.network!r}: expected dense or {' or '.join(networks)}")
-        more = {"augment": type(self).augment, "attack": self.attack}
+        more = {"augment": type(self).augment, "attack": self.attack, "explained": self.explained}
+        more |= {"block": self.block, "pictures": self.pictures}
         return RobustnessTask(parts, self.classes, self.batch_size, self.steps, network, padding, **more)
 
     def _convolutional(self, shape, blocks, convolutions):

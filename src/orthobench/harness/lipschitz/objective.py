@@ -1,4 +1,4 @@
-"""The base of the objective: certified, clean and attacked accuracy, and what disproves a claimed constant."""
+"""The base of the objective: certified, clean and attacked accuracy, explanations, and what disproves a constant."""
 
 import json
 import math
@@ -28,12 +28,18 @@ from ..stand.wire import is_number
 from ..stand_in import StandIn
 from ..status import REFUTED, InvalidResult
 from ..unsaved import Unsaved
+from .explanation import FIDELITY, Explanation
 
 # In 1/255, of pixels in [0, 1]; the headline radius is that of the value and of the attack.
 RADII = (36, 72, 108, 255)
 HEADLINE = 36
 
-TASKS = ("classification", "one_class")
+# By the task what is monitored: the value is 1 - this.
+MONITORED = {
+    "classification": f"certified_accuracy_{HEADLINE}",
+    "one_class": f"certified_auroc_{HEADLINE}",
+    "explanation": FIDELITY,
+}
 
 # How far a measured lower bound may be above the claim: the weights of some ten layers are rounded to float32.
 ROUNDING = 1e-4
@@ -44,8 +50,8 @@ UNKNOWN = math.nan
 class LipschitzObjective(Objective):
     """Hands out the task of a `RobustnessDataset`, and computes the metrics of a model with a claimed constant.
 
-    A subclass has the parameters ``task``, one of `TASKS`, and ``part``, the part that metrics are of. Certificates are
-    computed and claims examined at each evaluation; attacks are made at the last.
+    A subclass has the parameters ``task``, a key of `MONITORED`, and ``part``, the part that metrics are of.
+    Certificates are computed and claims examined at each evaluation; attacks and explanations are made at the last.
 
     Attributes
     ----------
@@ -57,8 +63,8 @@ class LipschitzObjective(Objective):
 
     def set_data(self, task):
         self._task = task
-        if self.task not in TASKS:
-            self._task = StandIn(ValueError(f"task={self.task!r}: expected {' or '.join(TASKS)}"))
+        if self.task not in MONITORED:
+            self._task = StandIn(ValueError(f"task={self.task!r}: expected {' or '.join(MONITORED)}"))
         if isinstance(self._task, StandIn):  # its error becomes the row of each cell
             return
         if self.one_class:
@@ -106,10 +112,15 @@ class LipschitzObjective(Objective):
         outputs = _outputs(model, part.inputs)
         bound = float(upper_bound(model, self._task.shape, trusted=("orthobench",)).total)
         figures = self._certify(outputs, part.targets, claimed, bound)
-        found, doubts = self._examine(model, part, outputs, claimed, bound, last=steps == self._task.steps)
+        last = steps == self._task.steps
+        found, doubts = self._examine(model, part, outputs, claimed, bound, last)
         figures |= found
+        if self.task == "explanation":
+            found, reasons = self._explain(model, part, claimed, max(claimed, bound), last)
+            figures |= found
+            doubts += reasons
         return {
-            "value": 1 - figures[f"certified_auroc_{HEADLINE}" if self.one_class else f"certified_accuracy_{HEADLINE}"],
+            "value": 1 - figures[MONITORED[self.task]],
             **figures,
             "lipschitz_claimed": float(claimed),
             "lipschitz_upper": bound,
@@ -165,7 +176,7 @@ class LipschitzObjective(Objective):
                 "layers": json.dumps(spectra),
                 "inference_time_ms": inference_time_ms(plain, part.inputs, device),
             }
-        if last and not self.one_class:
+        if last and self.task == "classification":
             some = Examples(part.inputs[:ATTACKED], part.targets[:ATTACKED])
             found, broken, quotient = self._attack(model, plain, exact, some, outputs[:ATTACKED], claimed)
             figures |= found
@@ -176,6 +187,17 @@ class LipschitzObjective(Objective):
         if lower > claimed * (1 + ROUNDING):
             doubts.insert(0, f"claims a Lipschitz constant of {claimed:g}, and {lower:g} was measured")
         return {"lipschitz_lower": lower, **figures}, doubts
+
+    def _explain(self, model, part, claimed, constant, last):
+        """Return the figures of explanations, first of all the monitored one, and what of them disproves the claim."""
+        plain = frozen_copy(model)
+        exact = in_float64(plain, self._task.shape) if last else plain
+        repetition = self._run_context.repetition or 0
+        explanation = Explanation(plain, exact, self._task, part, resolve_device(), repetition)
+        if not last:
+            return explanation.at_once(), []
+        # One picture of each solver will do: that of the first repetition.
+        return explanation.figures(claimed * (1 + ROUNDING), constant, draw=not repetition)
 
     def _attack(self, model, plain, exact, part, outputs, claimed):
         """Return the attacked accuracy, how many certificates of the claim were broken, and the largest quotient seen.

@@ -12,6 +12,7 @@ from ..training.task import TrainingTask
 # After the start: one for each ten steps, and not more than these.
 EVALUATIONS = 5
 ATTACK = {"steps": 50, "restarts": 3}
+EXPLAINED = 200
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class RobustnessTask:
         As of a `TrainingTask`.
     attack : dict, optional
         ``steps`` and ``restarts`` of the attack, as `orthobench.lipschitz.attacks.pgd_l2` takes them.
+    explained : int
+        How many of a part's images are explained, the first ones: those that are classified right.
+    block : callable, optional
+        ``block(images)`` returns which pixels of images (n, c, h, w) say nothing of their class: (n, h, w), bool.
+    pictures : bool
+        Whether the licence of the images allows that rows show them.
     inliers : bool
         Whether it is the task of one class, of `one_class`.
     """
@@ -47,6 +54,9 @@ class RobustnessTask:
     padding_mode: str | None = "circular"
     augment: Callable | None = None
     attack: dict = field(default_factory=lambda: dict(ATTACK))
+    explained: int = EXPLAINED
+    block: Callable | None = None
+    pictures: bool = False
     inliers: bool = False
 
     @property
