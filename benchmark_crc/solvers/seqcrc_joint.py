@@ -11,7 +11,5 @@ class Solver(DetectionSolver):
     parameters = {**SETS, "scale": [1.0]}
 
     def controller(self, problem):
-        joint = sum(alpha for name, alpha in problem.alphas.items() if name != "confidence")
-        return JointController(
-            problem.losses, {"confidence": problem.alphas["confidence"], "joint": joint}, scale=self.scale
-        )
+        alphas = {"confidence": problem.alphas["confidence"], "joint": problem.joint_alpha}
+        return JointController(problem.losses, alphas, scale=self.scale)

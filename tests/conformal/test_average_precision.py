@@ -34,6 +34,13 @@ def test_the_mean_is_over_the_classes_that_occur_and_half_of_what_is_there_may_b
     assert math.isnan(of([[HERE]], [[0.9]], [[0]], [[]], [[]]))
 
 
+def test_scores_may_be_logits():
+    boxes, scores = [[THERE, HERE, THERE]], np.array([[0.3, 0.2, 0.1]])
+    labels, truth = [[0, 0, 1]], ([[HERE]], [[0]])
+    logits = np.log(scores / (1 - scores))
+    assert of(boxes, logits, labels, *truth) == of(boxes, scores, labels, *truth) == pytest.approx(1 / 2)
+
+
 def test_boxes_count_with_the_probability_of_a_class():
     detections = Detections.of_images([[THERE, HERE]], [[0.9, 0.8]], [[[0.3, 0.7], [0.9, 0.1]]])
     # Of class 0 the right box has 0.72, the wrong one 0.27.

@@ -228,6 +228,13 @@ def test_a_saved_controller_predicts_and_claims_the_same(controller, tmp_path):
     assert loaded.predict(detections).boxes.tolist() == controller.predict(detections).boxes.tolist()
 
 
+def test_a_grid_with_the_largest_margin_is_saved(tmp_path):
+    grid = {"scores": (0.5, -math.inf), "margins": (1.0, math.inf), "classes": (0.9, 1.0)}
+    controller = LTTController(LOSSES, ALPHAS, **grid).calibrate(*random_pool(np.random.default_rng(20), 30))
+    save(controller, tmp_path / "controller.json")
+    assert repr(load(tmp_path / "controller.json")) == repr(controller)
+
+
 def test_files_that_hold_no_controller_or_another_claim_are_errors(tmp_path):
     path, controller = tmp_path / "controller.json", SequentialController(LOSSES, ALPHAS)
     with pytest.raises(RuntimeError, match="isn't calibrated: call calibrate first"):

@@ -83,6 +83,8 @@ def test_another_file_than_the_digest_says_is_an_error(tmp_path):
         stored_detections(path, "0" * 64)
     with pytest.raises(ValueError, match=r"sha256 of .* is missing"):
         stored_detections(path, "")
+    with pytest.raises(FileNotFoundError, match="file is missing: give the path"):
+        stored_detections("", "0" * 64)
     with pytest.raises(FileNotFoundError, match="is not there"):
         stored_detections(tmp_path / "other.npz", "0" * 64)
 
@@ -96,6 +98,21 @@ def test_what_a_file_lacks_is_named(tmp_path):
             of_coco(tmp_path, results)
     with pytest.raises(ValueError, match=r"isn't of COCO's form.*categories"):
         of_coco(tmp_path, annotations={"images": IMAGES})
+
+
+def test_what_is_wrong_with_an_entry_is_told(tmp_path):
+    for wrong in ({"bbox": [1, 2, 3]}, {"score": "high"}, {"score": None}):
+        with pytest.raises(ValueError, match="isn't of COCO's form"):
+            of_coco(tmp_path, [RESULTS[0] | wrong])
+    with pytest.raises(ValueError, match="has an image twice"):
+        of_coco(tmp_path, annotations=ANNOTATIONS | {"images": [*IMAGES, IMAGES[0]]})
+
+
+def test_a_detector_may_find_nothing(tmp_path):
+    found = of_coco(tmp_path, results=[])
+    assert found["pred_boxes"].shape == (0, 4)
+    assert found["pred_offsets"].tolist() == [0, 0, 0, 0]
+    assert of_coco(tmp_path, annotations=ANNOTATIONS | {"annotations": []})["true_labels"].dtype == np.int64
 
 
 def test_half_a_file_and_pickles_are_errors(tmp_path):
@@ -122,6 +139,10 @@ def test_half_a_file_and_pickles_are_errors(tmp_path):
         ({"pred_probabilities": np.array([[0.9, 0.3], [0.2, 0.8]])}, "sum to 1"),
         ({"image_sizes": np.array([[20, 10]])}, "sizes must be"),
         ({"true_boxes": np.zeros((3, 4))}, "positive area"),
+        ({"true_labels": np.array([1, 2, 2])}, "labels must be in 0..1, the detector's classes, got 2"),
+        ({"true_offsets": np.array([0, 2, 3, 3, 3])}, "detections are of 3 images, truths of 4"),
+        ({"true_boxes": np.zeros((0, 4)), "true_labels": np.zeros(0, int), "true_offsets": np.zeros(4, int)}, "any true"),
+        ({"pred_scores": np.array(["a", "b"])}, "pred_scores of .* write an array of real numbers"),
     ],
 )
 def test_what_no_detector_finds_is_an_error_of_the_data_set(tmp_path, changed, message):
@@ -140,3 +161,5 @@ def test_of_images_with_the_same_detections_one_is_left(tmp_path):
     task = dataset(tmp_path, *write_arrays(tmp_path / "f.npz", **twice))
     assert len(task.detections) == len(task.truths) == 2
     assert task.detections.scores.tolist() == [0.75, 0.5]
+    twice["pred_probabilities"] = np.array([[0.9, 0.1], [0.8, 0.2], [0.9, 0.1]])  # of another image
+    assert len(dataset(tmp_path, *write_arrays(tmp_path / "f.npz", **twice)).detections) == 3

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,8 @@ def stored_detections(file, sha256, annotations=None, annotations_sha256=None):
 
 
 def _checked(file, sha256):
+    if not file:
+        raise FileNotFoundError("file is missing: give the path of stored detections")
     path = Path(file).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there: give the path of stored detections")
@@ -58,14 +61,19 @@ def _checked(file, sha256):
 def _npz(path):
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is no .npz file, or half of one: write it by numpy.savez")
-    with np.load(path, allow_pickle=False) as file:
-        missing = [name for name in ARRAYS if name not in file.files]
-        if missing:
-            raise ValueError(f"{path} has no {', '.join(missing)}: it has {', '.join(file.files)}")
-        try:
-            return {name: file[name] for name in ARRAYS}
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-            raise ValueError(f"{path} can't be read ({error}): write arrays of numbers by numpy.savez") from error
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = file.files
+            found = {name: file[name] for name in ARRAYS if name in names}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError) as error:
+        raise ValueError(f"{path} can't be read ({error}): write arrays of numbers by numpy.savez") from error
+    missing = [name for name in ARRAYS if name not in found]
+    if missing:
+        raise ValueError(f"{path} has no {', '.join(missing)}: it has {', '.join(names)}")
+    for name, each in found.items():
+        if each.dtype.kind not in "iuf":
+            raise ValueError(f"{name} of {path} is of the type {each.dtype}: write an array of real numbers")
+    return found
 
 
 def _coco(path, annotations):
@@ -76,12 +84,14 @@ def _coco(path, annotations):
         classes = {each: place for place, each in enumerate(sorted(each["id"] for each in told["categories"]))}
         true = [each for each in told["annotations"] if not each.get("iscrowd", 0)]
         truths = _rows(true, images, lambda each: classes[each["category_id"]])
-        results = _rows(found, images, lambda each: each["score"])
-    except (KeyError, TypeError) as error:
+        results = _rows(found, images, lambda each: float(each["score"]))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} or {annotations} isn't of COCO's form, lists of objects with its names: {error!r} is missing, or "
             "of another type"
         ) from error
+    if len(images) < len(told["images"]):
+        raise ValueError(f"{annotations} has an image twice, by its id: leave one out")
     return {
         **{f"pred_{name}": each for name, each in zip(("boxes", "scores", "offsets"), results, strict=True)},
         **{f"true_{name}": each for name, each in zip(("boxes", "labels", "offsets"), truths, strict=True)},
@@ -99,7 +109,9 @@ def _json(path):
 def _rows(entries, images, value_of):
     """Return boxes (left, top, right, bottom), a value of each, and offsets, image by image."""
     ordered = sorted(entries, key=lambda each: images[each["image_id"]])
-    boxes = np.array([each["bbox"] for each in ordered], dtype=float).reshape(-1, 4)
+    boxes = np.array([each["bbox"] for each in ordered], dtype=float).reshape(len(ordered), 4)
     boxes[:, 2:] += boxes[:, :2]
-    counts = np.bincount([images[each["image_id"]] for each in ordered], minlength=len(images))
-    return boxes, np.array([value_of(each) for each in ordered]), np.concatenate([[0], counts.cumsum()])
+    places = np.array([images[each["image_id"]] for each in ordered], dtype=np.int64)
+    counts = np.bincount(places, minlength=len(images))
+    values = np.array([value_of(each) for each in ordered], dtype=None if ordered else np.int64)
+    return boxes, values, np.concatenate([[0], counts.cumsum()])

@@ -42,9 +42,11 @@ def levels(objective):
     Of the maximum and of the joint loss this is the sum of those of localisation and classification.
     """
     told = parameters(objective).get(ALPHAS, "").split("/")
-    if len(told) != 3 or not all(re.fullmatch(r"0\.\d{1,9}", each) for each in told):
+    if len(told) != 3 or not all(re.fullmatch(r"[0-9]?\.?[0-9]{1,17}(e-[0-9]{1,2})?", each) for each in told):
         return {}
-    confidence, localisation, classification = map(Fraction, told)
+    confidence, localisation, classification = asked = list(map(Fraction, told))
+    if not all(0 < each < 1 for each in asked):
+        return {}
     both = localisation + classification
     return {"cnf": confidence, "loc": localisation, "cls": classification, "max": both, "joint": both}
 

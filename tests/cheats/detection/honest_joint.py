@@ -8,6 +8,5 @@ class Solver(DetectionSolver):
     name = "honest_joint"
 
     def controller(self, problem):
-        alphas = problem.alphas
-        joint = alphas["localisation"] + alphas["classification"]
-        return JointController(problem.losses, {"confidence": alphas["confidence"], "joint": joint})
+        alphas = {"confidence": problem.alphas["confidence"], "joint": problem.joint_alpha}
+        return JointController(problem.losses, alphas)

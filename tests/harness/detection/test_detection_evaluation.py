@@ -18,7 +18,7 @@ from orthobench.conformal.detection import (
     image_losses,
 )
 from orthobench.conformal.detection.simulation import Simulation
-from orthobench.harness.detection import DetectionTask
+from orthobench.harness.detection import DetectionTask, RiskProblem
 from orthobench.harness.detection.evaluation import Measurement, Pool, thresholds_of
 from orthobench.harness.detection.role import row_of
 
@@ -133,8 +133,13 @@ def test_what_is_not_claimed_of_images_is_not_judged():
         "boxes": RiskClaim({"localisation": 0.01}, losses, unit="detected box"),
         "probability": RiskClaim({"localisation": 0.01}, losses, "probability", 0.1),
     }
-    for name, claim in claims.items():
-        assert all(map(math.isnan, Measurement(task, claim, rows).p_values.values())), name
+    found = {name: Measurement(task, claim, rows) for name, claim in claims.items()}
+    for name, each in found.items():
+        assert all(map(math.isnan, each.p_values.values())), name
+        assert each.in_mean.keys() == ({"localisation"} if name == "probability" else set())
+    most, p_value = found["probability"].in_mean["localisation"]
+    assert most == pytest.approx(0.9 * 0.01 + 0.1)
+    assert p_value < 1e-9 < found["probability"].risks["localisation"].mean() - most
     claim = RiskClaim({"localisation": 0.01}, losses)
     assert Measurement(task, claim, rows).p_values["localisation"] < 1e-9
 
@@ -151,11 +156,35 @@ def test_on_simulated_images_risks_are_exact_and_sizes_are_of_other_images_than_
     np.testing.assert_array_equal(found.risks["joint"], exact)
 
 
+def test_a_probability_is_judged_by_the_mean_that_it_allows():
+    task, losses = make_task(), DetectionLosses()
+    rows = np.array(task.splits * [[0.3, 1.5, 1.5, 1.5, 1.5, 0.6, math.nan]])
+    mean = Measurement(task, RiskClaim({}, losses, "none"), rows).risks["localisation"].mean()
+    # Where the level is 0.1 below the mean, the mean that delta allows is above it.
+    claims = [RiskClaim({"localisation": mean - 0.1}, losses, "probability", delta) for delta in (0.001, 0.9)]
+    low, high = (Measurement(task, claim, rows).in_mean["localisation"].p_value for claim in claims)
+    assert low < 0.05
+    assert high > 0.99
+
+
 def test_a_pool_without_images_to_test_is_an_error():
     with pytest.raises(ValueError, match="a pool of 240 images has none to test beside 240 for calibration"):
         make_task(calibration=240)
     with pytest.raises(ValueError, match="splits"):
         make_task(splits=0)
+    detections, truths = make_pool(20)
+    with pytest.raises(ValueError, match="a pool without any true box has nothing to detect"):
+        DetectionTask(detections, Truths.of_images([[]] * 20, [[]] * 20), 2, 10, 0)
+
+
+def test_a_simulated_split_is_measured_on_another_one():
+    with pytest.raises(ValueError, match="splits is 1: give an integer >= 2"):
+        DetectionTask(*Simulation().draw(19, np.random.default_rng(0)), 1, 19, 0, Simulation())
+
+
+def test_levels_add_up_as_the_decimals_that_they_are():
+    problem = RiskProblem({"confidence": 0.05, "localisation": 0.1, "classification": 0.2}, DetectionLosses(), 1.0)
+    assert problem.joint_alpha == 0.3 != 0.1 + 0.2
 
 
 def test_splits_follow_from_the_seed():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, SmallBenchmark
 
-from orthobench.conformal.detection import DetectionLosses, SequentialController
+from orthobench.conformal.detection import DetectionLosses, Detections, SequentialController, Truths
 from orthobench.harness import raise_failures
 from orthobench.harness.detection.role import packed, unpacked
 
@@ -29,6 +29,24 @@ class Dataset(TaskDataset):
         task = make_task(seed, splits=self.splits, with_classes=self.with_classes)
         return replace(task, images=torch.rand(3, 1, int(SIDE), int(SIDE))) if self.shown else task
 """
+OVERSTATES = """
+from orthobench.conformal.detection import RiskClaim, SequentialController, Thresholds
+from orthobench.harness.detection import DetectionSolver
+
+class Own(SequentialController):
+    @property
+    def claim(self):
+        return RiskClaim(self.alphas, self.losses, "probability", 0.1)
+
+    def _choose(self, losses):
+        return Thresholds(0.9, 0.0, 0.2)
+
+class Solver(DetectionSolver):
+    name = "overstates"
+
+    def controller(self, problem):
+        return Own(problem.losses, problem.alphas)
+"""
 SOLVERS = (
     *("seqcrc", "seqcrc_joint", "split", "uncalibrated"),
     *("bonferroni_box_wise", "max_additive", "crc_fixed_threshold"),
@@ -39,12 +57,10 @@ SIZES = ("volume_ratio", "boxes_per_image", "stretch", "class_set_size")
 
 def run(folder, *names, alphas="0.1/0.2/0.2", more="", **options):
     raise_failures(False)
-    if not folder.exists():
-        small = SmallBenchmark(folder)
-        folder.mkdir()
+    if not (folder / "objective.py").exists():
+        (folder / "solvers").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "benchmark_crc" / "objective.py", folder)
-        small.write({"datasets/toy.py": DATASET})
-        (folder / "solvers").mkdir()
+        SmallBenchmark(folder).write({"datasets/toy.py": DATASET})
     for name in names:
         shutil.copy(ROOT / "benchmark_crc" / "solvers" / f"{name}.py", folder / "solvers")
     rows = SmallBenchmark(folder).run(objective_filters=[f"Risk[alphas='{alphas}'{more}]"], **options)
@@ -128,6 +144,7 @@ def test_without_classes_there_are_no_sets_of_them(tmp_path):
     ("options", "message"),
     [
         ({"alphas": "0.1/0.2"}, "alphas='0.1/0.2': expected three numbers in (0, 1), as in 0.02/0.05/0.05"),
+        ({"alphas": "0.1/0.2/0.2/0.2"}, "alphas='0.1/0.2/0.2/0.2': expected three numbers"),
         ({"alphas": "0.1/0.2/1.2"}, "1.2"),
         ({"alphas": "0.1/0.05/0.2"}, "alpha of localisation is 0.05"),
         ({"more": ",match=nearest"}, "match must be one of"),
@@ -140,11 +157,35 @@ def test_what_cannot_be_run_says_why(tmp_path, options, message):
     assert found["objective_message"].str.contains(message, regex=False).all(), set(found["objective_message"])
 
 
-def test_few_splits_tell_no_verdict(tmp_path):
-    found = run(tmp_path / "few", "seqcrc", dataset_names=["toy[splits=20]"])
-    assert found["objective_status"].eq("ok").all()
+def test_few_splits_tell_no_verdict_and_say_so(tmp_path):
+    # The joint level is 0.3, which 0.1 + 0.2 isn't in float64.
+    found = run(tmp_path / "few", "seqcrc", "seqcrc_joint", alphas="0.05/0.1/0.2", dataset_names=["toy[splits=20]"])
+    assert found["objective_status"].eq("ok").all(), set(found["objective_message"])
+    assert found["objective_message"].eq("no test of its claims: needs 100 splits, these are 20").all()
+    assert set(found["objective_claimed_joint"].dropna()) == {0.3}
     assert not found["objective_judged_loc"].any()
     assert found["objective_p_value_loc"].isna().all()
+
+
+def test_a_probability_that_no_mean_risk_can_come_from_is_refuted(tmp_path):
+    (tmp_path / "solvers").mkdir()
+    (tmp_path / "solvers" / "overstates.py").write_text(OVERSTATES)
+    found = run(tmp_path, "ltt_hb", dataset_names=["toy"]).set_index("solver")
+    assert found.loc["LTT-HB", "objective_status"] == "ok", found.loc["LTT-HB", "objective_message"]
+    cheat = found.loc["overstates"]
+    assert cheat["objective_status"] == "refuted"
+    assert "of localisation is" in cheat["objective_message"]
+    assert "claims 0.2 with a probability of 0.9, which is at most 0.2800 in the mean" in cheat["objective_message"]
+    assert not cheat["objective_guaranteed"]
+
+
+def test_images_of_which_some_have_no_boxes_are_packed_too():
+    detections = Detections.of_images([[], [[0, 0, 4, 4]]], [[], [0.9]], [[], [[0.5, 0.5]]], [[8, 8], [8, 8]])
+    truths = Truths.of_images([[], [[0, 0, 4, 4]]], [[], [1]])
+    again = unpacked(packed(detections[:1], truths[:1], np.zeros((1, 1), dtype=int)))
+    assert again[0].classes == 2
+    assert again[1].labels.shape == (0,)
+    DetectionLosses().check(*again[:2])
 
 
 def test_what_is_packed_comes_out_as_it_was():

@@ -277,8 +277,14 @@ class JointController(RiskController):
 
 def with_maximum(alphas):
     """Return alphas with that of "maximum": the sum of those of "localisation" and "classification", if below 1."""
-    second = [Fraction(str(alphas[name])) for name in ("localisation", "classification") if name in alphas]
-    return {**alphas, "maximum": float(sum(second))} if len(second) == 2 and sum(second) < 1 else alphas
+    both = total_of_second(alphas)
+    claimed = {"localisation", "classification"} <= alphas.keys() and both < 1
+    return {**alphas, "maximum": both} if claimed else alphas
+
+
+def total_of_second(alphas):
+    """Return the sum of the alphas of "localisation" and "classification", without rounding: 0.1 + 0.2 is 0.3."""
+    return float(sum(Fraction(str(alphas[name])) for name in ("localisation", "classification") if name in alphas))
 
 
 def warn_of_few(count, risk, alpha):

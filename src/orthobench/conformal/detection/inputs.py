@@ -1,5 +1,6 @@
 """What a detector found in images, and what is there: arrays of all images, one after the other."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,7 +48,9 @@ class Ragged:
     def _check_offsets(self):
         offsets = as_array(self.offsets)
         if offsets.ndim != 1 or len(offsets) == 0 or not np.issubdtype(offsets.dtype, np.integer):
-            raise TypeError(f"offsets must be integers (N + 1,), got {offsets.dtype} {offsets.shape}.")
+            raise TypeError(
+                f"offsets must be integers (N + 1,), got {offsets.dtype} {offsets.shape}; convert them by astype(int)."
+            )
         if offsets[0] != 0 or (np.diff(offsets) < 0).any() or offsets[-1] != len(self.boxes):
             raise ValueError(
                 f"offsets must rise from 0 to the number of boxes, {len(self.boxes)}, got {offsets.tolist()[:5]}... to "
@@ -193,7 +196,8 @@ class Detections(Ragged):
         values = as_array(self.sizes).astype(float)
         if values.shape != (len(self), 2) or not (np.isfinite(values).all() and (values > 0).all()):
             raise ValueError(
-                f"sizes must be ({len(self)}, 2), positive widths and heights of the images, got {values}."
+                f"sizes must be ({len(self)}, 2), positive widths and heights of the images, got {values.shape}, the "
+                f"smallest {values.min(initial=math.inf):g}; give those of every image."
             )
         self._set("sizes", values)
 

@@ -1,6 +1,7 @@
 """Average precision of detections, which no guarantee is about: how good the detector is that one has to do with."""
 
 import numpy as np
+from scipy.special import expit
 
 from .boxes import iou
 
@@ -12,6 +13,7 @@ def average_precision(detections, truths, overlap=0.5):
     ----------
     detections : Detections
         With probabilities: a box counts for each class with its score times the class's probability, unless that is 0.
+        Scores of which some are outside [0, 1] are taken as logits.
     truths : Truths
         With labels.
     overlap : float
@@ -22,12 +24,15 @@ def average_precision(detections, truths, overlap=0.5):
     float
         Over the classes that occur; precision is the largest at any larger recall (VOC 2010 and later).
     """
-    found = [_of_class(detections, truths, label, overlap) for label in np.unique(truths.labels)]
+    scores = detections.scores
+    if ((scores < 0) | (scores > 1)).any():
+        scores = expit(scores)
+    found = [_of_class(detections, scores, truths, label, overlap) for label in np.unique(truths.labels)]
     return float(np.mean(found)) if found else float("nan")
 
 
-def _of_class(detections, truths, label, overlap):
-    scores = detections.scores * detections.probabilities[:, label]
+def _of_class(detections, scores, truths, label, overlap):
+    scores = scores * detections.probabilities[:, label]
     image, true_image = detections.image, truths.image
     candidates = {}
     own = np.flatnonzero(truths.labels == label)
@@ -36,8 +41,8 @@ def _of_class(detections, truths, label, overlap):
     taken, right = set(), np.zeros(len(scores), dtype=bool)
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] > 0]
-    for row in order:
-        free = [each for each in candidates.get(int(image[row]), ()) if each not in taken]
+    for row in order[np.isin(image[order], true_image[own])]:  # elsewhere all are wrong
+        free = [each for each in candidates[int(image[row])] if each not in taken]
         if not free:
             continue
         shares = iou(truths.boxes[free], detections.boxes[row])

@@ -50,8 +50,8 @@ def save(controller, path):
         )
     content = {
         "controller": type(controller).__name__,
-        "options": {**controller._options(), "losses": asdict(controller.losses)},
-        "thresholds": {name: _plain(value) for name, value in asdict(controller.thresholds).items()},
+        "options": _plain(controller._options() | {"losses": asdict(controller.losses)}),
+        "thresholds": _plain(asdict(controller.thresholds)),
         "count": controller.count,
         "claim": str(controller.claim),
     }
@@ -90,6 +90,8 @@ def load(path):
 
 def _plain(value):
     """Return what JSON holds: numbers as they are, infinities by name."""
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, tuple):
         return [_plain(each) for each in value]
     return str(value) if value in (float("inf"), -float("inf")) else value

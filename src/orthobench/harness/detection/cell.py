@@ -39,7 +39,8 @@ class DetectionCell(RunOnceCell):
         task = self._measured_task
         stand, self.stand = self.stand, None
         claim = _claim(self.in_time(stand, "begin"))
-        rows, _, peak = self._calibrate(stand, task.detections, task.truths, task.calibrations)
+        # How long all splits take is no figure: what is doubtful of it, on a busy machine, doesn't matter.
+        rows, _, peak, _ = self._calibrate(stand, task.detections, task.truths, task.calibrations)
         audited = np.random.default_rng().choice(task.splits, min(AUDITS, task.splits), replace=False)
         readings = [self._audit(rows[split], task.calibrations[split]) for split in audited]
         result = {
@@ -50,7 +51,10 @@ class DetectionCell(RunOnceCell):
         return {1: {"measured": Unsaved(types.SimpleNamespace(**result)), "peak_memory_bytes": peak}}
 
     def _calibrate(self, stand, detections, truths, parts):
-        """Return the thresholds (S, 7), the seconds that the stand says, and its peak of memory; end the stand."""
+        """Return thresholds (S, 7), the seconds that the stand says, its peak of memory, and why not to believe them.
+
+        The stand is ended.
+        """
         tensors = packed(detections, truths, parts)
         try:
             answer = self.limited(
@@ -65,10 +69,8 @@ class DetectionCell(RunOnceCell):
             doubt = self.hidden(seconds, answer.cost, tensors, answer.tensors)
         finally:
             left = stand.end()
-        self.check_ended(0 if doubt else left)
-        if doubt:
-            raise _Doubt(doubt)
-        return rows, seconds, peak
+        self.check_ended(left)
+        return rows, seconds, peak, doubt
 
     def _audit(self, row, part):
         """Return how long a stand takes that calibrates on one split's images, and finds the same thresholds."""
@@ -77,19 +79,12 @@ class DetectionCell(RunOnceCell):
             stand, _ = self.open(audit=True)
             self.in_time(stand, "begin")
             images = task.detections[part], task.truths[part]
-            try:
-                again, seconds, _ = self._calibrate(stand, *images, np.arange(len(part))[None])
-            except _Doubt as error:
-                doubt = error
-                continue
+            again, seconds, _, doubt = self._calibrate(stand, *images, np.arange(len(part))[None])
             if not np.array_equal(again[0], row, equal_nan=True):
                 raise Refuted("its thresholds depend on more than the images of a split")
-            return seconds
+            if not doubt:
+                return seconds
         raise Refuted(f"{doubt}, in {clocks.ATTEMPTS} fresh processes")
-
-
-class _Doubt(Refuted):
-    """What a stand says of its time can't be true."""
 
 
 def _claim(answer):

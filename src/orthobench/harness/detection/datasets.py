@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...conformal.detection import Detections, Truths
+from ...conformal.detection.inputs import check_pair
 from ...conformal.detection.precision import average_precision
 from ...conformal.detection.simulation import Simulation
 from ...data.cache import cached
@@ -10,7 +11,7 @@ from ...data.detections_file import stored_detections
 from ...device import resolve_device
 from ...models.detector import detect, trained_detector
 from ..datasets import TaskDataset
-from .task import DetectionTask
+from .task import DetectionTask, check_splits
 
 # The parameters of the splits, which every data set has.
 SPLITS = {"splits": [400], "calibration": [1000]}
@@ -55,6 +56,7 @@ class SimulatedDataset(TaskDataset):
     """Images of a `Simulation`. A subclass has `SPLITS` and ``duplicates`` among its parameters."""
 
     def task(self, seed):
+        check_splits(self.splits, self.calibration, simulated=True)
         simulation = Simulation(self.duplicates)
         drawn = simulation.draw(self.splits * self.calibration, np.random.default_rng(seed))
         return DetectionTask(*drawn, self.splits, self.calibration, seed, simulation)
@@ -76,6 +78,7 @@ class StoredDataset(TaskDataset):
             found["image_sizes"],
         )
         truths = Truths(found["true_boxes"], found["true_offsets"], found["true_labels"])
+        check_pair(detections, truths)
         kept = _distinct(detections)
         detections, truths = detections[kept], truths[kept]
         precision = average_precision(detections, truths) if detections.classes else float("nan")
@@ -84,8 +87,10 @@ class StoredDataset(TaskDataset):
 
 def _distinct(detections):
     """Return the first image of each kind of detections."""
-    first = {}
+    arrays, first = [detections.boxes, detections.scores], {}
+    if detections.classes:
+        arrays.append(detections.probabilities)
     for image, (start, end) in enumerate(zip(detections.offsets[:-1], detections.offsets[1:], strict=True)):
-        key = detections.boxes[start:end].tobytes() + detections.scores[start:end].tobytes()
+        key = b"".join(each[start:end].tobytes() for each in arrays)
         first.setdefault(key if end > start else image, image)
-    return np.array(sorted(first.values()))
+    return np.array(sorted(first.values()), dtype=np.int64)

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ...conformal.detection.boxes import area, covered_share, holds, iou, outer_
 from ...conformal.detection.inputs import ragged
 from ...conformal.detection.matching import cost, pairs
 from ...conformal.detection.sets import class_needs
-from ...conformal.verdicts import known_risk_p_value, risk_verdict
+from ...conformal.verdicts import SPLITS, known_risk_p_value, risk_verdict
 
 # In a claim's terms, and in those of the columns.
 RISKS = {
@@ -162,6 +163,13 @@ class Pool:
         }
 
 
+class InMean(NamedTuple):
+    """What a risk can be in the mean if its level holds with a probability, and the p-value of what was measured."""
+
+    most: float
+    p_value: float
+
+
 class Measurement:
     """Risks and sizes over all splits.
 
@@ -181,6 +189,10 @@ class Measurement:
         By the names of `RISKS`.
     p_values : dict of str to float
         Of the risks that are claimed of images: NaN of others.
+    in_mean : dict of str to InMean
+        Of risks that are claimed with a probability and aren't known exactly.
+    untested : str
+        Why a claim in expectation has no p-value; empty if it has one.
     """
 
     def __init__(self, task, claim, rows):
@@ -200,17 +212,25 @@ class Measurement:
             ]
             losses = {name: [each[name] for each in found] for name in found[0]}
             self.risks = {name: np.array([each.mean() for each in values]) for name, values in losses.items()}
-        self.p_values = {name: self._p_value(task, claim, name, losses.get(name)) for name in self.risks}
+        self.p_values, self.in_mean, self.untested = dict.fromkeys(self.risks, UNKNOWN), {}, ""
+        for name in claim.levels if claim.unit == "image" and claim.kind != "none" else ():
+            self._test(task, claim, name, losses.get(name))
 
-    def _p_value(self, task, claim, name, losses):
-        """Return the p-value of a claimed risk; NaN where it is not claimed of images, or can't be told."""
-        if name not in claim.levels or claim.unit != "image" or claim.kind == "none":
-            return UNKNOWN
+    def _test(self, task, claim, name, losses):
+        """Test the claim of a risk of images."""
         level = claim.levels[name]
         if task.simulation is not None:
-            return known_risk_p_value(self.risks[name], level, claim.delta)
-        # Of a probability over calibrations, the risk of each would have to be known.
-        return UNKNOWN if claim.kind == "probability" else risk_verdict(task.tests, losses, level).p_value
+            self.p_values[name] = known_risk_p_value(self.risks[name], level, claim.delta)
+            if math.isnan(self.p_values[name]):
+                self.untested = f"needs {SPLITS} splits, these are {task.splits}"
+        elif claim.kind == "probability":
+            # The risk of each calibration would have to be known. That of all is at most the level, or else 1; the pool
+            # is a sample of independent images.
+            most = level + claim.delta * (1 - level)
+            verdict = risk_verdict(task.tests, losses, most, part=len(self.pool.truths), pool=math.inf)
+            self.in_mean[name] = InMean(most, verdict.p_value)
+        else:
+            self.p_values[name], self.untested = risk_verdict(task.tests, losses, level)
 
 
 def _changes(values):

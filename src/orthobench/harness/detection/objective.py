@@ -2,11 +2,11 @@
 
 import math
 import types
-from fractions import Fraction
 
 import numpy as np
 
 from ...conformal.detection import DetectionLosses, SequentialController
+from ...conformal.detection.controllers import total_of_second
 from ...conformal.risk.losses import as_level
 from ...conformal.verdicts import is_refuted
 from ..objective import Objective
@@ -37,10 +37,9 @@ class DetectionObjective(Objective):
         if isinstance(self._task, StandIn):
             return {"task": self._task, "alphas": {}, "losses": {}}
         with_classes = self._task.detections.classes > 0
-        names = ("confidence", "localisation", "classification")[: 3 if with_classes else 2]
         try:
             values = [float(as_level("alpha", float(each))) for each in str(self.alphas).split("/")]
-            alphas = dict(zip(names, values[: len(names)], strict=True))
+            alphas = dict(zip(SequentialController.risks, values, strict=True))
         except ValueError:
             text = f"alphas={self.alphas!r}: expected three numbers in (0, 1), as in 0.02/0.05/0.05"
             return {"task": StandIn(ValueError(text)), "alphas": {}, "losses": {}}
@@ -52,6 +51,8 @@ class DetectionObjective(Objective):
                 self._task.simulation.check(self._asked)
         except ValueError as error:
             return {"task": StandIn(error), "alphas": {}, "losses": {}}
+        if not with_classes:
+            del alphas["classification"]
         self._alphas = alphas
         return {"task": self._task, "alphas": alphas, "losses": vars(self._asked)}
 
@@ -82,6 +83,12 @@ class DetectionObjective(Objective):
             }
             if is_refuted(p_value):
                 doubts.append(f"its risk of {risk} is {mean:.4f}, claims {level:g} (p = {p_value:.1e})")
+            most, p_value = found.in_mean.get(risk, (math.nan, math.nan))
+            if is_refuted(p_value):
+                doubts.append(
+                    f"its risk of {risk} is {mean:.4f}, claims {level:g} with a probability of {1 - claim.delta:g}, "
+                    f"which is at most {most:.4f} in the mean (p = {p_value:.1e})"
+                )
         infinite = (rows[:, 0] == -math.inf) | (rows[:, 1:5] == math.inf).any(1) | (rows[:, 5] == math.inf)
         if doubts and infinite.any():
             doubts.append(f"{100 * infinite.mean():.3g} % of its splits are infeasible")
@@ -99,6 +106,8 @@ class DetectionObjective(Objective):
             "guaranteed": not doubts and self._is_guarantee(claim),
         }
         verdict = {"status": REFUTED, "message": "; ".join(doubts)} if doubts else {}
+        if not doubts and figures["guaranteed"] and found.untested:
+            verdict = {"message": f"no test of its claims: {found.untested}"}
         return {"value": figures["volume_ratio"], **figures, **verdict}
 
     @staticmethod
@@ -116,8 +125,8 @@ class DetectionObjective(Objective):
                 raise InvalidResult(f"the controller's losses have {name}={told!r}: expected {asked!r}")
         if (claim.losses.classes is None) != (self._asked.classes is None):
             raise InvalidResult(f"the controller's losses have classes={claim.losses.classes!r}")
-        both = sum(Fraction(str(level)) for name, level in self._alphas.items() if name != "confidence")
-        asked = self._alphas | {"maximum": float(both), "joint": float(both)}
+        both = total_of_second(self._alphas)
+        asked = self._alphas | {"maximum": both, "joint": both}
         for name, level in claim.levels.items():
             if level != asked.get(name):
                 raise InvalidResult(f"the controller claims {level:g} of {name}: expected {asked.get(name)}")

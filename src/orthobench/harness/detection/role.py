@@ -40,7 +40,7 @@ class DetectionRole(Role):
         ----------
         *tensors : Tensor
             Boxes, scores, offsets, probabilities and sizes of the detections; boxes, offsets and labels of the truths;
-            and the images of each calibration, (S, n). What there is none of is empty.
+            and the images of each calibration, (S, n): see `packed`.
         calibrations : int
             S.
         """
@@ -80,16 +80,16 @@ def row_of(controller):
 
 
 def packed(detections, truths, parts):
-    """Return the tensors that `unpacked` takes."""
+    """Return the tensors that `unpacked` takes: a number stands for what there is none of."""
     arrays = (
         *(detections.boxes, detections.scores, detections.offsets, detections.probabilities, detections.sizes),
         *(truths.boxes, truths.offsets, truths.labels, parts),
     )
-    return [torch.zeros(0) if each is None else torch.from_numpy(np.ascontiguousarray(each)) for each in arrays]
+    return [torch.zeros(()) if each is None else torch.from_numpy(np.ascontiguousarray(each)) for each in arrays]
 
 
 def unpacked(tensors):
     """Return detections, truths and the images (S, n) of each calibration."""
     boxes, scores, offsets, probabilities, sizes, true, true_offsets, labels, parts = (each.numpy() for each in tensors)
-    optional = [each if each.size else None for each in (probabilities, sizes, labels)]
+    optional = [each if each.ndim else None for each in (probabilities, sizes, labels)]
     return Detections(boxes, scores, offsets, *optional[:2]), Truths(true, true_offsets, optional[2]), parts

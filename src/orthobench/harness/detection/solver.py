@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from ...conformal.detection import DetectionLosses
+from ...conformal.detection.controllers import total_of_second
 
 # The parameters of the predicted sets, which a solver may have.
 SETS = {"margins": ["additive"], "classes": ["lac"]}
@@ -25,6 +26,11 @@ class RiskProblem:
     alphas: dict
     losses: DetectionLosses
     side: float
+
+    @property
+    def joint_alpha(self):
+        """The largest joint risk: the sum of the levels of localisation and classification, exact as decimals are."""
+        return total_of_second(self.alphas)
 
 
 class DetectionSolver:

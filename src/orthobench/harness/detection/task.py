@@ -42,14 +42,15 @@ class DetectionTask:
     images: torch.Tensor | None = None
 
     def __post_init__(self):
-        check_integer("splits", self.splits, 1)
+        check_splits(self.splits, self.calibration, self.simulation is not None)
         least = self.calibration * (self.splits if self.simulation else 1) + (self.simulation is None)
-        check_integer("calibration", self.calibration, 1)
         if len(self.detections) < least:
             raise ValueError(
                 f"a pool of {len(self.detections)} images has none to test beside {self.calibration} for calibration: "
                 "take fewer, or a larger pool"
             )
+        if not len(self.truths.boxes):
+            raise ValueError("a pool without any true box has nothing to detect: give the true boxes of its images")
 
     @property
     def sizes(self):
@@ -76,3 +77,9 @@ class DetectionTask:
             return list(np.roll(self.calibrations, -1, axis=0))
         everything = np.arange(len(self.detections))
         return [np.setdiff1d(everything, part) for part in self.calibrations]
+
+
+def check_splits(splits, calibration, simulated):
+    """Raise TypeError or ValueError unless there can be so many splits: a simulated one is tested on another one."""
+    check_integer("splits", splits, 2 if simulated else 1)
+    check_integer("calibration", calibration, 1)

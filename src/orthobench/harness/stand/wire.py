@@ -143,6 +143,8 @@ def _pack(tensor):
     # Dimensions by falling stride: of a transposed matrix, the bytes as they lie.
     order = sorted(range(tensor.dim()), key=lambda index: (-tensor.stride(index), index))
     flat = tensor.detach().resolve_conj().resolve_neg().permute(order).contiguous().cpu().reshape(-1)
+    if not len(flat):  # one of NumPy's may have a stride of 0
+        flat = flat.new_empty(0)
     return [_NAMES[tensor.dtype], list(tensor.shape), order], memoryview(flat.view(torch.uint8).numpy())
 
 
