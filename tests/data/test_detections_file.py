@@ -141,7 +141,10 @@ def test_half_a_file_and_pickles_are_errors(tmp_path):
         ({"true_boxes": np.zeros((3, 4))}, "positive area"),
         ({"true_labels": np.array([1, 2, 2])}, "labels must be in 0..1, the detector's classes, got 2"),
         ({"true_offsets": np.array([0, 2, 3, 3, 3])}, "detections are of 3 images, truths of 4"),
-        ({"true_boxes": np.zeros((0, 4)), "true_labels": np.zeros(0, int), "true_offsets": np.zeros(4, int)}, "any true"),
+        (
+            {"true_boxes": np.zeros((0, 4)), "true_labels": np.zeros(0, int), "true_offsets": np.zeros(4, int)},
+            "any true",
+        ),
         ({"pred_scores": np.array(["a", "b"])}, "pred_scores of .* write an array of real numbers"),
     ],
 )

@@ -97,7 +97,9 @@ def test_levels_are_exact_and_the_maximum_has_the_sum():
     assert risk.levels(objective("2e-2/.05/0.10")) == found
 
 
-@pytest.mark.parametrize("told", ["0.02/0.05", "0.02/0.05/1e9", "0.02/0.05/2", "0.02/0.05/-0.1", "0.02/0.05/0", "a/b/c", HOSTILE])
+@pytest.mark.parametrize(
+    "told", ["0.02/0.05", "0.02/0.05/1e9", "0.02/0.05/2", "0.02/0.05/-0.1", "0.02/0.05/0", "a/b/c", HOSTILE]
+)
 def test_what_tells_no_levels_has_none(told):
     assert risk.levels(f"Risk[alphas={told},match=mix]") == {}
     assert risk.levels("Risk[match=mix]") == {}

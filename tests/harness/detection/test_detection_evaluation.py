@@ -172,9 +172,10 @@ def test_a_pool_without_images_to_test_is_an_error():
         make_task(calibration=240)
     with pytest.raises(ValueError, match="splits"):
         make_task(splits=0)
-    detections, truths = make_pool(20)
+    detections, _ = make_pool(20)
+    nothing = Truths.of_images([[]] * 20, [[]] * 20)
     with pytest.raises(ValueError, match="a pool without any true box has nothing to detect"):
-        DetectionTask(detections, Truths.of_images([[]] * 20, [[]] * 20), 2, 10, 0)
+        DetectionTask(detections, nothing, 2, 10, 0)
 
 
 def test_a_simulated_split_is_measured_on_another_one():
