@@ -8,4 +8,4 @@ class Dataset(StoredDataset):
 
     name = "stored_detections"
     files = {"file": [""], "sha256": [""], "annotations": [None], "annotations_sha256": [None]}
-    parameters = {**SPLITS, **files}
+    parameters = {**SPLITS, **files, "least_score": [None]}

@@ -58,13 +58,13 @@ def of_coco(folder, results=RESULTS, annotations=ANNOTATIONS):
     return stored_detections(*write_json(folder / "r.json", results), *write_json(folder / "a.json", annotations))
 
 
-def dataset(folder, file, sha256, splits=2, calibration=1):
+def dataset(folder, file, sha256, splits=2, calibration=1, least_score=None):
     class Dataset(StoredDataset):
         parameters = {**SPLITS, "file": [""], "sha256": [""]}
 
     made = Dataset.__new__(Dataset)
     vars(made).update(file=file, sha256=sha256, annotations=None, annotations_sha256=None)
-    vars(made).update(splits=splits, calibration=calibration)
+    vars(made).update(splits=splits, calibration=calibration, least_score=least_score)
     return made.task(0)
 
 
@@ -166,3 +166,11 @@ def test_of_images_with_the_same_detections_one_is_left(tmp_path):
     assert task.detections.scores.tolist() == [0.75, 0.5]
     twice["pred_probabilities"] = np.array([[0.9, 0.1], [0.8, 0.2], [0.9, 0.1]])  # of another image
     assert len(dataset(tmp_path, *write_arrays(tmp_path / "f.npz", **twice)).detections) == 3
+
+
+def test_boxes_below_a_least_score_are_left_out_of_all_images(tmp_path):
+    written = write_arrays(tmp_path / "f.npz")
+    every, some = (dataset(tmp_path, *written, least_score=least).detections for least in (None, 0.6))
+    assert every.scores.tolist() == [0.75, 0.5]
+    assert some.scores.tolist() == [0.75]
+    assert len(some) == len(every)

@@ -65,6 +65,7 @@ class SimulatedDataset(TaskDataset):
 class StoredDataset(TaskDataset):
     """Detections that a user has. A subclass has `SPLITS`, and the arguments of `stored_detections`.
 
+    With a ``least_score``, boxes below it are left out, of all images alike: it must not be chosen by their truths.
     The detections of an image that are the same as those of another one, byte for byte, are left out with it.
     """
 
@@ -77,6 +78,8 @@ class StoredDataset(TaskDataset):
             found.get("pred_probabilities"),
             found["image_sizes"],
         )
+        if self.least_score is not None:
+            detections = detections.above(float(self.least_score))
         truths = Truths(found["true_boxes"], found["true_offsets"], found["true_labels"])
         check_pair(detections, truths)
         kept = _distinct(detections)
