@@ -68,7 +68,7 @@ def test_hostile_texts_are_text_on_the_page_and_one_line_on_the_screen(tmp_path)
 def run(monkeypatch, tmp_path, frames, codes):
     made = iter(zip(frames, codes, strict=True))
 
-    def fake(folder, title, file, log):
+    def fake(folder, name, title, file, log):
         frame, code = next(made)
         path = tmp_path / folder / "quick.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +78,7 @@ def run(monkeypatch, tmp_path, frames, codes):
         return path, code
 
     monkeypatch.setattr(quick, "_run", fake)
+    monkeypatch.setattr(quick, "_configurations", lambda folder: ["quick"])
     return quick.run(["benchmark_muon", "benchmark_lipschitz"], tmp_path / "out")
 
 

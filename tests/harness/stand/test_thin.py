@@ -116,7 +116,7 @@ def test_a_published_solver_keeps_the_rules_and_reads_as_it_runs(path):
     assert attributes["base"].__name__.endswith(("Solver", "Orthogonaliser", "NewtonSchulz"))
     assert attributes["file"] == str(path)
     libraries = [each.partition(".")[0] for each in attributes["imports"]]
-    assert set(libraries) <= {"orthogonium", "pytorch_optimizer"}
+    assert set(libraries) <= {"numpy", "orthogonium", "pytorch_optimizer"}
     if not all(importlib.util.find_spec(library) for library in libraries):
         pytest.skip("a library is missing")
     ran = runpy.run_path(str(path))["Solver"]
