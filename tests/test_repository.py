@@ -243,6 +243,18 @@ def test_every_configuration_is_one_that_benchopt_takes(folder):
 
 
 @pytest.mark.parametrize("folder", BENCHMARKS, ids=lambda path: path.name)
+def test_every_parameter_reaches_what_declares_it(folder):
+    """Benchopt leaves a parameter at the value that a class has under the same name."""
+    from benchopt.benchmark import Benchmark
+
+    benchmark = Benchmark(folder)
+    for declared in (*benchmark.get_datasets(), benchmark.get_benchmark_objective()):
+        for name in declared.parameters:
+            asked = object()
+            assert getattr(declared.get_instance(**{name: asked}), name) is asked, (declared.name, name)
+
+
+@pytest.mark.parametrize("folder", BENCHMARKS, ids=lambda path: path.name)
 def test_the_configuration_for_a_gpu_has_five_seeds_and_says_that_its_time_is_an_estimate(folder):
     text = (folder / "configs" / "gpu.yml").read_text()
     comment = " ".join(line.removeprefix("# ") for line in text.splitlines() if line.startswith("#"))

@@ -174,3 +174,9 @@ def test_boxes_below_a_least_score_are_left_out_of_all_images(tmp_path):
     assert every.scores.tolist() == [0.75, 0.5]
     assert some.scores.tolist() == [0.75]
     assert len(some) == len(every)
+
+
+@pytest.mark.parametrize("least", [float("nan"), "a"])
+def test_a_least_score_that_is_no_number_is_an_error(tmp_path, least):
+    with pytest.raises(ValueError, match="the least score must be a number, got"):
+        dataset(tmp_path, *write_arrays(tmp_path / "f.npz"), least_score=least)

@@ -107,3 +107,9 @@ def test_a_network_maps_images_of_any_size_to_cells():
     assert outputs[:, SIDES].shape[1] == 4
     with pytest.raises(ValueError, match="classes"):
         grid_detector(0, 0)
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": -1}])
+def test_impossible_trainings_are_errors(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        detector.trained_detector(SCENES, CLASSES, **wrong)

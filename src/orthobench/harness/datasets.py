@@ -16,6 +16,11 @@ class TaskDataset(BaseDataset):
         """Return the task of one repetition, such as a `TrainingTask`; the seed matters to simulated data alone."""
         raise NotImplementedError
 
+    def save_parameters(self, **parameters):
+        """Set the parameters, those too that the class has a value of: Benchopt would leave them at that."""
+        super().save_parameters(**parameters)
+        vars(self).update(self._parameters)
+
     def folder(self):
         """Return where the files are, for the loaders of `orthobench.data`.
 

@@ -76,6 +76,8 @@ def trained_detector(scenes, classes, *, width=32, epochs=10, batch_size=32, see
     torch.nn.Sequential
         On the CPU, in evaluation mode, without gradients.
     """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        check_integer(name, value, 1)
     targets = grid_targets(scenes)
     model = grid_detector(seed, classes, channels=scenes.images.shape[1], width=width)
     with seeded(seed) if device.type == "cpu" else nullcontext():

@@ -54,9 +54,14 @@ def coverage_verdicts(frame):
         columns = judged[f"objective_coverage{suffix}"], judged[f"objective_p_value{suffix}"]
         names = judged[["dataset_name", "objective_name", "solver_name", "idx_rep"]].itertuples(index=False)
         found += [(*name, change, *map(float, each)) for name, *each in zip(names, *columns, strict=True)]
-    adjusted = holm([each[-1] for each in found]) if found else []
-    verdicts = [CoverageVerdict(*each, float(p)) for each, p in zip(found, adjusted, strict=True)]
-    return sorted(verdicts, key=lambda verdict: verdict.p)
+    return adjusted(CoverageVerdict, found)
+
+
+def adjusted(verdict, found):
+    """Return verdicts, most doubtful first, of tests whose last entry is their p-value: Holm-adjusted over all."""
+    p_values = holm([each[-1] for each in found]) if found else []
+    verdicts = [verdict(*each, float(p)) for each, p in zip(found, p_values, strict=True)]
+    return sorted(verdicts, key=lambda each: each.p)
 
 
 def verdicts_table(frame):

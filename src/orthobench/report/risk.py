@@ -11,13 +11,12 @@ from scipy.stats import t
 
 from orthobench.report import pictures
 from orthobench.report.cells import check_frame
-from orthobench.report.conformal import REFUTED_BELOW, guaranteed
+from orthobench.report.conformal import REFUTED_BELOW, adjusted, guaranteed
 from orthobench.report.curves import Trace
 from orthobench.report.leaderboard import cells_by_solver, format_number
 from orthobench.report.medians import failed_cells, median_curve
 from orthobench.report.names import family, parameters, short_solvers, without
 from orthobench.report.page import options, table
-from orthobench.report.statistics import holm
 
 ALPHAS = "alphas"
 # As columns call the risks.
@@ -203,9 +202,7 @@ def risk_verdicts(frame):
         names = judged[["dataset_name", "objective_name", "solver_name", "idx_rep"]].itertuples(index=False)
         figures = zip(*(judged[each] for each in columns), strict=True)
         found += [(*name, risk, *map(float, each)) for name, each in zip(names, figures, strict=True)]
-    adjusted = holm([each[-1] for each in found]) if found else []
-    verdicts = [RiskVerdict(*each, float(p)) for each, p in zip(found, adjusted, strict=True)]
-    return sorted(verdicts, key=lambda verdict: verdict.p)
+    return adjusted(RiskVerdict, found)
 
 
 def verdicts_table(frame):

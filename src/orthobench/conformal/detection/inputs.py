@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 
@@ -161,7 +162,9 @@ class Detections(Ragged):
         return 0 if self.probabilities is None else self.probabilities.shape[1]
 
     def above(self, score):
-        """Return the detections whose scores are at least a number."""
+        """Return the detections whose scores are at least a number; raise ValueError if that is none."""
+        if not isinstance(score, Real) or math.isnan(score):
+            raise ValueError(f"the least score must be a number, got {score!r}; minus infinity leaves out none.")
         keep = self.scores >= score
         offsets = np.concatenate([[0], keep.cumsum()])[self.offsets]
         return replace(self, offsets=offsets, **self._of_rows(keep))

@@ -79,7 +79,7 @@ class StoredDataset(TaskDataset):
             found["image_sizes"],
         )
         if self.least_score is not None:
-            detections = detections.above(float(self.least_score))
+            detections = detections.above(self.least_score)
         truths = Truths(found["true_boxes"], found["true_offsets"], found["true_labels"])
         check_pair(detections, truths)
         kept = _distinct(detections)

@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -127,17 +128,19 @@ class Pool:
         sums = np.bincount(self.truths.image[owners], values, len(self.truths))
         return sums / np.maximum(self.truths.counts, 1)
 
+    @cached_property
+    def _calibrated(self):
+        return CalibrationLosses(self.losses, self.detections, self.truths).second_step
+
     def suprema(self, thresholds):
         """Return how much larger losses are as they are calibrated, suprema over lower scores, in the mean; or NaN."""
         if isinstance(thresholds.margin, tuple) or (self._needs is not None and thresholds.classes is None):
             return UNKNOWN
         staged = {"localisation": thresholds.margin, "classification": thresholds.classes}
-        if not hasattr(self, "_prepared"):
-            self._prepared = CalibrationLosses(self.losses, self.detections, self.truths).second_step
         first = -thresholds.score
         return max(
             float((each.at(first).values(staged[risk]) - each.fixed(first).values(staged[risk])).mean())
-            for risk, each in self._prepared.items()
+            for risk, each in self._calibrated.items()
         )
 
     def figures(self, thresholds, chosen):

@@ -1,9 +1,8 @@
 """A picture of detections: what is there, what the detector found, and what is guaranteed."""
 
-import base64
-import io
-
 import numpy as np
+
+from ..png import as_text, shown
 
 SIDE = 200  # pixels of a scene, about
 TRUE, FOUND, OUTER = (60, 200, 80), (255, 255, 255), (255, 150, 30)
@@ -30,17 +29,15 @@ def picture(images, truths, detections, sets):
     drawn = Image.new("RGB", (2 * width + 1, (len(scenes) + 1) // 2 * (height + 1) - 1), FOUND)
     for index, scene in enumerate(scenes):
         drawn.paste(scene, (index % 2 * (width + 1), index // 2 * (height + 1)))
-    file = io.BytesIO()
-    drawn.quantize(128).save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
+    return as_text(np.asarray(drawn))
 
 
 def _scene(image, index, truths, detections, sets):
     from PIL import Image, ImageDraw
 
-    pixels = (255 * (image if len(image) == 3 else image[:1].expand(3, -1, -1))).round().byte().movedim(0, -1)
+    pixels = shown(image).numpy()
     scale = max(1, SIDE // max(pixels.shape[:2]))
-    drawn = Image.fromarray(pixels.numpy().repeat(scale, axis=0).repeat(scale, axis=1))
+    drawn = Image.fromarray(pixels.repeat(scale, axis=0).repeat(scale, axis=1))
     pen = ImageDraw.Draw(drawn)
     pen.fontmode = "1"  # letters of one colour
     rows = np.arange(*detections.offsets[index : index + 2])

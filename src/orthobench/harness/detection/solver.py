@@ -18,7 +18,7 @@ class RiskProblem:
     alphas : dict of str to float
         The largest risk of "confidence", "localisation" and, with classes, "classification".
     losses : DetectionLosses
-        What is lost. A solver chooses the margins and the class sets: see `DetectionSolver.losses`.
+        What is lost. A solver chooses the margins and the class sets: see `DetectionSolver.problem`.
     side : float
         The larger side of an image, in the units of the boxes.
     """

@@ -1,9 +1,8 @@
 """Pictures of explanations, as rows hold them: a PNG, as text in base64."""
 
-import base64
-import io
-
 import torch
+
+from ..png import as_text, shown
 
 _BETWEEN = 255  # grey, between two panels
 _SIGNED = ("gradient_input", "integrated")
@@ -25,7 +24,7 @@ def maps_picture(images, maps):
     -------
     str
     """
-    columns = [[_shown(image) for image in images]]
+    columns = [[shown(image) for image in images]]
     columns += [[_coloured(each, name in _SIGNED) for each in own] for name, own in maps.items()]
     return _png(columns)
 
@@ -35,13 +34,7 @@ def counterfactuals_picture(images, points, nearest):
 
     All are (n, c, h, w).
     """
-    return _png([[_shown(each) for each in own] for own in (images, points, nearest)])
-
-
-def _shown(image):
-    """Return an image in colours, or in grey by its first channel, as (h, w, 3) bytes."""
-    shown = image if len(image) == 3 else image[:1].expand(3, -1, -1)
-    return (255 * shown.clamp(0, 1)).round().byte().movedim(0, -1)
+    return _png([[shown(each) for each in own] for own in (images, points, nearest)])
 
 
 def _coloured(values, signed):
@@ -53,12 +46,8 @@ def _coloured(values, signed):
 
 def _png(columns):
     """Return columns of panels (h, w, 3) as a PNG."""
-    from PIL import Image
-
     beside = [_joined(list(row), 1) for row in zip(*columns, strict=True)]
-    file = io.BytesIO()
-    Image.fromarray(_joined(beside, 0).numpy()).quantize(128).save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
+    return as_text(_joined(beside, 0).numpy())
 
 
 def _joined(panels, dimension):

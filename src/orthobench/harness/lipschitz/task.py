@@ -44,6 +44,11 @@ class RobustnessTask:
         Whether the licence of the images allows that rows show them.
     inliers : bool
         Whether it is the task of one class, of `one_class`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `explained` is no integer of at least 1.
     """
 
     parts: Parts
@@ -58,6 +63,9 @@ class RobustnessTask:
     block: Callable | None = None
     pictures: bool = False
     inliers: bool = False
+
+    def __post_init__(self):
+        check_integer("explained", self.explained, 1)
 
     @property
     def shape(self):

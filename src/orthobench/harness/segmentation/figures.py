@@ -1,13 +1,12 @@
 """Figures of segmentations that were predicted, and of sets of pixels whose classes are certified."""
 
-import base64
-import io
 import math
 
 import torch
 
 from ...segmentation import ABSTAIN
 from ...segmentation.checks import IGNORED
+from ..png import as_text, shown
 
 # Of a picture: colours of classes, around the circle of hues; what isn't certified; what an attack changed.
 _UNCERTIFIED, _FLIPPED = (128, 128, 128), (230, 30, 30)
@@ -72,18 +71,13 @@ def picture(image, predicted, certified, flipped, classes):
     certified, flipped : Tensor (h, w) bool
     classes : int
     """
-    from PIL import Image
-
-    pixels = (255 * (image if len(image) == 3 else image[:1].expand(3, -1, -1))).round().byte().movedim(0, -1)
+    pixels = shown(image)
     colours = torch.tensor([_colour(k, classes) for k in range(classes)], dtype=torch.uint8)[predicted]
     kept = torch.where(certified[..., None], colours, torch.tensor(_UNCERTIFIED, dtype=torch.uint8))
     changed = torch.where(flipped[..., None], torch.tensor(_FLIPPED, dtype=torch.uint8), pixels)
     between = torch.full((len(pixels), 1, 3), _BETWEEN, dtype=torch.uint8)
     panels = [pixels, between, colours, between, kept, between, changed]
-    drawn = Image.fromarray(torch.cat(panels, 1).numpy()).quantize(128)
-    file = io.BytesIO()
-    drawn.save(file, "PNG", optimize=True)
-    return base64.b64encode(file.getvalue()).decode()
+    return as_text(torch.cat(panels, 1).numpy())
 
 
 def _colour(k, classes):
