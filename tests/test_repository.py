@@ -427,13 +427,18 @@ TUNED = [
     ("benchmark_muon", "training", "tune_later", "later"),
     ("benchmark_lipschitz", "robustness", "tune", "cpu"),
     ("benchmark_lipschitz", "robustness", "tune_fashion_mnist", "fashion_mnist"),
+    ("benchmark_lipschitz", "robustness", "tune_explanations", "explanations"),
+    ("benchmark_lipschitz", "robustness", "tune_explanations_blocks", "explanations_blocks"),
     ("benchmark_dp", "privacy", "tune", "cpu"),
     ("benchmark_segmentation", "segmentation", "tune tune_smoothing", "cpu"),
     ("benchmark_segmentation", "segmentation", "tune_fashion_scenes tune_fashion_scenes_lower", "fashion_scenes"),
 ]
 # The report names what differs within a sweep; this is the same in all of it, and one of several in the solver's file.
 BJORCK = {"AOC": {"parametrisation=bjorck"}}
+EXPLAINED = BJORCK | {"Plain": {"margin=0", "temperature=1"}}
 ALSO_NAMED = {
+    ("benchmark_lipschitz", "explanations"): EXPLAINED,
+    ("benchmark_lipschitz", "explanations_blocks"): EXPLAINED,
     ("benchmark_lipschitz", "fashion_mnist"): BJORCK,
     ("benchmark_segmentation", "cpu"): BJORCK,
     ("benchmark_segmentation", "fashion_scenes"): BJORCK,
@@ -480,7 +485,7 @@ def test_the_published_sweep_is_that_of_its_configuration_and_no_choice_is_at_an
     grids = {}
     for line in lines:
         grid = yaml.safe_load(re.search(r"learning_rate=(\[.*?\])", line)[1])
-        grids[line.split("[")[0]] = sorted([*grids.get(line.split("[")[0], []), *grid])
+        grids[line.split("[")[0]] = sorted({*grids.get(line.split("[")[0], []), *grid})
     methods = [method for methods in tuned(benchmark, results, sweep_name) for method in methods]
     assert {method.name.split("[")[0] for method in methods} == set(grids)
     for method in methods:
