@@ -481,17 +481,23 @@ def test_the_published_comparison_has_the_learning_rates_that_the_sweep_chose(
 def test_the_published_sweep_is_that_of_its_configuration_and_no_choice_is_at_an_edge(
     benchmark, results, sweep_name, configuration
 ):
-    lines = solvers_of(benchmark, sweep_name)
-    grids = {}
-    for line in lines:
-        grid = yaml.safe_load(re.search(r"learning_rate=(\[.*?\])", line)[1])
-        grids[line.split("[")[0]] = sorted({*grids.get(line.split("[")[0], []), *grid})
+    swept = [swept_by(line) for line in solvers_of(benchmark, sweep_name)]
     methods = [method for methods in tuned(benchmark, results, sweep_name) for method in methods]
-    assert {method.name.split("[")[0] for method in methods} == set(grids)
+    assert {method.name.split("[")[0] for method in methods} == {name for name, _, _ in swept}
     for method in methods:
+        name, own = parameters_of(method.name)
+        lines = [(named, grid) for other, named, grid in swept if other == name and named <= own]
+        most = max(len(named) for named, _ in lines)  # not those that are about the other values of a parameter
         rates = [each.rate for each in method.rates]
-        assert rates == grids[method.name.split("[")[0]]
+        assert rates == sorted({rate for named, grid in lines if len(named) == most for rate in grid})
         assert rates[0] < method.chosen.rate < rates[-1]
+
+
+def swept_by(line):
+    """Return a sweep's solver, the parameters that it names one value of, and the learning rates."""
+    grid = yaml.safe_load(re.search(r"learning_rate=(\[.*?\])", line)[1])
+    name, parameters = parameters_of(re.sub(r"\w+=\[.*?\],?", "", line))
+    return name, parameters, grid
 
 
 def test_solvers_are_thin():
