@@ -429,6 +429,12 @@ TUNED = [
     ("benchmark_lipschitz", "robustness", "tune_fashion_mnist", "fashion_mnist"),
     ("benchmark_lipschitz", "robustness", "tune_explanations", "explanations"),
     ("benchmark_lipschitz", "robustness", "tune_explanations_blocks", "explanations_blocks"),
+    (
+        "benchmark_lipschitz",
+        "robustness",
+        "tune_explanations_fashion_mnist tune_explanations_fashion_mnist_lower",
+        "explanations_fashion_mnist",
+    ),
     ("benchmark_dp", "privacy", "tune", "cpu"),
     ("benchmark_segmentation", "segmentation", "tune tune_smoothing", "cpu"),
     ("benchmark_segmentation", "segmentation", "tune_fashion_scenes tune_fashion_scenes_lower", "fashion_scenes"),
@@ -439,6 +445,7 @@ EXPLAINED = BJORCK | {"Plain": {"margin=0", "temperature=1"}}
 ALSO_NAMED = {
     ("benchmark_lipschitz", "explanations"): EXPLAINED,
     ("benchmark_lipschitz", "explanations_blocks"): EXPLAINED,
+    ("benchmark_lipschitz", "explanations_fashion_mnist"): BJORCK | {"Plain": {"margin=0", "temperature=0.25"}},
     ("benchmark_lipschitz", "fashion_mnist"): BJORCK,
     ("benchmark_segmentation", "cpu"): BJORCK,
     ("benchmark_segmentation", "fashion_scenes"): BJORCK,
