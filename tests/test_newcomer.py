@@ -50,7 +50,7 @@ def clone(tmp_path):
     clone = tmp_path / "clone"
     (clone / "configs").mkdir(parents=True)
     (clone / "configs" / "quick.yml").write_text(SMALL)
-    files = ["Makefile", "pyproject.toml", "requirements.lock", "requirements-triton.lock", "benchmark.toml"]
+    files = ["Makefile", "pyproject.toml", *(path.name for path in ROOT.glob("requirements*.lock")), "benchmark.toml"]
     files += ["claims.toml", "config.yml", "objective.py", "datasets/gaussian.py", "solvers/svd.py", "solvers/muon.py"]
     for name in files:
         (clone / name).parent.mkdir(exist_ok=True)

@@ -1,23 +1,24 @@
 """What the documents promise is there, and the layers keep apart."""
 
 import ast
-import importlib.util
 import itertools
 import re
 import shlex
 import subprocess
 import sys
-import tomllib
 
 import pandas as pd
 import pytest
 import yaml
+from benchopt.cli.main import run as benchopt_run
 from benchopt.results import read_results
 from conftest import ROOT, SmallBenchmark
 
 from orthobench import cli
 from orthobench.report import history, sweep
+from orthobench.report.command import _parsed as report_options
 from orthobench.report.names import normalised
+from orthobench.runs import options as run_options
 from orthobench.runs.planned import planned_cells
 
 BENCHMARKS = [ROOT, *sorted(path.parent for path in ROOT.glob("benchmark_*/objective.py"))]
@@ -39,7 +40,7 @@ def code_blocks(language=""):
     ]
 
 
-STARTS = (["make"], ["benchopt"], ["python"], ["orthobench"])
+STARTS = (["make"], ["benchopt"])
 
 
 def commands():
@@ -77,21 +78,42 @@ def test_documented_benchopt_commands_name_what_exists(command):
             assert benchmark.check_solver_patterns([value])
 
 
-def test_documented_modules_can_be_run():
-    modules = {word for command in commands() for word in re.findall(r"python -m (\S+)", command)}
-    assert "orthobench.studies.speed" in modules
-    for module in modules:
-        done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+def told_commands():
+    """Return each command line of `orthobench` that a document, the source or a configuration tells, as words."""
+    patterns = ("*.md", "docs/*.md", "benchmark_*/*.md", "src/**/*.py", "**/configs/**/*.yml", "**/claims.toml")
+    texts = [path.read_text() for pattern in patterns for path in ROOT.glob(pattern)]
+    variables = r"(?:[A-Z_]+=\S+ )*"
+    inline = {code for text in texts for code in re.findall(rf"`{variables}(orthobench [^`\n]+)`", text)}
+    lines = {line for text in texts for line in re.findall(rf"^{variables}(orthobench .+)$", text, re.MULTILINE)}
+    return sorted(shlex.split(line)[1:] for line in inline | lines if "{" not in line)
 
 
-def test_documented_subcommands_exist(capsys):
-    subcommands = {command.split()[1] for command in commands() if command.startswith("orthobench ")}
-    assert {"report", "run", "publish"} <= subcommands
-    for subcommand in subcommands:
-        with pytest.raises(SystemExit) as end:
-            cli.main([subcommand, "--help"])
-        assert end.value.code == 0, capsys.readouterr().err
+def check_command(words):
+    """Parse a command line of `orthobench`, one that is told by its name alone with ``--help``."""
+    others = {"report": lambda options: report_options(options[1:]), "run": parse_run}
+    parse = others.get(words[0], cli._parser().parse_args)
+    if not all(re.fullmatch("[a-z-]+", word) for word in words):
+        return parse(words)
+    with pytest.raises(SystemExit) as end:
+        parse([*words, "--help"])
+    assert end.value.code == 0
+
+
+def parse_run(words):
+    """Parse what `orthobench run` gets: its own options, and those of `benchopt run`."""
+    _, options = run_options.parser().parse_known_args(words[1:])
+    benchopt_run.make_context("run", options)
+
+
+@pytest.mark.parametrize("words", told_commands(), ids=" ".join)
+def test_every_command_line_that_is_told_can_be_given(words):
+    check_command(words[:-1] if words[-1] == "NAME" else words)
+
+
+def test_what_is_told_of_the_command_is_found():
+    assert ["speed", "orthogonaliser"] in told_commands()
+    assert ["study", "killed-runs", "--kills", "50"] in told_commands()
+    assert {"run", "report", "site", "publish", "verify"} <= {words[0] for words in told_commands()}
 
 
 def test_the_readmes_solver_runs_as_it_stands(root_copy):
@@ -213,7 +235,7 @@ def test_the_detection_readmes_solver_runs_and_its_columns_are_documented(tmp_pa
 def test_the_readmes_example_runs_as_it_stands():
     example = next(block for block in code_blocks("python") if "newton_schulz(gradients" in block)
     namespace = {}
-    exec(example, namespace)
+    exec(example, namespace)  # noqa: S102 - code of the README
     for update, exact in zip(namespace["updates"], namespace["exact"], strict=True):
         assert update.shape == exact.shape
         assert float((update - exact).norm() / exact.norm()) < 0.5
@@ -275,7 +297,7 @@ def queued_commands():
     found = []
     for code in re.findall(r"`([^`\n]+)`", text):
         words = list(itertools.dropwhile(lambda word: re.match(r"[A-Z_]+=", word), shlex.split(code)))
-        if len(words) > 1 and (words[0] in ("make", "pytest") or words[:2] in (["benchopt", "run"], ["python", "-m"])):
+        if len(words) > 1 and (words[0] in ("make", "pytest", "orthobench") or words[:2] == ["benchopt", "run"]):
             found.append(words)
     return [words for words in found if words != ["benchopt", "run"]]
 
@@ -288,8 +310,8 @@ def test_what_is_to_be_run_on_a_gpu_names_what_exists(words):
         assert f"\n{words[1]}:" in (ROOT / "Makefile").read_text()
     elif words[0] == "pytest":
         assert all((ROOT / word).exists() for word in words[1:] if not word.startswith("-") and word != "0")
-    elif words[0] == "python":
-        assert importlib.util.find_spec(words[2]) is not None
+    elif words[0] == "orthobench":
+        check_command(words[1:])
     else:
         benchmark = Benchmark(ROOT / words[2])
         checks = {
@@ -378,9 +400,9 @@ LAYERS = {
     "segmentation": {"segmentation", "conformal", "lipschitz", "models"},
     "explanations": {"explanations", "lipschitz", "models"},
     "privacy": {"privacy", "lipschitz", "linalg", "models", "device"},
-    "report": {"report"},
+    "report": {"report", "files"},
     "harness": {"harness", "provenance", *METHODS},
-    "runs": {"runs", "harness", "provenance", "report"},
+    "runs": {"runs", "harness", "provenance", "report", "data", "device", "files"},
     "studies": {"studies", "harness", "provenance", *METHODS},
 }
 
@@ -406,7 +428,9 @@ def test_nothing_but_a_study_imports_studies():
     """Running a cell needs none of them, so that the cache's hash of the package leaves them out."""
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] != "studies":
-            assert "studies" not in {part for module in imports(path) for part in module.split(".")}, path
+            found = {module for module in imports(path) if "studies" in module.split(".")}
+            # Their names and options, of which no study is part.
+            assert found <= ({"orthobench.studies.commands"} if path == PACKAGE / "cli.py" else set()), path
             named = {alias.name for node in import_statements(path) for alias in node.names}
             assert "studies" not in named, path  # from orthobench import studies
     for name in ("objective.py", "datasets/*.py", "solvers/*.py", "plots/*.py", "test_config.py"):
@@ -526,16 +550,3 @@ def test_solvers_are_thin():
         text = (ROOT / "solvers" / f"{name}.py").read_text()
         (solver,) = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef)]
         assert solver.end_lineno - solver.lineno + 1 <= 15, name
-
-
-def test_the_lock_pins_every_dependency_exactly():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line and line[0] != "#"]
-    pinned = dict(line.lower().split("==") for line in lines)
-    assert lines[0].startswith("torch==")
-    pinned_names = {name.replace("-", "_") for name in pinned}
-    assert pinned["torch"] == "2.13.0"
-    assert pinned["benchopt"] == "1.10.0"
-    extras = project["optional-dependencies"]
-    for requirement in project["dependencies"] + extras["cluster"] + extras["libraries"] + extras["test"]:
-        assert re.match(r"[\w-]+", requirement)[0].lower().replace("-", "_") in pinned_names, requirement

@@ -1,7 +1,9 @@
-"""The command ``orthobench``: runs that survive dead jobs, reports, the published site, and the checks of results."""
+"""The command ``orthobench``: runs that survive dead jobs, reports, the site, checks of results, and studies."""
 
 import argparse
 import sys
+
+from orthobench.studies.commands import add_to as add_studies
 
 SHOWN = 20  # kinds of problems on a screen
 
@@ -14,6 +16,13 @@ def main(argv=None):
             from orthobench.report.command import main as report
 
             return report(words[1:])
+        if words[:1] == ["run"]:  # whose options are Benchopt's, too
+            from orthobench.runs.options import parser
+
+            own = parser().parse_known_args(words[1:])
+            from orthobench.runs.run import main as run
+
+            return run(*own)
         arguments = _parser().parse_args(words)
         return arguments.run(arguments)
     except ModuleNotFoundError as error:
@@ -26,17 +35,19 @@ def main(argv=None):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="orthobench", description="Runs, reports, published results, their site and checks."
+        prog="orthobench",
+        description="Runs, reports, published results, their site and checks, and studies.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="`benchopt run`, where a cell whose process dies ends as a row")
-    run.add_argument("options", nargs=argparse.REMAINDER, help="what `benchopt run` takes (`benchopt run --help`)")
-    run.set_defaults(run=_run)
+    commands.add_parser("run", help="`benchopt run` that loses nothing, shows how far it is, and has an exit code")
 
     quick = commands.add_parser("quick", help="run the quick configuration of every benchmark, and show what it found")
     quick.add_argument("folders", nargs="*", metavar="FOLDER", help="benchmarks (default: all)")
     quick.set_defaults(run=_quick)
+
+    doctor = commands.add_parser("doctor", help="say what can run here, and what is missing, with its command")
+    doctor.set_defaults(run=_doctor)
 
     commands.add_parser("report", help="print leaderboards, claims, learning rates or failures of results")
 
@@ -60,25 +71,21 @@ def _parser():
     verify.add_argument("--site", metavar="FOLDER", help="compare this site with the rows, figure by figure")
     verify.add_argument("--repository", metavar="URL", help="the one that the site was built with")
     verify.set_defaults(run=_verify)
+
+    add_studies(commands)
     return parser
-
-
-def _run(arguments):
-    from benchopt.cli import benchopt
-
-    from orthobench.runs.dispatch import contained_jobs
-
-    with contained_jobs():
-        try:
-            benchopt(["run", *arguments.options], prog_name="benchopt")
-        except SystemExit as end:  # click's way to return
-            return end.code or 0
 
 
 def _quick(arguments):
     from orthobench.runs import quick
 
     return quick.run(arguments.folders)
+
+
+def _doctor(arguments):
+    from orthobench.runs import doctor
+
+    return doctor.run()
 
 
 def _site(arguments):

@@ -16,7 +16,7 @@ from orthobench.conformal.verdicts import (
     is_refuted,
     risk_verdict,
 )
-from orthobench.studies.verdicts import ALARMS, Setting, alarms, p_values
+from orthobench.studies.coverage_verdicts import ALARMS, Setting, alarms, p_values
 
 
 def convolved(calibration, tests, alpha):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from loopback import source_of
 from test_images import grey_arrays, grey_files, write
 
 from orthobench.data import boxes, digit_boxes, fashion_boxes
 from orthobench.data.boxes import DIGITS, LARGEST_OVERLAP
+from orthobench.studies.loopback import source_of
 
 COUNTS = {"train": 30, "pool": 20}
 

@@ -10,9 +10,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from loopback import source_of
 
 from orthobench.data import brain, check_disjoint, mni152
+from orthobench.studies.loopback import source_of
 
 X, Y, Z = brain.VOXELS
 NAMES = tuple(brain.MNI152.files)  # the head, grey matter, white matter

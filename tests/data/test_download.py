@@ -10,9 +10,9 @@ import threading
 import time
 
 import pytest
-from loopback import NOWHERE, serving, sha256, source_of
 
 from orthobench.data import download, fetch
+from orthobench.studies.loopback import NOWHERE, serving, sha256, source_of
 
 CONTENT = random.Random(0).randbytes(300_000)
 FILES = {"file.bin": CONTENT}

@@ -1,7 +1,6 @@
 """Every loader, from a server that sends less, something else, or nothing: no data but the right ones."""
 
 import pytest
-from loopback import serving, sha256, source_of
 from test_fineweb import FILES as FINEWEB_FILES
 from test_images import cifar_arrays, cifar_files, grey_arrays, grey_files, tar
 from test_segmented import pets, pets_files, voc, voc_files
@@ -19,6 +18,7 @@ from orthobench.data import (
     voc2012,
 )
 from orthobench.data.texts import SHAKESPEARE_FILE
+from orthobench.studies.loopback import serving, sha256, source_of
 
 TEXT = b"".join(b"Speak %d, speak.\n" % line for line in range(3000))
 

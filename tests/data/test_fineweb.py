@@ -13,13 +13,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loopback import serving, source_of
 
 import orthobench.data
 from orthobench.data import MappedWindows, Windows, digest, fineweb, map_tokens, shards_for
 from orthobench.data.fineweb_files import FINEWEB
 from orthobench.harness.training import Trainer, TrainingTask, evaluate_model
 from orthobench.models import gpt2
+from orthobench.studies.loopback import serving, source_of
 
 ROOT = Path(__file__).resolve().parents[2]
 VALIDATION, FIRST, SECOND = "fineweb_val_000000.bin", "fineweb_train_000001.bin", "fineweb_train_000002.bin"

@@ -8,10 +8,10 @@ import tarfile
 import numpy as np
 import pytest
 import torch
-from loopback import serving, source_of
 
 from orthobench.data import Parts, check_disjoint, cifar10, cifar100, digits, digits_parts, fashion_mnist, images, mnist
 from orthobench.data.download import data_folder
+from orthobench.studies.loopback import serving, source_of
 
 TRAIN_IMAGES, TRAIN_LABELS = images.IDX_FILES["train"]
 TEST_IMAGES, TEST_LABELS = images.IDX_FILES["held_out"]

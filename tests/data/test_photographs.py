@@ -9,12 +9,12 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from loopback import serving, source_of
 from PIL import Image
 from torch.nn import functional
 
 from orthobench.data import check_disjoint, imagenette, photographs, tiny_imagenet
 from orthobench.data.download import data_folder
+from orthobench.studies.loopback import serving, source_of
 
 WNIDS = ("n09000003", "n01000002", "n05000001")  # neither in order nor adjacent
 IDENTIFIERS = tuple(photographs.IMAGENETTE_CLASSES)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from loopback import source_of
 from test_images import TEST_IMAGES, TRAIN_IMAGES, grey_arrays, grey_files, write
 
 from orthobench.data import digit_scenes, digits_parts, fashion_mnist, fashion_scenes, scenes
 from orthobench.data.scenes import DIGIT_LABELS, GARMENT_LABELS
+from orthobench.studies.loopback import source_of
 
 COUNTS = {"train": 40, "tuning": 20, "held_out": 20}
 

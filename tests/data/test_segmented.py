@@ -8,7 +8,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from loopback import source_of
 from PIL import Image
 from test_images import tar, write
 from test_photographs import decoded, jpeg, smooth
@@ -17,6 +16,7 @@ from torch.nn import functional
 from orthobench.data import check_disjoint, cityscapes, oxford_pets, segmented, voc2012
 from orthobench.data.download import Exactly, data_folder
 from orthobench.data.segmented import IGNORED
+from orthobench.studies.loopback import source_of
 
 SIZES = ((61, 81), (91, 51), (65, 65))  # (height, width), odd: no pixel has two nearest ones
 

@@ -5,9 +5,9 @@ import re
 
 import pytest
 import torch
-from loopback import serving, source_of
 
 from orthobench.data import python_docs, python_docs_digest, python_manual, shakespeare, texts
+from orthobench.studies.loopback import serving, source_of
 
 # Lines of many lengths, some longer than a block.
 TEXT = b"".join(

@@ -61,7 +61,7 @@ def test_slurm_gets_one_job_a_cell_and_one_gpu_a_job_in_arrays_that_it_takes(tmp
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(dispatch, "ARRAY_SIZE", 2)
-    monkeypatch.setattr("submitit.helpers.as_completed", lambda jobs, **_: [])
+    monkeypatch.setattr(dispatch, "_ended", lambda jobs: [])
     benchmark = SimpleNamespace(get_slurm_folder=lambda: tmp_path / "jobs")
     plain, large = (SimpleNamespace(_parameters={}, slurm_params=own) for own in ({}, {"slurm_mem": "64GB"}))
     cells = [{"solver": solver, "timeout": None} for solver in (plain, large, plain, plain)]
@@ -75,6 +75,41 @@ def test_slurm_gets_one_job_a_cell_and_one_gpu_a_job_in_arrays_that_it_takes(tmp
     assert "--array=0-1%2" in first
     assert ["--mem=64GB" in script for script in (first, second, third)] == [False, False, True]
     assert not any("--array" in script for script in (second, third))
+
+
+class Job:
+    """A job of SLURM's with these states, one at each look."""
+
+    def __init__(self, number, *states):
+        self.job_id, self.states = number, list(states)
+
+    @property
+    def state(self):
+        return self.states[0]
+
+    def done(self):
+        return self.states[0] == "COMPLETED"
+
+
+def test_a_preempted_job_that_is_not_queued_again_is_lost_and_one_that_is_is_not(monkeypatch):
+    looks = int(dispatch.PREEMPTED_S / dispatch.LOOK_S)
+    lost = Job(1, "RUNNING", "PREEMPTED")
+    again = Job(2, "PREEMPTED", "PENDING", *["RUNNING"] * (2 * looks), "PREEMPTED", "PENDING", "COMPLETED")
+    jobs = {lost: None, again: None}
+    now = [1000.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+        for job in jobs:
+            del job.states[: len(job.states) > 1]
+
+    monkeypatch.setattr(dispatch.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(dispatch.time, "sleep", sleep)
+    (first, error), (second, nothing) = dispatch._ended(jobs)
+    assert first is lost
+    assert "preempted job 1 and did not queue it again" in str(error)
+    assert second is again
+    assert nothing is None
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(small_benchmark):
@@ -114,12 +149,12 @@ def test_another_benchopt_is_named(monkeypatch):
         pass
 
 
-@pytest.mark.parametrize("code", [0, 3])
-def test_the_command_hands_its_options_and_its_exit_code_on(monkeypatch, code):
-    def benchopt(options, prog_name):
+@pytest.mark.parametrize(("code", "wanted"), [(0, 0), (3, 1)])
+def test_the_command_hands_its_options_and_its_exit_code_on(monkeypatch, code, wanted):
+    def benchopt(options, prog_name, standalone_mode):
         assert parallel_backends._dispatch is dispatch.dispatch
         assert options == ["run", "benchmark_muon", "-d", "digits", "--collect"]
         raise SystemExit(code)
 
-    monkeypatch.setattr("benchopt.cli.benchopt", benchopt)
-    assert cli.main(["run", "benchmark_muon", "-d", "digits", "--collect"]) == code
+    monkeypatch.setattr("orthobench.runs.run.benchopt", benchopt)
+    assert cli.main(["run", "benchmark_muon", "-d", "digits", "--collect"]) == wanted

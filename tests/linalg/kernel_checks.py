@@ -13,9 +13,10 @@ import triton
 import triton.language as tl
 
 from orthobench.linalg import kernels, newton_schulz
-from orthobench.linalg.kernels import blocks, programs, tuning
+from orthobench.linalg.kernels import blocks, programs
 from orthobench.linalg.newton_schulz import _orthogonalise
 from orthobench.linalg.recipes import get_recipe
+from orthobench.studies.kernels_speed import products
 
 DEVICE = "cpu" if triton.knobs.runtime.interpret else "cuda"
 DTYPES = [torch.float32, torch.float16] + [torch.bfloat16] * (DEVICE == "cuda")
@@ -198,7 +199,7 @@ def test_every_entry_of_the_table(random, entry):
 
 
 def test_what_is_tuned_does_what_it_is_timed_against():
-    for name, _, ours, torchs, _ in tuning.products(1, 5, 9, torch.float32, torch.device(DEVICE)):
+    for name, _, ours, torchs, _ in products(1, 5, 9, torch.float32, torch.device(DEVICE)):
         assert torch.allclose(ours().clone(), torchs(), rtol=1e-2, atol=1e-2), name
 
 

@@ -236,7 +236,7 @@ def test_a_pickle_of_an_earlier_version_steps(kind):
     for options in (optimizer.defaults, *optimizer.param_groups):
         for name in kind.later_options:
             del options[name]
-    other = pickle.loads(pickle.dumps(optimizer))
+    other = pickle.loads(pickle.dumps(optimizer))  # noqa: S301 - our own bytes
     (q,) = other.param_groups[0]["params"]
     q.grad = torch.randn(4, 6)
     other.step()

@@ -57,9 +57,13 @@ def test_without_a_repository_each_command_says_what_is_missing(tmp_path):
     (tmp_path / "site-packages").mkdir()
     shutil.copytree(package, tmp_path / "site-packages" / "orthobench", ignore=shutil.ignore_patterns("__pycache__"))
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site-packages")}
-    for command in (["orthobench.report", "a.parquet"], ["orthobench.cli", "quick"], ["orthobench.cli", "verify"]):
+    for command in (["report", "a.parquet"], ["quick"], ["verify"]):
         done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=tmp_path, env=environment, capture_output=True, text=True
+            [sys.executable, "-m", "orthobench", *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 2
         assert done.stderr.startswith("error: no benchmark.toml: results are reported from a clone")

@@ -25,7 +25,7 @@ from made_up import (
 from test_report_cells import cell, every_status, frame
 
 from orthobench import cli
-from orthobench.report import sources
+from orthobench.report import sources, survival
 from orthobench.report.command import main
 from orthobench.report.leaderboard import COLUMNS
 from orthobench.report.terminal import NARROWEST, Screen, length, shortened, wrap
@@ -137,6 +137,10 @@ def test_the_command_of_the_suite_takes_options_before_and_after(repository, cap
     told = " ".join(capsys.readouterr().out.split())
     assert "; ".join(LEFT_OUT) in told
     assert "relative_error" in told
+
+
+def test_what_a_narrow_terminal_leaves_out_are_columns():
+    assert {*COLUMNS, *survival.COLUMNS, "flags", "learning rates"} >= set(LEFT_OUT)
 
 
 # ----- what is one result -----
@@ -362,7 +366,7 @@ def test_one_of_several_files_that_makes_no_result_is_named_and_the_others_are_r
 
 def test_a_reader_who_has_seen_enough_gets_no_traceback(tmp_path):
     path = put(tmp_path / "run.parquet", training_frame(seeds=1))
-    command = [sys.executable, "-m", "orthobench.report", str(path)]
+    command = [sys.executable, "-m", "orthobench", "report", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert process.stderr.read() == ""

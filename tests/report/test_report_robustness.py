@@ -27,9 +27,10 @@ from made_up import (
 
 from orthobench.report import benchmarks, medians, robustness
 from orthobench.report.claims import check_claims, load_claims
-from orthobench.report.command import find_claims, main
+from orthobench.report.command import main
 from orthobench.report.curves import Trace
 from orthobench.report.leaderboard import leaderboard
+from orthobench.report.reports import find_claims
 from orthobench.report.statistics import median_interval
 from orthobench.report.sweep import choices
 

@@ -22,7 +22,7 @@ def parquet(tmp_path):
 
 
 def test_the_command_prints_one_table_a_data_set(parquet):
-    run = subprocess.run([sys.executable, "-m", "orthobench.report", parquet], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-m", "orthobench", "report", parquet], capture_output=True, text=True)
     assert (run.returncode, run.stderr) == (0, "")
     assert "Polar factor | Gaussian" in run.stdout
     assert "Polar factor | Heavy tails" in run.stdout

@@ -27,8 +27,9 @@ from made_up import (
 
 from orthobench.report.benchmarks import BENCHMARKS
 from orthobench.report.claims import check_claims, check_columns, format_check, format_verdict, load_claims, protocol
-from orthobench.report.command import find_claims, main
+from orthobench.report.command import main
 from orthobench.report.names import parameters
+from orthobench.report.reports import find_claims
 
 pytestmark = pytest.mark.usefixtures("wide_terminal")
 

@@ -252,9 +252,7 @@ def test_publish_refuses_what_verify_would(tmp_path, edit, told):
     assert list((tmp_path / "results").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["", ".hidden", "..", "../cpu", "a/b", "/tmp/a", "a\nb", "a\0b", "a\u2028b", "a b", "<b>"]
-)
+@pytest.mark.parametrize("name", ["", ".hidden", "..", "../cpu", "a/b", "/a", "a\nb", "a\0b", "a\u2028b", "a b", "<b>"])
 def test_publish_takes_plain_names_alone(tmp_path, name):
     for option in ("machine", "name"):
         with pytest.raises(ValueError, match=f"--{option} .* is no name of a "):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from orthobench import cli
 from orthobench.data import digit_boxes
 from orthobench.studies import detector_quality
 
@@ -21,11 +22,11 @@ def test_what_is_missed_and_misnamed_is_counted(monkeypatch, capsys):
 
     monkeypatch.setattr(detector_quality, "trained_detector", lambda *_, **__: None)
     monkeypatch.setattr(detector_quality, "detect", found)
-    missed, wrong, _ = detector_quality.figures(train=1, pool=20)
+    missed, wrong, _ = detector_quality.figures(train=1, pool=20, epochs=1)
     objects = len(pool.boxes)
     # A missed object's nearest box is that of another one, or there is none.
     assert missed.value == pytest.approx(20 / objects)
     assert wrong.value == pytest.approx((pool.offsets[1] - 1) / (objects - 20))
     assert not missed.holds
-    detector_quality.main(["--train", "1", "--pool", "20"])
+    cli.main(["study", "detector-quality", "--train", "1", "--pool", "20"])
     assert capsys.readouterr().out.splitlines()[0].endswith("at most 0.01: DOES NOT HOLD")

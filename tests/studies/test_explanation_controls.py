@@ -2,11 +2,12 @@
 
 import torch
 
+from orthobench import cli
 from orthobench.studies import explanation_controls
 
 
 def test_maps_of_known_worth_get_it(capsys):
-    explanation_controls.main(["--images", "60", "--seed", "1"])
+    cli.main(["study", "explanation-controls", "--images", "60", "--seed", "1"])
     lines = capsys.readouterr().out.splitlines()
     judged = [line for line in lines if "at most" in line]
     assert len(judged) == 5

@@ -8,6 +8,7 @@ import pytest
 import torch
 from made_up_clock import made_up_clock
 
+from orthobench import cli
 from orthobench.studies import lipschitz_speed as speed
 
 pytest.importorskip("orthogonium")
@@ -114,7 +115,7 @@ def test_a_training_step_moves_the_weights():
 
 def test_a_line_a_batch_with_the_overhead_of_aoc(monkeypatch):
     made_up_clock(monkeypatch, tick=2.0**-10)  # by which both take the same
-    lines = list(speed.convolutional(CPU, 1, [1, 3], (2, 4, 4), 5))
+    lines = list(speed.convolutional(CPU, 1, [1, 3], 5, (2, 4, 4)))
     assert [re.search(r"batch (\d+), training step: AOC over plain ([\d.]+) ", line).group(1) for line in lines] == [
         "1",
         "3",
@@ -128,7 +129,7 @@ def test_the_options_are_those_of_the_report(monkeypatch, capsys):
     threads = torch.get_num_threads()
     monkeypatch.setenv("ORTHOBENCH_DEVICE", "cpu")
     options = ["--repetitions", "1", "--threads", str(threads), "--widths", "8", "--batches", "2", "--image", "4"]
-    speed.main(options)
+    cli.main(["speed", "lipschitz", *options])
     head, dense, convolutional = capsys.readouterr().out.splitlines()
     assert f"{threads} threads" in head
     assert "1 repetitions" in head
@@ -139,6 +140,6 @@ def test_the_options_are_those_of_the_report(monkeypatch, capsys):
 def test_without_orthogonium_the_command_says_how_to_install_it(monkeypatch, capsys):
     monkeypatch.setenv("ORTHOBENCH_DEVICE", "cpu")
     monkeypatch.setitem(sys.modules, "orthogonium.layers", None)
-    speed.main(["--threads", str(torch.get_num_threads())])
+    cli.main(["speed", "lipschitz", "--threads", str(torch.get_num_threads())])
     _, line = capsys.readouterr().out.splitlines()
     assert line == "orthogonium is not installed: pip install 'orthobench[libraries]'"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from made_up_clock import made_up_clock
 
+from orthobench import cli
 from orthobench.studies import optimizer_speed as speed
 
 CPU = torch.device("cpu")
@@ -78,7 +79,7 @@ def test_the_options_are_those_of_the_report(monkeypatch, capsys):
     threads = torch.get_num_threads()
     monkeypatch.setenv("ORTHOBENCH_DEVICE", "cpu")
     sizes = ["--width", "16", "--depth", "1", "--tokens", "256", "512", "--method", "products"]
-    speed.main(["--repetitions", "1", "--threads", str(threads), *sizes])
+    cli.main(["speed", "optimizer", "--repetitions", "1", "--threads", str(threads), *sizes])
     lines = capsys.readouterr().out.splitlines()
     assert "1 repetitions; 6 matrices of a transformer of width 16" in lines[0]
     for line, tokens in zip(lines[-2:], (256, 512), strict=True):
@@ -90,7 +91,7 @@ def test_the_benchmarks_own_batch_is_measured_too(monkeypatch):
     measured = []
     monkeypatch.setattr(speed, "report", lambda *_: [])
     monkeypatch.setattr(speed, "schatten_overhead", lambda *arguments: measured.append(arguments[-2:]) or [])
-    speed.main(["--threads", str(torch.get_num_threads())])
+    cli.main(["speed", "optimizer", "--threads", str(torch.get_num_threads())])
     assert measured == [(16384, "eigh"), (4096, "eigh")]
 
 

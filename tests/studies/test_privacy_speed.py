@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from orthobench import cli
 from orthobench.studies import privacy_speed as speed
 
 CPU = torch.device("cpu")
@@ -76,7 +77,7 @@ def test_the_options_are_those_of_the_report(monkeypatch, capsys):
     monkeypatch.setenv("ORTHOBENCH_DEVICE", "cpu")
     monkeypatch.setattr(speed, "CASES", (SMALL,))
     monkeypatch.setattr(speed, "peak_memory", lambda *_: 1.0)
-    speed.main(["--repetitions", "1", "--threads", str(threads), "--projections", "gelfand", "svd"])
+    cli.main(["speed", "privacy", "--repetitions", "1", "--threads", str(threads), "--projections", "gelfand", "svd"])
     head, first, second, memory = capsys.readouterr().out.splitlines()
     assert f"{threads} threads" in head
     assert re.search(r"'gelfand': [\d.]+ of ghost clipping \(at most 0\.90", first)
@@ -85,7 +86,7 @@ def test_the_options_are_those_of_the_report(monkeypatch, capsys):
 
 
 def test_one_process_prints_its_peak(capsys):
-    speed.main(["--threads", str(torch.get_num_threads()), "--peak", "clipless", "6", "8", "8", "5"])
+    cli.main(["speed", "privacy", "--threads", str(torch.get_num_threads()), "--peak", "clipless", "6", "8", "8", "5"])
     assert float(capsys.readouterr().out) > 5e7
 
 
@@ -95,6 +96,6 @@ def test_without_opacus_the_command_says_how_to_install_it(monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(speed, "CASES", (SMALL,))
     monkeypatch.setattr(speed, "peak_memory", lambda *_: 1.0)
-    speed.main(["--threads", str(torch.get_num_threads())])
+    cli.main(["speed", "privacy", "--threads", str(torch.get_num_threads())])
     _, line, _ = capsys.readouterr().out.splitlines()
     assert line == "opacus is not installed: pip install 'orthobench[libraries]'"

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from orthobench import cli
 from orthobench.conformal.detection import DetectionLosses, SequentialController, Thresholds
 from orthobench.conformal.detection.simulation import Simulation
 from orthobench.conformal.verdicts import known_risk_p_value
@@ -98,7 +99,7 @@ def test_every_control_is_among_the_cases_and_the_honest_ones_claim_all_risks():
 def test_a_case_that_ends_as_it_must_not_is_said(monkeypatch, capsys):
     alone = Careless(LOSSES, {"confidence": 0.1, "localisation": 0.2, "classification": 0.2}, without="misses")
     monkeypatch.setattr(risk_guarantees, "cases", lambda: [Case("alone", alone, True), Case("wrong", alone, False)])
-    risk_guarantees.main(["--calibrations", "200", "--images", "19"])
+    cli.main(["study", "risk-guarantees", "--calibrations", "200", "--images", "19"])
     printed = capsys.readouterr().out.splitlines()
     assert "alone: refuted, must be: holds" in printed
     assert "wrong: refuted, must not be: DOES NOT HOLD" in printed

@@ -6,6 +6,7 @@ import re
 import pandas as pd
 import pytest
 
+from orthobench import cli
 from orthobench.studies import scheduling
 from orthobench.studies.scheduling import Cost, Line
 
@@ -71,5 +72,5 @@ def test_a_run_that_fails_is_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize("option", ["--cells=0", "--workers=two", "--cell-seconds=-1", "--backend=sge"])
 def test_bad_options_are_named(option, capsys):
     with pytest.raises(SystemExit):
-        scheduling.main([option])
+        cli.main(["study", "scheduling", option])
     assert option.partition("=")[2] in capsys.readouterr().err

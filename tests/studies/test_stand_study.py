@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from orthobench.studies import kills, stand
+from orthobench import cli
+from orthobench.studies import killed_runs, stand
 from orthobench.studies.goals import Figure
 
 
@@ -29,7 +30,8 @@ def test_the_report_has_a_line_for_each_figure_and_says_what_misses_its_goal(mon
 
     monkeypatch.setattr(Figure, "of", classmethod(missed))
     few = {"starts": 2, "echoes": 3, "transports": 2, "sizes": 24, "repetitions": 2, "processes": 1}
-    stand.main([text for name, value in few.items() for text in (f"--{name}", str(value))])
+    options = [text for name, value in few.items() for text in (f"--{name}", str(value))]
+    cli.main(["study", "stand", *options])
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.startswith("device cpu, ")
     names, figures = zip(*(line.split(": ", 1) for line in lines), strict=True)
@@ -172,19 +174,19 @@ def test_honest_rows_that_are_not_ok_are_counted_while_loops_run(monkeypatch):
     beside, seeds = [], []
 
     def run(copy, benchmark, *options):
-        beside.append(len(kills.below(os.getpid())))
+        beside.append(len(killed_runs.below(os.getpid())))
         seeds.append(options[-1])
         status = ["ok", "ok", "refuted" if len(seeds) == 2 else "ok"]
         return 1.0, frame(objective_status=status, objective_message=["", "", "too fast"])
 
     monkeypatch.setattr(stand, "copy_checkout", lambda source, target: target)
     monkeypatch.setattr(stand, "run_benchopt", run)
-    before = len(kills.below(os.getpid()))
+    before = len(killed_runs.below(os.getpid()))
     figure, line = stand.honest(7)
     cores = os.cpu_count()
     assert seeds == ["0", "1", "2"]
     assert beside == [before + cores] * 3
-    assert len(kills.below(os.getpid())) == before
+    assert len(killed_runs.below(os.getpid())) == before
     assert figure.line() == (
         f"rows of honest solvers that aren't ok, of 9, beside {cores} busy loops: 1.000; at most 0: DOES NOT HOLD"
     )
@@ -200,5 +202,5 @@ def test_honest_solvers_run_in_a_copy_of_this_checkout(monkeypatch):
 @pytest.mark.parametrize("option", ["--starts=0", "--echoes=many", "--sizes=-1"])
 def test_bad_options_are_named(option, capsys):
     with pytest.raises(SystemExit):
-        stand.main([option])
+        cli.main(["study", "stand", option])
     assert option.partition("=")[2] in capsys.readouterr().err

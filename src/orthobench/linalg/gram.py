@@ -19,7 +19,7 @@ METHODS = ("auto", "plain", "gram")
 LARGEST_GROWTH = 70
 
 # "auto" takes the Gram form if it needs less than this fraction of the plain iteration's operations: on a CPU it is
-# then quicker, if only by a few per cent for small matrices (`python -m orthobench.studies.speed` prints where).
+# then quicker, if only by a few per cent for small matrices (`orthobench speed orthogonaliser` prints where).
 WORTHWHILE = 0.85
 
 

@@ -12,7 +12,7 @@ from .symmetric import gram, quadratic, takes_panels
 
 # Whether the kernel for a X + Z X is used where those for symmetric products are, instead of torch's addmm, which
 # copies X before it adds to it. In favour: published times of Turbo-Muon with and without such a kernel (2.2 and 1.7
-# times as fast as Muon, its README). `python -m orthobench.linalg.kernels.tuning` prints the ratio on the GPU at hand.
+# times as fast as Muon, its README). `orthobench speed kernels` prints the ratio on the GPU at hand.
 FUSES_ADDITION = True
 
 # Of a chunk of the batch; three to four buffers of that size are in use at a time.

@@ -1,15 +1,13 @@
 """What the report knows of each benchmark: its ``benchmark.toml``, which each has in its folder of the repository."""
 
+import math
 import tomllib
 from dataclasses import dataclass, field, fields
-from pathlib import Path
-
-import numpy as np
 
 from orthobench.report.names import plain
+from orthobench.report.repository import FILE, find_root
 
 LOWER, HIGHER = "lower", "higher"
-FILE = "benchmark.toml"
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Columns:
 
     names: tuple
     meaning: str  # Markdown
-    range: tuple = (-np.inf, np.inf)  # of their numbers, both ends included
+    range: tuple = (-math.inf, math.inf)  # of their numbers, both ends included
     infinite: bool = False  # whether infinity is among their numbers
     metric: Metric | None = None  # None where nothing is compared by them
     formula: str = ""  # of the first one, in TeX
@@ -67,6 +65,11 @@ class Benchmark:
     def metric(self):
         """The metric that is shown unless another is asked for."""
         return self.leaderboards[0]
+
+    @property
+    def reported(self):
+        """The metrics that a report can be asked to show."""
+        return self.leaderboards + self.to_target
 
     @property
     def asked(self):
@@ -180,15 +183,6 @@ def _checked(made):
     return made
 
 
-def _find_root():
-    """Return the folder of the repository that this package is in, or else the one that is worked in."""
-    candidates = [Path(__file__).parents[3], Path.cwd(), *Path.cwd().parents]
-    found = next((each for each in candidates if (each / FILE).is_file()), None)
-    if found is None:
-        raise FileNotFoundError(f"no {FILE}: results are reported from a clone of OrthoBench, or below one.")
-    return found
-
-
 def _declared(root):
     """Return the benchmarks by folder, what all have, and the metrics of all; one name means one thing."""
     benchmarks, shared, metrics = {}, (), {"value": Metric("monitored value")}
@@ -213,7 +207,7 @@ def _declared(root):
     return benchmarks, shared, metrics
 
 
-ROOT = _find_root()
+ROOT = find_root()
 BENCHMARKS, SHARED, METRICS = _declared(ROOT)
 ORTHOGONALISATION = BENCHMARKS["."]
 

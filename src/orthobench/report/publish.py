@@ -6,6 +6,7 @@ import re
 import tempfile
 from pathlib import Path
 
+from orthobench.files import write_whole
 from orthobench.report import history
 from orthobench.report.benchmarks import BENCHMARKS
 from orthobench.report.plausible import one_run, provenance
@@ -71,8 +72,8 @@ def publish(file, results, machine, name=None, root=None):
     if conflicts:
         raise ValueError(str(conflicts[0]))
     (results / place.parent).mkdir(parents=True, exist_ok=True)
-    _replace(results / place, file.read_bytes())
-    _replace(results / SUMS, sums(results).encode())
+    write_whole(results / place, file.read_bytes())
+    write_whole(results / SUMS, sums(results).encode())
     return results / place
 
 
@@ -105,17 +106,3 @@ def compare_sums(results):
         if found[name] != told[name]
     }
     return dict(sorted(wrong.items()))
-
-
-def _replace(path, content):
-    """Write a file whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part", delete=False) as part:
-        try:
-            part.write(content)
-            part.flush()
-            os.fsync(part.fileno())
-            os.chmod(part.name, 0o644)
-            os.replace(part.name, path)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise

@@ -8,6 +8,21 @@ from orthobench.report.page import one_line
 
 NARROWEST = 50  # columns of a terminal: in a narrower one, lines are those of this width
 NAME = 24  # columns: a name that takes more goes on in the next line before a table leaves out a column for it
+# Which columns a terminal that is too narrow for a table leaves out, the first one first. The others always stay: rank,
+# solver and mean with its half-width; median and share of cells that reached a target; a method and its chosen rate.
+LEFT_OUT = (
+    "time range",
+    "95 % interval",  # the mean has its half-width
+    "share, 95 % interval",
+    "learning rates",
+    "flags",  # which are then below the table
+    "difference, interval, p",
+    "not reached",
+    "n",
+    "95 % interval of the median",
+    "time (s)",
+    "failures",  # which are counted below all tables
+)
 _GAP = 2
 # Where a word that is longer than a line is broken, and what is still longer than one.
 _BREAKS, _FINER = re.compile(r"(?<=[,/])|(?=\[)"), re.compile(r"(?<==)")

@@ -17,23 +17,8 @@ from orthobench.report.page import one_line
 from orthobench.report.plausible import implausible
 from orthobench.report.separable import separable
 from orthobench.report.statistics import MIN_SEEDS
-from orthobench.report.terminal import Screen
+from orthobench.report.terminal import LEFT_OUT, Screen
 
-# Which columns a terminal that is too narrow for a table leaves out, the first one first. The others always stay: rank,
-# solver and mean with its half-width; median and share of cells that reached a target; a method and its chosen rate.
-LEFT_OUT = (
-    "time range",
-    COLUMNS[3],  # the interval: the mean has its half-width
-    survival.COLUMNS[4],
-    "learning rates",
-    "flags",  # which are then below the table
-    "difference, interval, p",
-    "not reached",
-    "n",
-    survival.COLUMNS[2],
-    "time (s)",
-    "failures",  # which are counted below all tables
-)
 MEAN = "mean ± half-width"
 
 _RETRY = " | retry: "  # in a message of the harness, before the command that runs the cell again

@@ -1,1 +1,3 @@
-"""The commands around cells: `orthobench run`, which survives dead processes, `orthobench quick`, and plans."""
+"""The commands around cells: `orthobench run`, which survives dead processes, `quick`, `doctor`, and plans."""
+
+QUICK = "quick*.yml"  # in the folder configs/ of a benchmark: what `make run` runs

@@ -5,8 +5,10 @@ engines (joblib's loky, Dask, submitit) through the functions below instead; the
 """
 
 import contextlib
+import functools
 import importlib
 import math
+import time
 from concurrent.futures import FIRST_COMPLETED, wait
 
 import cloudpickle
@@ -18,8 +20,12 @@ from joblib.externals.loky import ProcessPoolExecutor
 from ..harness.stand import front
 from ..harness.status import ERROR
 from ..provenance import UNKNOWN
+from .store import checksums
 
+CELL_SECONDS = "cell_seconds"  # a column: how long a cell took with all that it needs
 ARRAY_SIZE = 1000  # jobs in a SLURM array; its MaxArraySize is 1001 unless it is set
+LOOK_S = 1.0  # between two looks at jobs
+PREEMPTED_S = 600.0  # by then a job that is queued again is so
 # Where there is no SLURM, submitit starts processes, which it would stop after two minutes.
 LOCAL_MINUTES = 7 * 24 * 60
 # What the front process can't tell of the machine on which a cell was lost.
@@ -27,22 +33,29 @@ _ELSEWHERE = ("env_host", "env_device", "env_device_name", "env_driver", "env_cu
 
 
 @contextlib.contextmanager
+def replaced(owner, name, value):
+    """Put a value in the place of an attribute inside the block."""
+    original = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+@contextlib.contextmanager
 def contained_jobs():
-    """Make Benchopt dispatch its cells through :func:`dispatch` inside the block.
+    """Make Benchopt dispatch its cells through :func:`dispatch`, and keep a checksum of each, inside the block.
 
     Raises
     ------
     RuntimeError
         If this version of Benchopt dispatches them in another way.
     """
-    original = getattr(parallel_backends, "_dispatch", None)
-    if original is None:
+    if not hasattr(parallel_backends, "_dispatch"):
         raise RuntimeError("orthobench run needs Benchopt 1.10; with another version use `benchopt run`")
-    parallel_backends._dispatch = dispatch
-    try:
+    with replaced(parallel_backends, "_dispatch", dispatch), checksums():
         yield
-    finally:
-        parallel_backends._dispatch = original
 
 
 def dispatch(backend, benchmark, run, cells, config):
@@ -65,12 +78,21 @@ def dispatch(backend, benchmark, run, cells, config):
     tuple
         As ``run`` returns it; for a cell whose process died or that raised, one row with the status ``error``.
     """
+    run = functools.partial(_timed, run)
     if backend == "submitit":
         yield from _on_slurm(benchmark, run, cells, config)
     elif backend == "dask":
         yield from _on_dask(run, cells, config)
     else:
         yield from _on_this_machine(run, cells, effective_n_jobs(config.get("n_jobs") or 1))
+
+
+def _timed(run, **cell):
+    begin = time.monotonic()
+    with checksums():
+        rows, *others = run(**cell)
+    seconds = time.monotonic() - begin
+    return ([{**row, CELL_SECONDS: seconds} for row in rows], *others)
 
 
 def _on_this_machine(run, cells, n_jobs):
@@ -131,13 +153,12 @@ def _on_dask(run, cells, config):
 
 
 def _unpack(payload):
-    run, cell = cloudpickle.loads(payload)
+    run, cell = cloudpickle.loads(payload)  # noqa: TID251 - the front process's own bytes
     return run(**cell)
 
 
 def _on_slurm(benchmark, run, cells, config):
     from benchopt.parallel_backends.slurm_executor import get_slurm_executor, get_solver_slurm_config
-    from submitit.helpers import as_completed
 
     settings = {}  # of a solver's jobs: a list of (parameters, cells)
     for cell in cells:
@@ -152,8 +173,30 @@ def _on_slurm(benchmark, run, cells, config):
             with executor.batch():
                 chunk = [(executor.submit(run, **cell), cell) for cell in same[start : start + ARRAY_SIZE]]
             jobs |= dict(chunk)
-    for job in as_completed(list(jobs), poll_frequency=1):
-        yield _outcome(job.exception(), job.result, jobs[job])
+    for job, error in _ended(jobs):
+        yield _outcome(error or job.exception(), job.result, jobs[job])
+
+
+def _ended(jobs):
+    """Yield jobs as they end, and None; with an error those that are preempted and not queued again.
+
+    Submitit counts a preempted job as one that runs, for it may be queued again: one that stays preempted is not.
+    """
+    left, since = list(jobs), {}
+    while left:
+        for job in tuple(left):
+            preempted = job.state.upper().startswith("PREEMPTED") and not job.done()
+            since[job] = (since.get(job) or time.monotonic()) if preempted else None
+            if preempted and time.monotonic() - since[job] >= PREEMPTED_S:
+                error = RuntimeError(f"SLURM preempted job {job.job_id} and did not queue it again")
+            elif preempted or not job.done():
+                continue
+            else:
+                error = None
+            left.remove(job)
+            yield job, error
+        if left:
+            time.sleep(LOOK_S)
 
 
 def _outcome(error, result, cell):

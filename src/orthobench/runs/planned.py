@@ -17,6 +17,11 @@ class Planned:
     solver: str
     seeds: tuple
     skipped: object  # a callable: why the solver does not apply, "" if it does; it may have to make the data
+    installed: bool = True
+
+    def cells(self):
+        """List its cells, as `orthobench.runs.results.CELL` has them."""
+        return [(self.dataset, self.objective, self.solver, seed) for seed in self.seeds]
 
 
 def planned_cells(folder, configuration):
@@ -47,12 +52,23 @@ def planned_cells(folder, configuration):
         objectives = benchmark.check_objective_filters(config.get("objective", default))
     except Exception as error:  # Benchopt raises a click exception
         raise ValueError(f"{configuration}: {' '.join(str(error).split())}") from error
-    seeds = tuple(range(int(config.get("n-repetitions", 1))))
+    return plan(datasets, objectives, solvers, int(config.get("n-repetitions", 1)))
+
+
+def plan(datasets, objectives, solvers, repetitions):
+    """List what is planned of Benchopt's classes with parameters, installed or not; returns a list of `Planned`."""
     return [
-        Planned(str(dataset), str(objective), str(solver), seeds, _skipping(dataset, objective, solver))
-        for dataset, _ in _list_parametrized_classes(*datasets)
+        Planned(
+            str(dataset),
+            str(objective),
+            str(solver),
+            tuple(range(repetitions)),
+            _skipping(dataset, objective, solver),
+            dataset_there and solver_there,
+        )
+        for dataset, dataset_there in _list_parametrized_classes(*datasets)
         for objective, _ in _list_parametrized_classes(*objectives, check_installed=False)
-        for solver, _ in _list_parametrized_classes(*solvers)
+        for solver, solver_there in _list_parametrized_classes(*solvers)
     ]
 
 

@@ -16,6 +16,7 @@ from orthobench.report.site.results import File, Result
 from orthobench.report.site.single import single
 from orthobench.report.terminal import columns
 from orthobench.report.text import read_frame, together
+from orthobench.runs import QUICK
 
 NAME = "quick"
 # What Benchopt writes of a solver, when it is through with it on a data set.
@@ -80,7 +81,7 @@ def run(folders=None, out=None):
 
 def _configurations(folder):
     """List the names of a benchmark's quick configurations."""
-    return sorted(path.stem for path in (ROOT / folder / "configs").glob(f"{NAME}*.yml"))
+    return sorted(path.stem for path in (ROOT / folder / "configs").glob(QUICK))
 
 
 def _result(folder, files):

@@ -1,9 +1,8 @@
 """What robust conformal prediction costs: Lipschitz sets over vanilla ones, and the time of CAS, in one run.
 
-``python -m orthobench.studies.conformal_speed`` prints it. Nothing else should run meanwhile.
+``orthobench speed conformal`` prints it. Nothing else should run meanwhile.
 """
 
-import argparse
 import weakref
 
 import torch
@@ -15,7 +14,7 @@ from ..conformal import LAC, LipschitzConformal, Margin, SplitConformal
 from ..conformal.smoothing import CAS
 from ..device import Stopwatch, resolve_device
 from ..models import lipschitz_mlp
-from .speed import medians
+from .timing import medians
 
 INPUTS, CLASSES = 10_000, 1_000
 CALIBRATION = 1_000
@@ -131,21 +130,11 @@ def peak_bytes(run):
     return live.peak
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orthobench.studies.conformal_speed", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--repetitions", type=int, default=9, help="alternating repetitions (default 9)")
-    parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")
-    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     device = resolve_device()
     print(f"device {device}, {torch.get_num_threads()} threads, torch {torch.__version__}", flush=True)
     for line in prediction(device, arguments.repetitions):
         print(line, flush=True)
     print(cas(device), flush=True)
-
-
-if __name__ == "__main__":
-    main()

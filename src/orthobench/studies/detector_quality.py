@@ -1,9 +1,7 @@
 """How good the detector of `digit_boxes` is: what it misses at any score, and how often it names what it finds wrongly.
 
-``python -m orthobench.studies.detector_quality`` trains it and prints that.
+``orthobench study detector-quality`` trains it and prints that.
 """
-
-import argparse
 
 import numpy as np
 
@@ -15,13 +13,12 @@ from ..data import digit_boxes
 from ..models.detector import detect, trained_detector
 from .goals import Figure
 
-TRAIN, POOL, EPOCHS = 4_000, 2_000, 10
 OVERLAP = 0.5  # from which on a box is found
 # Fewer misses than levels of risk allow for, and classes that are neither all right nor hard.
 MOST_MISSED, CLASS_ERRORS = 0.01, (0.03, 0.1)
 
 
-def figures(train=TRAIN, pool=POOL, epochs=EPOCHS):
+def figures(train, pool, epochs):
     """Yield the `Figure` of objects that are missed, of wrong classes of the others, and of the average precision."""
     scenes, held_out = digit_boxes(0, train=train, pool=pool)
     model = trained_detector(scenes, 10, epochs=epochs)
@@ -42,16 +39,7 @@ def figures(train=TRAIN, pool=POOL, epochs=EPOCHS):
     yield Figure("mean average precision", average_precision(detections, truths, OVERLAP))
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orthobench.studies.detector_quality", description=__doc__.splitlines()[0]
-    )
-    for name, default in (("train", TRAIN), ("pool", POOL), ("epochs", EPOCHS)):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"(default {default})")
-    for figure in figures(**vars(parser.parse_args(argv))):
+    for figure in figures(arguments.train, arguments.pool, arguments.epochs):
         print(figure.line(), flush=True)
-
-
-if __name__ == "__main__":
-    main()

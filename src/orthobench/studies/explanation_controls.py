@@ -1,9 +1,7 @@
 """What muFidelity gives to maps whose worth is known: nothing to constant and to random ones, all to an exact one.
 
-``python -m orthobench.studies.explanation_controls`` prints it, of a network and of a linear model on digits.
+``orthobench study explanation-controls`` prints it, of a network and of a linear model on digits.
 """
-
-import argparse
 
 import torch
 
@@ -13,11 +11,10 @@ from ..lipschitz.networks import layers_of
 from ..models import lipschitz_convnet
 from .goals import Figure
 
-IMAGES = 400
 STANDARD_ERRORS, ROUNDING = 3.0, 1e-5
 
 
-def figures(images=IMAGES, seed=0):
+def figures(images, seed=0):
     """Yield the `Figure` of each control: of a 1-Lipschitz network and of a linear model, of random weights."""
     inputs = digits()[0][:images]
     score = _explained(lipschitz_convnet(seed, **layers_of("cayley")), inputs)
@@ -55,17 +52,7 @@ def _explained(model, inputs):
         return ClassScore(model, inputs, model(inputs).argmax(1))
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orthobench.studies.explanation_controls", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--images", type=int, default=IMAGES, help=f"the first ones (default {IMAGES})")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args(argv)
     for figure in figures(arguments.images, arguments.seed):
         print(figure.line(), flush=True)
-
-
-if __name__ == "__main__":
-    main()

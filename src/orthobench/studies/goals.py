@@ -74,7 +74,7 @@ def ratios(times, one, other):
     Parameters
     ----------
     times : dict of str to list of float
-        As `orthobench.studies.speed.times_in_turn` returns it.
+        As `orthobench.studies.timing.times_in_turn` returns it.
     one, other : str
 
     Returns

@@ -1,9 +1,8 @@
 """What orthogonal layers cost, as ratios of times measured in one run: ours against Orthogonium's, AOC against plain.
 
-``python -m orthobench.studies.lipschitz_speed`` prints them. Nothing else should run meanwhile.
+``orthobench speed lipschitz`` prints them. Nothing else should run meanwhile.
 """
 
-import argparse
 import itertools
 from functools import partial
 
@@ -12,14 +11,11 @@ from torch import nn
 
 from ..device import resolve_device
 from ..lipschitz.layers.newton_schulz_linear import NewtonSchulzLinear
-from .speed import medians
+from .timing import medians
 
-WIDTHS = (256, 512, 1024)
 BATCH = 256
 TRAINING_STEPS = 20
-BATCHES = (16, 64, 256, 1024)
 CHANNELS = (3, 32, 32, 64, 64, 128)
-IMAGE = 16
 NOT_INSTALLED = "orthogonium is not installed: pip install 'orthobench[libraries]'"
 
 
@@ -91,7 +87,7 @@ def dense_layers(width, device):
     return layers
 
 
-def dense(device, repetitions, learning_rate, widths=WIDTHS):
+def dense(device, repetitions, learning_rate, widths):
     """Yield a line for each width: the time of our dense layer over that of Orthogonium's, and their errors.
 
     Both are trained before they are timed, since ours takes as many products as its weight needs. Orthogonium's has its
@@ -164,7 +160,7 @@ def training_step(model, optimizer, inputs):
     optimizer.step()
 
 
-def convolutional(device, repetitions, batches=BATCHES, channels=CHANNELS, image=IMAGE):
+def convolutional(device, repetitions, batches, image, channels=CHANNELS):
     """Yield a line for each batch size: what AOC adds to a training step with plain convolutions.
 
     Parameters
@@ -172,10 +168,10 @@ def convolutional(device, repetitions, batches=BATCHES, channels=CHANNELS, image
     device : torch.device
     repetitions : int
     batches : sequence of int
-    channels : sequence of int
-        Of the inputs and after each convolution.
     image : int
         Width and height.
+    channels : sequence of int
+        Of the inputs and after each convolution.
 
     Yields
     ------
@@ -203,22 +199,8 @@ def convolutional(device, repetitions, batches=BATCHES, channels=CHANNELS, image
         )
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orthobench.studies.lipschitz_speed", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--repetitions", type=int, default=9, help="alternating repetitions (default 9)")
-    parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")
-    parser.add_argument(
-        "--widths", type=int, nargs="*", default=WIDTHS, help="of the dense layers (default 256 512 1024)"
-    )
-    parser.add_argument(
-        "--batches", type=int, nargs="*", default=BATCHES, help="of the convolutions (default 16 64 256 1024)"
-    )
-    parser.add_argument("--learning-rate", type=float, default=0.02, help="of the dense layers (default 0.02)")
-    parser.add_argument("--image", type=int, default=IMAGE, help=f"width of the images (default {IMAGE})")
-    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     device, repetitions = resolve_device(), arguments.repetitions
     print(f"device {device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {repetitions} repetitions")
@@ -227,11 +209,7 @@ def main(argv=None):
             print(line, flush=True)
         # These steps take seconds, and are told apart by few.
         few = max(1, repetitions // 3)
-        for line in convolutional(device, few, arguments.batches, image=arguments.image):
+        for line in convolutional(device, few, arguments.batches, arguments.image):
             print(line, flush=True)
     except ImportError:
         print(NOT_INSTALLED)
-
-
-if __name__ == "__main__":
-    main()

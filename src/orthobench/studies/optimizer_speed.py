@@ -1,9 +1,8 @@
 """How long steps of TurboMuon and of SchattenMuon take against others, as ratios of times measured in one run.
 
-``python -m orthobench.studies.optimizer_speed`` prints them. Nothing else should run meanwhile.
+``orthobench speed optimizer`` prints them. Nothing else should run meanwhile.
 """
 
-import argparse
 from functools import partial
 
 import torch
@@ -11,8 +10,7 @@ import torch
 from ..device import resolve_device
 from ..models import byte_transformer, hidden_weights
 from ..optim import ActivationMoments, SchattenMuon, TurboMuon
-from ..optim.schatten_options import METHODS
-from .speed import medians
+from .timing import medians
 
 BATCH, CONTEXT = 8, 64
 TRAINING_CONTEXT = 256
@@ -174,20 +172,8 @@ def schatten_overhead(device, repetitions, width, depth, tokens, method="eigh"):
     )
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orthobench.studies.optimizer_speed", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--repetitions", type=int, default=15, help="alternating repetitions (default 15)")
-    parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")
-    parser.add_argument("--width", type=int, default=256, help="of the transformer (default 256)")
-    parser.add_argument("--depth", type=int, default=4, help="blocks of the transformer (default 4)")
-    parser.add_argument(
-        "--tokens", type=int, nargs="+", default=[16384, 4096], help="in a batch, each (default 16384 4096)"
-    )
-    parser.add_argument("--method", default="eigh", choices=METHODS, help="of SchattenMuon's powers (default eigh)")
-    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     sizes = arguments.repetitions, arguments.width, arguments.depth
     for line in report(resolve_device(), *sizes):
@@ -197,7 +183,3 @@ def main(argv=None):
     for tokens in arguments.tokens:
         for line in schatten_overhead(resolve_device(), few, *sizes[1:], tokens, arguments.method):
             print(line, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,9 @@
 """How long a private step without clipping takes, against ghost clipping and plain SGD, as ratios of one run.
 
-``python -m orthobench.studies.privacy_speed`` prints them, and ratios of peak memory. Nothing else should
+``orthobench speed privacy`` prints them, and ratios of peak memory. Nothing else should
 run meanwhile.
 """
 
-import argparse
 import subprocess
 import sys
 from functools import partial
@@ -18,8 +17,7 @@ from ..lipschitz.losses import CrossEntropy
 from ..privacy.clip_free import ClipFreeOptimizer
 from ..privacy.losses import loss_constant
 from ..privacy.networks import private_mlp
-from ..privacy.projection import PROJECTIONS
-from .speed import medians
+from .timing import medians
 
 CLASSES = 10
 LEARNING_RATE = 0.05
@@ -178,7 +176,7 @@ def peak_memory(method, case):
     """
     arguments = ["--peak", method, *map(str, (case.features, *case.widths, case.batch))]
     threads = ["--threads", str(torch.get_num_threads())]
-    command = [sys.executable, "-m", "orthobench.studies.privacy_speed", *threads, *arguments]
+    command = [sys.executable, "-m", "orthobench", "speed", "privacy", *threads, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
@@ -213,22 +211,8 @@ def memory(cases):
         yield f"{case}, peak memory of the process: {ratio:.2f} of plain SGD {verdict(ratio, LARGEST_MEMORY)}"
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orthobench.studies.privacy_speed", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--repetitions", type=int, default=15, help="alternating repetitions (default 15)")
-    parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")
-    parser.add_argument(
-        "--projections",
-        nargs="+",
-        default=["cholesky"],
-        choices=list(PROJECTIONS),
-        help="of the weights; targets are for the first (default cholesky)",
-    )
-    parser.add_argument("--peak", nargs="+", metavar="METHOD SIZE", help="print one process' peak memory and stop")
-    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     if arguments.peak:
         print_peak(arguments.peak[0], arguments.peak[1:])
@@ -245,7 +229,3 @@ def main(argv=None):
         print(NOT_INSTALLED)
     for line in memory(CASES):
         print(line, flush=True)
-
-
-if __name__ == "__main__":
-    main()

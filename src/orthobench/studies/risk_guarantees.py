@@ -1,10 +1,9 @@
 """Whether controllers of detection risks keep what they claim, and whether careless ones are seen not to.
 
-``python -m orthobench.studies.risk_guarantees`` simulates them on images whose risks are known exactly for any
+``orthobench study risk-guarantees`` simulates them on images whose risks are known exactly for any
 thresholds: honest controllers must not be refuted, careless ones must be. It takes some minutes.
 """
 
-import argparse
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,7 +23,6 @@ from ..conformal.risk import conformal_risk_threshold
 from ..conformal.risk.losses import as_level
 from ..conformal.verdicts import is_refuted, known_risk_p_value
 
-CALIBRATIONS, IMAGES = 2_000, 99
 LOSSES = DetectionLosses(match="hausdorff")
 ALPHAS = {"confidence": 0.05, "localisation": 0.1, "classification": 0.1}
 SECOND = {"localisation": 0.1, "classification": 0.1}
@@ -103,7 +101,7 @@ def cases():
     ]
 
 
-def exact_risks(case, calibrations, images=IMAGES, seed=0):
+def exact_risks(case, calibrations, images, seed=0):
     """Return the exact risks (calibrations,) of a case, by name: none of the calibrations is left out."""
     random = np.random.default_rng(seed)
     found = []
@@ -113,7 +111,7 @@ def exact_risks(case, calibrations, images=IMAGES, seed=0):
     return {name: np.array([each[name] for each in found]) for name in found[0]}
 
 
-def lines(case, calibrations, images=IMAGES, seed=0):
+def lines(case, calibrations, images, seed=0):
     """Yield a line for each claimed risk of a case, and one that says whether the case ended as it must."""
     claim, refuted = case.controller.claim, False
     for risk, values in exact_risks(case, calibrations, images, seed).items():
@@ -128,16 +126,8 @@ def lines(case, calibrations, images=IMAGES, seed=0):
     yield f"{case.name}: {'refuted' if refuted else 'not refuted'}, {must}: {_verdict(refuted == case.refuted)}"
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orthobench.studies.risk_guarantees", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--calibrations", type=int, default=CALIBRATIONS, help=f"of each case (default {CALIBRATIONS})")
-    parser.add_argument("--images", type=int, default=IMAGES, help=f"of each calibration (default {IMAGES})")
-    parser.add_argument("--seed", type=int, default=0, help="the first one (default 0)")
-    parser.add_argument("--seeds", type=int, default=1, help="how many (default 1)")
-    arguments = parser.parse_args(argv)
     for seed in range(arguments.seed, arguments.seed + arguments.seeds):
         for case in cases():
             for line in lines(case, arguments.calibrations, arguments.images, seed):
@@ -146,7 +136,3 @@ def main(argv=None):
 
 def _verdict(holds):
     return "holds" if holds else "DOES NOT HOLD"
-
-
-if __name__ == "__main__":
-    main()

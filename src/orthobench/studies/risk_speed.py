@@ -1,9 +1,8 @@
 """What controlling the risks of a detector costs: seconds to calibrate and to predict, and memory, which is linear.
 
-``python -m orthobench.studies.risk_speed`` prints it, of made-up detections. Nothing else should run meanwhile.
+``orthobench speed risk`` prints it, of made-up detections. Nothing else should run meanwhile.
 """
 
-import argparse
 import time
 import tracemalloc
 
@@ -12,7 +11,7 @@ import numpy as np
 from ..conformal.detection import DetectionLosses, Detections, JointController, SequentialController, Truths
 from .goals import Figure
 
-IMAGES, BOXES, TRUE_BOXES, CLASSES = 5_000, 100, 7, 20
+TRUE_BOXES, CLASSES = 7, 20
 SIDE = 640.0
 ALPHAS = {"confidence": 0.02, "localisation": 0.05, "classification": 0.05}
 # Seconds to calibrate; the memory of four times as many images, over four times that of these.
@@ -26,7 +25,7 @@ CONTROLLERS = {
 }
 
 
-def made_up_images(images, boxes=BOXES, true_boxes=TRUE_BOXES, classes=CLASSES, seed=0):
+def made_up_images(images, boxes, true_boxes=TRUE_BOXES, classes=CLASSES, seed=0):
     """Return detections and truths: the first candidates of an image are its true boxes, moved, the others anywhere.
 
     Parameters
@@ -75,7 +74,7 @@ def peak_bytes(run):
         tracemalloc.stop()
 
 
-def times(images=IMAGES, boxes=BOXES, repetitions=3):
+def times(images, boxes, repetitions):
     """Yield the `Figure` of the seconds that each controller takes to calibrate, and to predict as many images."""
     detections, truths = made_up_images(images, boxes)
     size = f"{images} images with {boxes} boxes each"
@@ -86,7 +85,7 @@ def times(images=IMAGES, boxes=BOXES, repetitions=3):
         yield Figure.of(f"{name}, predicting them, s", taken)
 
 
-def growth(images=IMAGES // 4, boxes=BOXES):
+def growth(images, boxes):
     """Yield the `Figure` of each controller: the peak memory of four times as many images, over four times it."""
     few, many = made_up_images(images, boxes), made_up_images(4 * images, boxes)
     for name, controller in CONTROLLERS.items():
@@ -99,20 +98,9 @@ def growth(images=IMAGES // 4, boxes=BOXES):
             yield Figure(text, large / (4 * small), at_most=GOAL_GROWTH)
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orthobench.studies.risk_speed", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--images", type=int, default=IMAGES, help=f"to calibrate with (default {IMAGES})")
-    parser.add_argument("--boxes", type=int, default=BOXES, help=f"candidates of each image (default {BOXES})")
-    parser.add_argument("--repetitions", type=int, default=3, help="of each time (default 3)")
-    arguments = parser.parse_args(argv)
     for figure in times(arguments.images, arguments.boxes, arguments.repetitions):
         print(figure.line(), flush=True)
     for figure in growth(arguments.images // 4, arguments.boxes):
         print(figure.line(), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,11 +1,10 @@
 """What running cells costs beside their work: processor time and files a cell, for each way to run them.
 
-``python -m orthobench.studies.scheduling`` runs a benchmark whose solver does nothing, fits a line to the processor
+``orthobench study scheduling`` runs a benchmark whose solver does nothing, fits a line to the processor
 time that all its processes take, and prints it in units of what a cell adds to the sequential run, with what the line
 gives for more cells than were run. Waiting (in SLURM's queue, for a file to appear) is not in it.
 """
 
-import argparse
 import os
 import resource
 import subprocess
@@ -22,9 +21,6 @@ import yaml
 from ..harness.stand.cells import RunOnceCell
 
 SEQUENTIAL = "sequential"
-CELLS = (10, 100, 300)
-# submitit's own executor starts all jobs at once: more than these would not fit into the memory of a small machine.
-JOBS = (2, 4, 8)
 TOTALS = (10, 1_000, 100_000)
 ROWS = 100_000
 ENGINES = {
@@ -164,7 +160,7 @@ def measure(engine, cells, workers, folder):
     command = ["-m", "benchopt", "run"]
     options = ["--no-timeout", "--no-plot", "--output", str(folder / "rows.parquet")]
     if ENGINES[engine] is not None:
-        command = ["-m", "orthobench.cli", "run"]
+        command = ["-m", "orthobench", "run"]
         path = folder / "engine.yml"
         path.write_text(yaml.safe_dump(ENGINES[engine] | _workers(engine, workers)))
         options += ["--parallel-config", str(path)]
@@ -274,19 +270,8 @@ def result_line(rows, count, unit):
     )
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orthobench.studies.scheduling", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--cells", nargs="+", type=_positive, default=CELLS, help="runs to make (default 10 100 300)")
-    parser.add_argument(
-        "--jobs", nargs="+", type=_positive, default=JOBS, help="for submitit, which starts all at once (default 2 4 8)"
-    )
-    parser.add_argument("--backend", nargs="+", choices=list(ENGINES), default=list(ENGINES), help="(default all)")
-    parser.add_argument("--workers", type=_positive, default=2, help="of loky and Dask (default 2)")
-    parser.add_argument("--cell-seconds", type=_seconds, default=60.0, help="how long a cell works (default 60)")
-    arguments = parser.parse_args(argv)
     costs = {}
     # The unit comes from the sequential run, asked for or not.
     for engine in dict.fromkeys([SEQUENTIAL, *arguments.backend]):
@@ -299,20 +284,3 @@ def main(argv=None):
     unit = unit_of(costs)
     for line in (*time_lines(costs, arguments.cell_seconds), *storage_lines(costs), result_line(rows, ROWS, unit)):
         print(line, flush=True)
-
-
-def _positive(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a positive integer, such as 10")
-    return int(text)
-
-
-def _seconds(text):
-    seconds = float(text)
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a positive number of seconds, such as 60")
-    return seconds
-
-
-if __name__ == "__main__":
-    main()

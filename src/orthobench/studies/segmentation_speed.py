@@ -1,9 +1,8 @@
 """What certifying a segmentation costs: over the forward pass, with the least IoU of every class, and in memory.
 
-``python -m orthobench.studies.segmentation_speed`` prints it. Nothing else should run meanwhile.
+``orthobench speed segmentation`` prints it. Nothing else should run meanwhile.
 """
 
-import argparse
 import statistics
 import time
 import tracemalloc
@@ -17,7 +16,7 @@ from ..lipschitz.networks import layers_of
 from ..models import lipschitz_unet
 from ..segmentation import CertifiedMetrics, class_pixels
 from .conformal_speed import peak_bytes
-from .speed import medians
+from .timing import medians
 
 RADII = (26 / 255, 36 / 255, 43 / 255, 128 / 255, 1.0)
 LAYER = "aoc_bjorck"
@@ -143,14 +142,8 @@ def memory(sides=(512, 1024), classes=LARGE_CLASSES, radius=LARGE_RADII[1]):
     return f"memory beyond the logits ({4 * classes} bytes a pixel): {', '.join(found)}"
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orthobench.studies.segmentation_speed", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--repetitions", type=int, default=5, help="alternating repetitions (default 5)")
-    parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")
-    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     device = resolve_device()
     print(f"device {device}, {torch.get_num_threads()} threads, torch {torch.__version__}", flush=True)
@@ -158,7 +151,3 @@ def main(argv=None):
     for line in with_iou(device, arguments.repetitions):
         print(line, flush=True)
     print(memory(), flush=True)
-
-
-if __name__ == "__main__":
-    main()

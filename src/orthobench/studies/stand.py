@@ -1,11 +1,10 @@
 """What a process of its own for each solver costs: its start, questions and memory, and what it changes in figures.
 
-``python -m orthobench.studies.stand`` prints each beside its goal, and says what DOES NOT HOLD. Nothing else should run
+``orthobench study stand`` prints each beside its goal, and says what DOES NOT HOLD. Nothing else should run
 meanwhile. With ``--quick-configurations FOLDER`` it also runs the quick configurations with the code there and here;
 with ``--honest ROWS`` it looks for honest solvers that a busy machine gets refuted.
 """
 
-import argparse
 import contextlib
 import itertools
 import os
@@ -562,27 +561,8 @@ def honest(count, datasets=HONEST_DATASETS, solvers=(), repetitions=HONEST_REPET
 # --- the command -----------------------------------------------------------------------------------------------------
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(prog="python -m orthobench.studies.stand", description=__doc__.splitlines()[0])
-    parser.add_argument("--starts", type=_positive, default=50, help="of a stand (default 50)")
-    parser.add_argument("--echoes", type=_positive, default=2000, help="(default 2000)")
-    parser.add_argument("--transports", type=_positive, default=30, help="of each size (default 30)")
-    parser.add_argument(
-        "--sizes", type=_positive, nargs="*", default=[1024, 2048], help="of the matrices (default 1024 2048)"
-    )
-    parser.add_argument(
-        "--repetitions", type=_positive, default=5, help="alternating, in each pair of processes (default 5)"
-    )
-    parser.add_argument("--processes", type=_positive, default=5, help="pairs to time a method in (default 5)")
-    parser.add_argument(
-        "--quick-configurations", metavar="FOLDER", help="another checkout, to compare the quick configurations with"
-    )
-    parser.add_argument("--runs", type=_positive, default=3, help="of each quick configuration (default 3)")
-    parser.add_argument(
-        "--honest", type=int, default=0, metavar="ROWS", help="of honest solvers on a busy machine (default 0)"
-    )
-    arguments = parser.parse_args(argv)
     device = resolve_device()
     print(f"device {device}, {torch.get_num_threads()} threads, torch {torch.__version__}", flush=True)
     parts = [
@@ -598,13 +578,3 @@ def main(argv=None):
         parts.append(honest(arguments.honest))
     for figure in itertools.chain.from_iterable(parts):
         print(figure.line() if isinstance(figure, Figure) else figure, flush=True)
-
-
-def _positive(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a positive integer, such as 10")
-    return int(text)
-
-
-if __name__ == "__main__":
-    main()

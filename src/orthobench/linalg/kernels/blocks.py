@@ -1,7 +1,7 @@
 """Into which tiles the kernels divide their matrices.
 
 A table, and no search at first use: that would choose by clocks, so that two processes which must get the same bits
-might not. ``python -m orthobench.linalg.kernels.tuning`` times the entries, and others, on the GPU at hand.
+might not. ``orthobench speed kernels`` times the entries, and others, on the GPU at hand.
 """
 
 import contextlib

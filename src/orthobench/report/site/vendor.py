@@ -9,6 +9,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from orthobench.files import write_whole
+
 VARIABLE = "ORTHOBENCH_VENDOR"
 CACHE_VARIABLE = "ORTHOBENCH_CACHE"
 
@@ -68,9 +70,7 @@ def vendored(script):
         return kept.read_bytes()
     content = _checked(script, _extract(script, _archive(script)))
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=kept.parent, delete=False) as part:
-        part.write(content)
-    os.replace(part.name, kept)  # two builds at once never see half a file
+    write_whole(kept, content)  # two builds at once never see half a file
     return content
 
 

@@ -3,8 +3,8 @@
 import pandas as pd
 from conftest import ROOT
 
-from orthobench.studies import controls
-from orthobench.studies.controls import CONTROLS, Control
+from orthobench.studies import honest_solvers
+from orthobench.studies.honest_solvers import CONTROLS, Control
 
 
 def rows(statuses, seed):
@@ -21,9 +21,9 @@ def test_cells_that_are_not_ok_are_counted_once_each(monkeypatch):
         bad = control.name == "two" and seed == 1
         return rows(["ok", "refuted", "ok", "ok"] if bad else ["ok"] * 4, seed)
 
-    monkeypatch.setattr(controls, "run_control", run)
+    monkeypatch.setattr(honest_solvers, "run_control", run)
     monkeypatch.setitem(CONTROLS, "toy", (Control("one", ()), Control("two", ())))
-    *each, total, why = controls.controls("toy", 5)
+    *each, total, why = honest_solvers.controls("toy", 5)
     assert ran == [("one", 0), ("two", 0), ("one", 1), ("two", 1)]
     assert [figure.value for figure in each] == [0, 0, 0, 1]
     assert total.line() == "toy: cells of honest solvers that aren't ok, of 8: 1.000; at most 0: DOES NOT HOLD"
@@ -37,9 +37,9 @@ def test_a_control_runs_with_its_options_its_seed_and_its_constants(monkeypatch)
         called.append((options, (copy / benchmark / "objective.py").read_text()))
         return 1.0, rows(["ok"], 0)
 
-    monkeypatch.setattr(controls, "run_benchopt", run_benchopt)
+    monkeypatch.setattr(honest_solvers, "run_benchopt", run_benchopt)
     control = Control("toy", ("-d", "digits"), "Objective.attacked = 1\n")
-    controls.run_control("benchmark_lipschitz", control, 3)
+    honest_solvers.run_control("benchmark_lipschitz", control, 3)
     ((options, objective),) = called
     assert options == ("-d", "digits", "--no-timeout", "--seed", "3")
     assert objective.endswith("\nObjective.attacked = 1\n")
@@ -62,6 +62,6 @@ def test_what_a_control_adds_to_an_objective_is_there_and_can_be_changed(monkeyp
     monkeypatch.setattr(evaluation, "HEADLINE", evaluation.HEADLINE)
     radii = []
     for control in CONTROLS["benchmark_segmentation"]:
-        exec(control.objective, {})
+        exec(control.objective, {})  # noqa: S102 - code of the study
         radii.append(evaluation.HEADLINE)
     assert len(set(radii)) == 4

@@ -1,18 +1,17 @@
 """How fast the orthogonalisers are against others, as ratios of times measured in one run.
 
-``python -m orthobench.studies.speed`` prints them. Nothing else should run meanwhile.
+``orthobench speed orthogonaliser`` prints them. Nothing else should run meanwhile.
 """
 
-import argparse
 import functools
-import statistics
 
 import torch
 from torch.optim._muon import _zeropower_via_newtonschulz as zeropower
 
-from ..device import Stopwatch, resolve_device
+from ..device import resolve_device
 from ..linalg import newton_schulz, newton_schulz_flops
 from ..linalg.products import count_products, plain_product_rate
+from .timing import medians
 
 MUON = (3.4445, -4.7750, 2.0315)
 SHAPES = ((1, 1024, 1024), (1, 2048, 2048), (24, 256, 256), (1, 512, 2048))
@@ -65,37 +64,6 @@ def _gram_newton_schulz():
 
 # What each type is timed against.
 REFERENCES = {"bfloat16": ("torch.optim.Muon's own", torch_muon), "float32": ("a plain loop of Muon's", plain_loop)}
-
-
-def times_in_turn(methods, device, repetitions):
-    """Time each method in turn, ``repetitions`` times, after a warm-up of all.
-
-    Parameters
-    ----------
-    methods : dict of str to callable
-    device : torch.device
-    repetitions : int
-
-    Returns
-    -------
-    dict of str to list of float
-        Seconds of each, in the order of the repetitions: what belongs together was timed together.
-    """
-    times = {name: [] for name in methods}
-    for repetition in range(repetitions + 1):
-        for name, method in methods.items():
-            stopwatch = Stopwatch(device)
-            stopwatch.start()
-            method()
-            stopwatch.stop()
-            if repetition:
-                times[name].append(stopwatch.elapsed_s)
-    return times
-
-
-def medians(methods, device, repetitions):
-    """Return the median seconds of each method, timed as `times_in_turn` does."""
-    return {name: statistics.median(times) for name, times in times_in_turn(methods, device, repetitions).items()}
 
 
 def report(device, repetitions, shapes=SHAPES, dtypes=tuple(REFERENCES)):
@@ -165,25 +133,10 @@ def choices(device, repetitions, shapes=CHOICES):
         )
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(prog="python -m orthobench.studies.speed", description=__doc__.splitlines()[0])
-    parser.add_argument("--repetitions", type=int, default=9, help="alternating repetitions (default 9)")
-    parser.add_argument("--threads", type=int, default=2, help="torch's threads on a CPU (default 2)")
-    parser.add_argument(
-        "--dtypes",
-        nargs="+",
-        choices=list(REFERENCES),
-        default=list(REFERENCES),
-        help="types to time (default all; torch's own takes minutes in bfloat16 on a CPU without instructions for it)",
-    )
-    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     for line in report(resolve_device(), arguments.repetitions, dtypes=arguments.dtypes):
         print(line, flush=True)
     for line in choices(resolve_device(), arguments.repetitions):
         print(line, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,10 +1,9 @@
 """What is lost when a run is killed: cells, figures, or processes that go on without it.
 
-``python -m orthobench.studies.kills --kills 50`` runs a small benchmark by three commands in turn, kills each run at a
+``orthobench study killed-runs --kills 50`` runs a small benchmark by three commands in turn, kills each run at a
 random time, gives its command again until it finishes, and compares the rows with those of an undisturbed run.
 """
 
-import argparse
 import contextlib
 import itertools
 import os
@@ -29,14 +28,13 @@ MARK = "ORTHOBENCH_KILLS"
 COMMANDS = {
     "benchopt run": ("benchopt", "run"),
     "benchopt run -j 2": ("benchopt", "run", "-j", "2"),
-    "orthobench run -j 2": ("orthobench.cli", "run", "-j", "2"),
+    "orthobench run -j 2": ("orthobench", "run", "--keep-going", "-j", "2"),
 }
 TARGETS = ("the front process", "its process group")
 PATIENCE_S = 5.0  # for processes to end after a kill
 LONGER_S = 60.0  # until those that are left then count as there to stay
 LIMIT_S = 900.0  # for a run, on a busy machine
 ATTEMPTS = 5
-REPETITIONS = 4
 
 OBJECTIVE = '''"""How far is a matrix from an orthogonal one?"""
 
@@ -324,7 +322,7 @@ class Runs:
                 os.kill(each.number, signal.SIGKILL)
 
 
-def study(kills, seed, repetitions=REPETITIONS, patience_s=PATIENCE_S):
+def study(kills, seed, repetitions, patience_s=PATIENCE_S):
     """Yield what kills leave: a line for each that leaves something, then the figures.
 
     Parameters
@@ -396,24 +394,7 @@ def _told(runs, left):
     return f"{len(left)} processes left ({names}), of which {ends}"
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(prog="python -m orthobench.studies.kills", description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=_positive, default=50, help="of all commands together (default 50)")
-    parser.add_argument("--seed", type=int, default=0, help="of the times and of what is killed (default 0)")
-    parser.add_argument(
-        "--repetitions", type=_positive, default=REPETITIONS, help=f"of each cell (default {REPETITIONS})"
-    )
-    arguments = parser.parse_args(argv)
     for line in study(arguments.kills, arguments.seed, arguments.repetitions, PATIENCE_S):
         print(line.line() if isinstance(line, Figure) else line, flush=True)
-
-
-def _positive(text):
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a positive integer, such as 3")
-    return int(text)
-
-
-if __name__ == "__main__":
-    main()

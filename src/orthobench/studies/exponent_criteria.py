@@ -1,6 +1,6 @@
 """What the criteria for the exponent of U S^e V^T are worth, on least squares with exact line search.
 
-``python -m orthobench.studies.criterion_study`` prints, for layers with inputs of seven kinds, how much of the loss the
+``orthobench study exponent-criteria`` prints, for layers with inputs of seven kinds, how much of the loss the
 direction of each method takes in the first step, and what is left after 10 and 60 steps. The criteria choose the best
 next step; that need not be the best way to the end, and a line for each case and criterion says whether it was.
 
@@ -9,7 +9,6 @@ the report counts for how many of 8 seeds they hold. The decrease that "tightnes
 whichever criterion chose it; what "bound" and "momentum" maximise is a lower bound of it.
 """
 
-import argparse
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -324,18 +323,8 @@ def _normal(generator, *shape):
     return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orthobench.studies.criterion_study", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the inputs and targets (default 0)")
-    parser.add_argument("--seeds", type=int, default=8, help="over which the claims are counted (default 8, from 0)")
-    arguments = parser.parse_args(argv)
     seeds = report_seeds(range(arguments.seeds)) if arguments.seeds else []
     for line in itertools.chain(report(study(arguments.seed)), seeds):
         print(line, flush=True)
-
-
-if __name__ == "__main__":
-    main()

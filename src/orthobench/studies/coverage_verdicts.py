@@ -1,11 +1,10 @@
 """How often the verdict on coverage, or on another risk, doubts a claim that holds, and refutes one that doesn't.
 
-``python -m orthobench.studies.verdicts`` simulates methods that keep their level exactly, over random splits of pools.
+``orthobench study coverage-verdicts`` simulates methods that keep their level exactly, over random splits of pools.
 It prints how often their p-values are small, each share beside its goal, and then how often a coverage that is two
 points too low is refuted. It takes some minutes.
 """
 
-import argparse
 import itertools
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,7 @@ from ..conformal.quantile import conformal_rank
 from ..conformal.verdicts import SPLITS, coverage_verdict, is_refuted, risk_verdict
 from .goals import Figure
 
-CALIBRATIONS, SPLIT_COUNTS, CELLS = (50, 100, 400, 1000), (1, 2, 5, 20, 100), 4000
+CALIBRATIONS, SPLIT_COUNTS = (50, 100, 400, 1000), (1, 2, 5, 20, 100)
 ALPHA, TESTS, PART, LOSSES = 0.1, 200, 100, 4
 # The largest share of p-values below a level.
 ALARMS = {0.05: 0.09, 0.001: 0.003}
@@ -125,12 +124,8 @@ def power(cells, seed=0):
         yield Figure(f"{setting}: refuted, {excess:g} too low", refuted, at_least=POWER)
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(prog="python -m orthobench.studies.verdicts", description=__doc__.splitlines()[0])
-    parser.add_argument("--cells", type=int, default=CELLS, help=f"of each setting (default {CELLS})")
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args(argv)
     refuted = total = 0
     for setting in settings():
         p = p_values(setting, arguments.cells, arguments.seed)
@@ -140,7 +135,3 @@ def main(argv=None):
     print(Figure(f"refuted of these {total} cells", refuted, at_most=0).line(), flush=True)
     for figure in power(arguments.cells, arguments.seed):
         print(figure.line(), flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from orthobench.studies import verdicts
-from orthobench.studies.verdicts import CALIBRATIONS, METHODS, SPLIT_COUNTS, Setting, alarms, settings
+from orthobench import cli
+from orthobench.studies import coverage_verdicts
+from orthobench.studies.coverage_verdicts import CALIBRATIONS, METHODS, SPLIT_COUNTS, Setting, alarms, settings
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -38,8 +39,8 @@ def test_every_size_is_simulated_without_noise_and_every_method_with_enough_spli
 
 def test_a_share_of_small_p_values_is_shown_beside_its_goal(capsys, monkeypatch):
     few = [Setting(50, 1), Setting(50, 100, part=30, method="noisy")]
-    monkeypatch.setattr(verdicts, "settings", lambda: few)
-    verdicts.main(["--cells", "3"])
+    monkeypatch.setattr(coverage_verdicts, "settings", lambda: few)
+    cli.main(["study", "coverage-verdicts", "--cells", "3"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("exact, calibration 50, splits 1, whole pool: P(p < 0.05): ")
     assert lines[2].startswith("noisy, calibration 50, splits 100, 30 of 250: P(p < 0.05): ")

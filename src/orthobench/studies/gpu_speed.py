@@ -1,12 +1,10 @@
 """Whether the goals for a GPU are reached: ratios within one run, each beside its goal, which is meant for one H200.
 
-``python -m orthobench.studies.gpu_goals`` prints them, and says what DOES NOT HOLD. Nothing else should run meanwhile.
+``orthobench speed gpu`` prints them, and says what DOES NOT HOLD. Nothing else should run meanwhile.
 """
 
-import argparse
 import itertools
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -22,7 +20,8 @@ from ..optim import CapturedStep, TurboMuon, route_parameters
 from ..provenance import PACKAGE, environment
 from .goals import Figure, ratios
 from .optimizer_speed import OPTIONS, optimizers
-from .speed import MUON, plain_loop, rivals, times_in_turn
+from .orthogonaliser_speed import MUON, plain_loop, rivals
+from .timing import times_in_turn
 
 HEAD_SIZE = 128
 # As many shapes as a convolutional network may have, and several matrices of each.
@@ -247,22 +246,8 @@ def clock(device, repetitions, size):
     yield Figure.of("time in which work is queued, of the time that is billed for it", shares[1:], at_most=0.5)
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report, and write its rows if asked to."""
-    parser = argparse.ArgumentParser(prog="python -m orthobench.studies.gpu_goals", description=__doc__.splitlines()[0])
-    for name, default, meaning in (
-        ("repetitions", 15, "alternating repetitions"),
-        ("size", 4096, "of the matrix that is orthogonalised"),
-        ("width", 768, "of GPT-2"),
-        ("depth", 12, "blocks of GPT-2"),
-        ("context", 1024, "tokens in a text"),
-        ("tokens", 16384, "in a batch"),
-        ("steps", 5, "of training in a repetition"),
-        ("threads", 2, "torch's threads on a CPU"),
-    ):
-        parser.add_argument(f"--{name}", type=int, default=default, help=f"{meaning} (default {default})")
-    parser.add_argument("--output", type=Path, help="a parquet file for the rows")
-    arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
     device, repetitions = resolve_device(), arguments.repetitions
     found, where = [], environment(PACKAGE)
@@ -290,7 +275,3 @@ def main(argv=None):
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         pd.DataFrame(found).to_parquet(arguments.output)
-
-
-if __name__ == "__main__":
-    main()

@@ -10,8 +10,9 @@ import textwrap
 import pandas as pd
 import pytest
 
+from orthobench import cli
 from orthobench.harness.stand import wire
-from orthobench.studies import kills
+from orthobench.studies import killed_runs
 
 FRONT = """
 import importlib
@@ -31,7 +32,7 @@ def started(tmp_path):
     processes = []
 
     def start(text, **variables):
-        environment = os.environ | {kills.MARK: "token"} | variables
+        environment = os.environ | {killed_runs.MARK: "token"} | variables
         command = [sys.executable, "-c", textwrap.dedent(text)]
         pipe = subprocess.PIPE
         processes.append(subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True))
@@ -42,7 +43,7 @@ def started(tmp_path):
     for process in processes:
         process.kill()
         process.communicate()
-    for each in kills.marked("token", tmp_path):
+    for each in killed_runs.marked("token", tmp_path):
         os.kill(each.number, signal.SIGKILL)
 
 
@@ -51,7 +52,7 @@ def test_killed_runs_lose_nothing_and_leave_nothing(capsys, monkeypatch):
 
     class Drawn:
         def __init__(self, seed):
-            self.targets = itertools.cycle(reversed(kills.TARGETS))
+            self.targets = itertools.cycle(reversed(killed_runs.TARGETS))
 
         def choice(self, targets):
             return next(self.targets)
@@ -59,9 +60,9 @@ def test_killed_runs_lose_nothing_and_leave_nothing(capsys, monkeypatch):
         def uniform(self, low, high):
             return 0.9 * high
 
-    monkeypatch.setattr(kills.random, "Random", Drawn)
-    monkeypatch.setattr(kills, "PATIENCE_S", NO_HURRY_S)
-    kills.main(["--kills", "3", "--repetitions", "1"])
+    monkeypatch.setattr(killed_runs.random, "Random", Drawn)
+    monkeypatch.setattr(killed_runs, "PATIENCE_S", NO_HURRY_S)
+    cli.main(["study", "killed-runs", "--kills", "3", "--repetitions", "1"])
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.startswith("benchopt run, undisturbed: 22 rows with ")
     assert lines == [
@@ -86,10 +87,10 @@ def test_what_a_kill_leaves_is_told(monkeypatch, capsys):
         }
     )
     other = rows.iloc[[1, 1, 2]].assign(objective_value=[2.0, 2.0, 5.0], objective_env_host="there", time=7.0)
-    finished, killed = iter([rows, other]), iter([None, {kills.Process(2**22 + 1, 0)}])
-    monkeypatch.setattr(kills.Runs, "finish", lambda runs: next(finished))
-    monkeypatch.setattr(kills.Runs, "kill", lambda *_: next(killed))
-    kills.main(["--kills", "1"])
+    finished, killed = iter([rows, other]), iter([None, {killed_runs.Process(2**22 + 1, 0)}])
+    monkeypatch.setattr(killed_runs.Runs, "finish", lambda runs: next(finished))
+    monkeypatch.setattr(killed_runs.Runs, "kill", lambda *_: next(killed))
+    cli.main(["study", "killed-runs", "--kills", "1"])
     _, line, cells, figures, processes = capsys.readouterr().out.splitlines()
     assert line.startswith("kill 0 (benchopt run, ")
     assert "1 processes left (), of which all end" in line
@@ -101,23 +102,23 @@ def test_what_a_kill_leaves_is_told(monkeypatch, capsys):
 
 def test_a_process_is_found_by_its_environment_or_among_those_known_before(started, tmp_path):
     marked = started("print('ready', flush=True); input()")
-    (found,) = kills.marked("token", tmp_path)
+    (found,) = killed_runs.marked("token", tmp_path)
     assert found.number == marked.pid
-    assert found in kills.below(os.getpid())
-    assert not kills.marked("another", tmp_path)
-    other = started("print('ready', flush=True); input()", **{kills.MARK: "another"})
-    (known,) = (each for each in kills.alive() if each.number == other.pid)
-    assert kills.marked("token", tmp_path, {known}) == {found, known}
+    assert found in killed_runs.below(os.getpid())
+    assert not killed_runs.marked("another", tmp_path)
+    other = started("print('ready', flush=True); input()", **{killed_runs.MARK: "another"})
+    (known,) = (each for each in killed_runs.alive() if each.number == other.pid)
+    assert killed_runs.marked("token", tmp_path, {known}) == {found, known}
     other.kill()  # a zombie, until it is waited for
-    assert kills.left_over("another", tmp_path, {known}, NO_HURRY_S) == set()
+    assert killed_runs.left_over("another", tmp_path, {known}, NO_HURRY_S) == set()
 
 
 def test_a_worker_ends_with_its_front_process(started, tmp_path):
     front = started(FRONT)
-    workers = {each for each in kills.below(front.pid) if "LokyProcess" in kills._describe(each)}
+    workers = {each for each in killed_runs.below(front.pid) if "LokyProcess" in killed_runs._describe(each)}
     assert len(workers) == 1
     front.kill()
-    assert kills.left_over("token", tmp_path, workers, NO_HURRY_S) == set()
+    assert killed_runs.left_over("token", tmp_path, workers, NO_HURRY_S) == set()
 
 
 def test_a_server_ends_with_its_bench_before_it_has_imported_anything():
@@ -131,7 +132,7 @@ def test_a_server_ends_with_its_bench_before_it_has_imported_anything():
 
 def test_a_run_that_keeps_failing_is_told(tmp_path):
     (tmp_path / "benchmark").mkdir()
-    runs = kills.Runs(tmp_path / "benchmark", tmp_path / "runs", ("orthobench.no_such_module", "run"), 1)
+    runs = killed_runs.Runs(tmp_path / "benchmark", tmp_path / "runs", ("orthobench.no_such_module", "run"), 1)
     with pytest.raises(RuntimeError, match=r"failed 5 times: .*No module named orthobench\.no_such_module"):
         runs.finish()
 
@@ -139,5 +140,5 @@ def test_a_run_that_keeps_failing_is_told(tmp_path):
 @pytest.mark.parametrize("option", ["--kills=0", "--kills=many", "--repetitions=-1"])
 def test_bad_options_are_named(option, capsys):
     with pytest.raises(SystemExit):
-        kills.main([option])
+        cli.main(["study", "killed-runs", option])
     assert option.partition("=")[2] in capsys.readouterr().err

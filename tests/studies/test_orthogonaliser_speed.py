@@ -5,7 +5,7 @@ import re
 import torch
 from made_up_clock import made_up_clock
 
-from orthobench.studies import speed
+from orthobench.studies import orthogonaliser_speed as speed
 
 CPU = torch.device("cpu")
 TICK_S = 2.0**-10

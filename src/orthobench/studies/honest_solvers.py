@@ -1,10 +1,9 @@
 """Are honest solvers left alone? A benchmark's own, in so many cells, none of which may end in another row than ``ok``.
 
-``python -m orthobench.studies.controls benchmark_lipschitz --cells 100`` runs each of the benchmark's `CONTROLS` in
+``orthobench study honest-solvers benchmark_lipschitz --cells 100`` runs each of the benchmark's `CONTROLS` in
 turn, with another seed each time, until there are so many cells.
 """
 
-import argparse
 import itertools
 import tempfile
 from dataclasses import dataclass
@@ -147,15 +146,7 @@ def run_control(benchmark, control, seed):
         return run_benchopt(copy, benchmark, *control.options, "--no-timeout", "--seed", str(seed))[1]
 
 
-def main(argv=None):
+def main(arguments):
     """Print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m orthobench.studies.controls", description=__doc__.splitlines()[0])
-    parser.add_argument("benchmark", choices=sorted(CONTROLS))
-    parser.add_argument("--cells", type=int, default=100, help="at least (default 100)")
-    arguments = parser.parse_args(argv)
     for figure in controls(arguments.benchmark, arguments.cells):
         print(figure.line() if isinstance(figure, Figure) else figure, flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 import torch
 
+from orthobench import cli
 from orthobench.linalg import newton_schulz, newton_schulz_flops
 from orthobench.linalg.products import ProductCounter, symmetric_flops
-from orthobench.studies import gpu_goals
+from orthobench.studies import gpu_speed
 from orthobench.studies.goals import Figure, ratios
 
 CPU = torch.device("cpu")
@@ -24,7 +25,7 @@ def seconds(monkeypatch, **given):
             method()
         return {name: [given.get(name, 1.0)] * repetitions for name in methods}
 
-    monkeypatch.setattr(gpu_goals, "times_in_turn", in_turn)
+    monkeypatch.setattr(gpu_speed, "times_in_turn", in_turn)
 
 
 def by_name(figures):
@@ -65,7 +66,7 @@ def test_symmetry_halves_the_products_that_are_symmetric(rows, columns, recipe):
 def test_orthogonalisation_is_judged_by_the_times(monkeypatch):
     times = {"turbo": 1.0, "torch": 1.6, "loop": 2.7, "products": 1.2, "muon": 1.3}
     seconds(monkeypatch, **times)
-    figures = by_name(gpu_goals.orthogonalisation(CPU, 3, 16))
+    figures = by_name(gpu_speed.orthogonalisation(CPU, 3, 16))
     expected = {
         "time of torch.optim.Muon's five steps, over Turbo-Muon's": (1.6, "holds"),
         "time of the plain loop of the original Muon, over Turbo-Muon's": (2.7, "DOES NOT HOLD"),
@@ -79,7 +80,7 @@ def test_orthogonalisation_is_judged_by_the_times(monkeypatch):
 
 
 def test_other_libraries_are_measured_where_they_are_installed(monkeypatch):
-    lines = [each for each in gpu_goals.orthogonalisation(CPU, 1, 16) if isinstance(each, str)]
+    lines = [each for each in gpu_speed.orthogonalisation(CPU, 1, 16) if isinstance(each, str)]
     assert len(lines) == 2
     assert all(line.startswith("not installed (No module named") for line in lines)
     assert "pip install git+https://github.com/microsoft/dion" in lines[0]
@@ -97,7 +98,7 @@ def test_other_libraries_are_measured_where_they_are_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "gram_newton_schulz", gram)
     times = {"dion's AOL and four steps": 0.9, "gram-newton-schulz's five steps": 1.1}
     seconds(monkeypatch, **times)
-    found = list(gpu_goals.orthogonalisation(CPU, 1, 16))
+    found = list(gpu_speed.orthogonalisation(CPU, 1, 16))
     assert found[0] == "dion's five steps can't run here: RuntimeError: needs a Hopper"
     figures = by_name(found)
     for name, verdict in zip(times, ("DOES NOT HOLD", "holds"), strict=True):
@@ -108,8 +109,8 @@ def test_other_libraries_are_measured_where_they_are_installed(monkeypatch):
 
 def test_a_step_is_measured_on_the_matrices_of_gpt2_and_on_small_ones(monkeypatch):
     seconds(monkeypatch, turbo_muon=0.4, **{"pytorch_optimizer.Muon": 0.8})
-    monkeypatch.setattr(gpu_goals, "SMALL", [(4, 6), (5, 6)])
-    figures = list(gpu_goals.steps(CPU, 2, 16, 1))
+    monkeypatch.setattr(gpu_speed, "SMALL", [(4, 6), (5, 6)])
+    figures = list(gpu_speed.steps(CPU, 2, 16, 1))
     assert figures[0].name == "a step on 6 matrices, GPT-2's: time of TurboMuon, over torch.optim.Muon's"
     assert (figures[0].value, figures[0].goal) == (0.4, "at most 0.5")
     assert figures[1].value == pytest.approx(0.5)
@@ -118,10 +119,10 @@ def test_a_step_is_measured_on_the_matrices_of_gpt2_and_on_small_ones(monkeypatc
 
 def test_the_gain_is_compared_with_what_the_share_saves(monkeypatch):
     """The clock of the phases and that of the steps are made to say what is expected."""
-    original = gpu_goals._trainer
+    original = gpu_speed._trainer
     phases = {
         torch.optim.Muon: {"data": 0.0, "forward": 3.0, "backward": 6.0, "optimizer": 1.0},
-        gpu_goals.TurboMuon: {"data": 0.0, "forward": 3.0, "backward": 6.0, "optimizer": 0.4},
+        gpu_speed.TurboMuon: {"data": 0.0, "forward": 3.0, "backward": 6.0, "optimizer": 0.4},
     }
 
     def trainer(task, kind, device):
@@ -134,9 +135,9 @@ def test_the_gain_is_compared_with_what_the_share_saves(monkeypatch):
         made.phases.seconds = said
         return made
 
-    monkeypatch.setattr(gpu_goals, "_trainer", trainer)
+    monkeypatch.setattr(gpu_speed, "_trainer", trainer)
     seconds(monkeypatch, turbo=9.4, torch=10.0)
-    figures = by_name(gpu_goals.training(CPU, 2, 16, 1, 8, 32, 1))
+    figures = by_name(gpu_speed.training(CPU, 2, 16, 1, 8, 32, 1))
     assert figures["share of the optimizers in a step with torch.optim.Muon"].value == pytest.approx(0.1)
     assert figures["gain of a whole step over torch.optim.Muon"].value == pytest.approx(0.06)
     assert figures["the same from what the optimizers' share saves"].value == pytest.approx(0.06)
@@ -146,11 +147,11 @@ def test_the_gain_is_compared_with_what_the_share_saves(monkeypatch):
 
 def test_the_command_prints_and_keeps_every_figure(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("ORTHOBENCH_DEVICE", "cpu")
-    monkeypatch.setattr(gpu_goals, "SMALL", [(4, 6)])
+    monkeypatch.setattr(gpu_speed, "SMALL", [(4, 6)])
     sizes = {"repetitions": 2, "size": 16, "width": 16, "depth": 1, "context": 8, "tokens": 32, "steps": 1}
     options = [text for name, value in sizes.items() for text in (f"--{name}", str(value))]
     path = tmp_path / "new" / "goals.parquet"
-    gpu_goals.main([*options, "--threads", str(torch.get_num_threads()), "--output", str(path)])
+    cli.main(["speed", "gpu", *options, "--threads", str(torch.get_num_threads()), "--output", str(path)])
     lines = capsys.readouterr().out.splitlines()
     rows = pd.read_parquet(path)
     assert "for which there are no goals" in lines[0]
@@ -168,7 +169,7 @@ def test_the_command_prints_and_keeps_every_figure(monkeypatch, capsys, tmp_path
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_events_agree_with_the_synchronised_clock_and_queued_work_is_billed():
     device = torch.device("cuda", torch.cuda.current_device())
-    distance, queued = gpu_goals.clock(device, 9, 4096)
+    distance, queued = gpu_speed.clock(device, 9, 4096)
     # Their lower quartiles: what else runs on the machine delays some readings, and a clock that is wrong is so in all.
     assert distance.low <= 0.01
     assert queued.low < 0.5

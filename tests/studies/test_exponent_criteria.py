@@ -6,7 +6,8 @@ import re
 import pytest
 import torch
 
-from orthobench.studies import criterion_study as study
+from orthobench import cli
+from orthobench.studies import exponent_criteria as study
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,7 @@ def test_the_command_prints_every_method_of_every_case_and_the_claims(arguments,
         return original(case, method, seed, steps)
 
     monkeypatch.setattr(study, "descend", seen)
-    study.main(arguments)
+    cli.main(["study", "exponent-criteria", *arguments])
     *lines, last = capsys.readouterr().out.splitlines()
     assert set(seeds) == {5 if arguments else 0}
     assert counted == list(range(3 if arguments else 8))

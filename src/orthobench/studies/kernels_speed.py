@@ -1,16 +1,16 @@
 """Which tiles are quickest on the GPU at hand, as ratios of times measured in one run.
 
-``python -m orthobench.linalg.kernels.tuning`` prints them. The first of each kind should be the one of `blocks`.
+``orthobench speed kernels`` prints them. The first of each kind should be the one of
+`orthobench.linalg.kernels.blocks`.
 """
 
-import argparse
 from functools import partial
 
 import torch
 
-from .availability import DTYPES, takes_kernels
-from .blocks import Blocks, only, product_blocks, symmetric_blocks
-from .launches import add_product, gram, quadratic
+from ..linalg.kernels.availability import takes_kernels
+from ..linalg.kernels.blocks import Blocks, only, product_blocks, symmetric_blocks
+from ..linalg.kernels.launches import add_product, gram, quadratic
 
 SIZES = ((1, 4096, 4096), (1, 2048, 8192), (12, 768, 3072))
 CANDIDATES = (
@@ -81,20 +81,12 @@ def _time(do_bench, function):
         return None
 
 
-def main(argv=None):
+def main(arguments):
     """Print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m orthobench.linalg.kernels.tuning", description=__doc__.splitlines()[0]
-    )
-    names = [str(dtype).removeprefix("torch.") for dtype in DTYPES]
-    parser.add_argument("--dtype", choices=names, default=names[0], help=f"type of the matrices (default {names[0]})")
-    arguments = parser.parse_args(argv)
     dtype = getattr(torch, arguments.dtype)
     if not torch.cuda.is_available() or not takes_kernels(torch.empty(4096, 4096, dtype=dtype, device="cuda")):
-        parser.exit(1, "no GPU here takes the kernels: that needs CUDA, compute capability 8.0 or later, and Triton\n")
+        raise RuntimeError(
+            "no GPU here takes the kernels: that needs CUDA, compute capability 8.0 or later, and Triton"
+        )
     for line in report(dtype, torch.device("cuda", torch.cuda.current_device())):
         print(line, flush=True)
-
-
-if __name__ == "__main__":
-    main()
