@@ -339,6 +339,28 @@ def test_every_published_configuration_for_a_gpu_is_to_be_run():
             assert any(output.endswith(f"/{path.stem}.parquet") for output in outputs)
 
 
+def pitfalls():
+    """Return the cells of each row of the tables of pitfalls, without their headings and rules."""
+    lines = [line for line in (ROOT / "docs" / "pitfalls.md").read_text().splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [row for row in rows if row[0] != "pitfall" and set(row[0]) != {"-"}]
+
+
+def test_every_pitfall_is_told_with_its_severity_and_tests_that_there_are():
+    rows = pitfalls()
+    assert len({row[0] for row in rows}) == len(rows) >= 35
+    for row in rows:
+        assert len(row) == 4, row
+        assert all(row), row
+        assert row[1] in ("high", "medium", "low"), row
+        named = row[3].split(", ")
+        assert all(re.fullmatch(r"`tests/[\w/]+\.py::test_\w+`", each) for each in named), row
+        for each in named:
+            file, name = each.strip("`").split("::")
+            body = ast.parse((ROOT / file).read_text()).body
+            assert name in {node.name for node in body if isinstance(node, ast.FunctionDef)}, each
+
+
 @pytest.mark.parametrize("folder", BENCHMARKS, ids=lambda path: path.name)
 def test_every_benchmark_has_what_a_user_expects(folder):
     for name in ("README.md", "claims.toml", "config.yml", "configs/quick.yml", "configs/cpu.yml", "test_config.py"):
