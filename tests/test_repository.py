@@ -481,6 +481,7 @@ TUNED = [
         "explanations explanations_plain",
     ),
     ("benchmark_lipschitz", "robustness", "tune_explanations_blocks", "explanations_blocks"),
+    ("benchmark_lipschitz", "robustness", "tune_explanations_dense", "explanations_dense"),
     (
         "benchmark_lipschitz",
         "robustness",
@@ -497,6 +498,7 @@ EXPLAINED = BJORCK | {"Plain": {"margin=0", "temperature=1"}}
 ALSO_NAMED = {
     ("benchmark_lipschitz", "explanations explanations_plain"): EXPLAINED,
     ("benchmark_lipschitz", "explanations_blocks"): BJORCK,
+    ("benchmark_lipschitz", "explanations_dense"): EXPLAINED,
     ("benchmark_lipschitz", "explanations_fashion_mnist"): BJORCK | {"Plain": {"margin=0", "temperature=0.25"}},
     ("benchmark_lipschitz", "fashion_mnist"): BJORCK,
     ("benchmark_segmentation", "cpu"): BJORCK,
