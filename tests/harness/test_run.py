@@ -13,7 +13,7 @@ from toys import solver, toy
 from orthobench import cli, files
 from orthobench.runs import results, run
 from orthobench.runs.dispatch import CELL_SECONDS
-from orthobench.runs.progress import Progress, duration
+from orthobench.runs.progress import Progress, _Screen, duration
 from orthobench.runs.store import ITEM, SUM, checksums
 
 CELL = results.CELL
@@ -103,6 +103,8 @@ def test_a_run_tells_what_failed_and_what_is_missing_or_failed_is_run_again(comm
         (["--nonsense"], "No such option '--nonsense'"),
         (["--output", "a_file/rows"], "can't be written to"),
         (["--only-missing", "--output", "broken"], "no result that can be read"),
+        (["--pdb"], "use `benchopt run --pdb`"),
+        (["--output", ""], "'' is no name of a file"),
     ],
 )
 def test_a_run_that_cannot_start_says_why_runs_no_cell_and_leaves_nothing(command, options, told, monkeypatch):
@@ -152,9 +154,15 @@ def test_an_interrupted_run_says_so_and_goes_on_where_it_was(command, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(Progress, "ended", interrupts)
         code, shown = command("-s", "good", "-r", "2", "--output", "out")
-    assert code == run.INTERRUPTED
-    assert "! interrupted" in shown.out
-    assert not (command.folder / "outputs" / "out.parquet").exists()
+        assert code == run.INTERRUPTED
+        assert "! interrupted" in shown.out
+        assert not (command.folder / "outputs" / "out.parquet").exists()
+        # Where there is no cache, what was computed is written.
+        code, shown = command("-s", "good", "-r", "2", "--output", "out", "--no-cache")
+        assert code == run.INTERRUPTED
+        assert "begins anew" in shown.out
+        assert len(rows(command)) == 1
+    (command.folder / "outputs" / "out.parquet").unlink()
     assert command("-s", "good", "-r", "2", "--output", "out")[0] == 0
     assert len(rows(command)) == 2
 
@@ -193,6 +201,52 @@ def test_what_another_run_added_meanwhile_is_kept(tmp_path):
     results.complete(FRAME.assign(solver_name=["c", "b"], x=2.0), path)
     found = read_results(path).set_index("solver_name")["x"].to_dict()
     assert found == {"a": 1.0, "b": 2.0, "c": 2.0}
+
+
+def test_completed_rows_are_dated_and_a_link_stays_one(tmp_path):
+    real, link = tmp_path / "real.parquet", tmp_path / "out.parquet"
+    results.save(FRAME.assign(run_date="2020-01-01"), real)
+    link.symlink_to(real)
+    results.complete(FRAME.assign(solver_name=["c", "d"]), link)
+    assert link.is_symlink()
+    dates = read_results(real).set_index("solver_name")["run_date"]
+    assert dates[["a", "b"]].tolist() == ["2020-01-01"] * 2
+    assert (dates[["c", "d"]] > "2020-01-01").all()
+
+
+def test_what_is_no_result_is_told_and_an_empty_one_is_completed(tmp_path):
+    path = tmp_path / "out.parquet"
+    pd.DataFrame({"other": [1]}).to_parquet(path)
+    with pytest.raises(ValueError, match="no result of a run, it has no dataset_name"):
+        results.read_rows(path)
+    pd.DataFrame().to_parquet(path)
+    results.complete(FRAME, path)
+    assert len(read_results(path)) == 2
+
+
+def test_a_file_system_without_links_has_free_names_too(tmp_path, monkeypatch):
+    def refuses(*_):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(results.os, "link", refuses)
+    for name in ("out.parquet", "out_1.parquet", "out_2.parquet"):
+        assert results.save(FRAME, tmp_path / "out.parquet") == tmp_path / name
+    assert all(len(read_results(path)) == 2 for path in tmp_path.iterdir())
+
+
+def test_a_name_that_is_too_long_is_told_before_the_first_cell(tmp_path):
+    with pytest.raises(OSError, match="File name too long; no cell was run"):
+        results.check_writable(tmp_path / f"{'x' * 250}.parquet")
+
+
+def test_a_run_goes_on_when_nobody_looks_any_more():
+    read, write = os.pipe()
+    os.close(read)
+    screen = _Screen(os.fdopen(write, "w", buffering=1))
+    progress = Progress(2, screen)
+    progress.show(end=True)
+    print("more", file=screen, flush=True)
+    assert not screen.isatty()
 
 
 @pytest.mark.parametrize("writes", [results.save, results.complete])

@@ -93,7 +93,7 @@ class Log:
         self._streams, self._saved = (sys.stdout, sys.stderr), (os.dup(1), os.dup(2))
         for stream in self._streams:
             stream.flush()
-        self.screen = _writer(os.dup(1))
+        self.screen = _Screen(_writer(os.dup(1)))
         self._read, write = os.pipe()
         for number in (1, 2):
             os.dup2(write, number)
@@ -139,3 +139,21 @@ class Log:
 
 def _writer(number):
     return os.fdopen(number, "w", buffering=1, encoding="utf-8", errors="replace")
+
+
+class _Screen:
+    """What shows a run to whoever looks: a run goes on when nobody does any more, or its file is full."""
+
+    def __init__(self, file):
+        self._file = file
+
+    def isatty(self):
+        return self._file.isatty()
+
+    def write(self, text):
+        with contextlib.suppress(OSError):
+            self._file.write(text)
+
+    def flush(self):
+        with contextlib.suppress(OSError):
+            self._file.flush()

@@ -1,5 +1,7 @@
 """Result files of runs: where they are, what an earlier one holds, and a place that no other run takes."""
 
+import contextlib
+import errno
 import itertools
 import os
 import tempfile
@@ -35,7 +37,7 @@ def result_path(folder, name):
     if name == "None":
         name = f"benchopt_run_{datetime.now():%Y-%m-%d_%Hh%Mm%S}"
     path = Path(name) if os.sep in name or (os.altsep and os.altsep in name) else Path(folder) / name
-    if name.endswith((os.sep, os.altsep or os.sep)) or path.name in ("", ".", "..") or path.is_dir():
+    if not name or name.endswith((os.sep, os.altsep or os.sep)) or path.name in ("", ".", "..") or path.is_dir():
         raise ValueError(f"--output {name!r} is no name of a file: give one such as cpu, or a path such as out/cpu.")
     return path if path.suffix in ENDINGS else path.with_name(f"{path.name}.parquet")
 
@@ -44,6 +46,8 @@ def check_writable(path):
     """Make the folder of a file, and raise `OSError` if nothing can be written to it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(path.with_name(f".{path.name}.lock"))  # the longest name that there will be
         with part(path) as new:
             new.write_bytes(b"0")
     except OSError as error:
@@ -60,10 +64,13 @@ def read_rows(path):
         If it can't be read.
     """
     try:
-        return read_results(path)
+        frame = read_results(path)
     except Exception as error:  # what readers of parquet raise is their own
         told = f"{path} is no result that can be read: move it away, or give another name"
         raise ValueError(f"{told} ({' '.join(str(error).split())})") from error
+    if lacking := [name for name in CELL if len(frame) and name not in frame]:
+        raise ValueError(f"{path} is no result of a run, it has no {', '.join(lacking)}: give another name")
+    return frame
 
 
 def save(frame, path):
@@ -85,6 +92,8 @@ def complete(frame, path):
 
     What other runs have added to it meanwhile is kept, too. The same is raised as by `save`.
     """
+    frame = dated(frame)
+    path = path.resolve()
     with FileLock(path.with_name(f".{path.name}.lock")):
         if path.exists():
             frame = merged(read_rows(path), frame)
@@ -93,8 +102,8 @@ def complete(frame, path):
 
 def merged(earlier, frame):
     """Return the rows of both; where both have a cell, those of the second."""
-    if frame.empty:
-        return earlier
+    if frame.empty or earlier.empty:
+        return earlier if frame.empty else frame
     again = pd.MultiIndex.from_frame(frame[CELL])
     kept = earlier[~pd.MultiIndex.from_frame(earlier[CELL]).isin(again)]
     return pd.concat([kept, frame], ignore_index=True)
@@ -115,8 +124,7 @@ def _elsewhere_if_full(frame, path, place):
 
 
 def _write(frame, path, place):
-    if "run_date" not in frame:
-        frame["run_date"] = pd.Timestamp.now().isoformat()
+    frame = dated(frame)
     with part(path) as new:
         frame.to_csv(new, index=False) if path.suffix == ".csv" else to_parquet(frame, new)
         settle(new)
@@ -126,8 +134,24 @@ def _write(frame, path, place):
 def _take_a_free_name(new, path):
     for number in itertools.count(1):
         try:
-            os.link(new, path)
+            _link(new, path)
             return path
         except FileExistsError:
             stem = path.stem if number == 1 else path.stem.removesuffix(f"_{number - 1}")
             path = path.with_name(f"{stem}_{number}{path.suffix}")
+
+
+def _link(new, path):
+    """Give a file a name that no other has, or raise FileExistsError."""
+    try:
+        os.link(new, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))  # a file system without links
+        os.replace(new, path)
+
+
+def dated(frame):
+    """Return rows with the time at which they are written, unless they have one."""
+    return frame if "run_date" in frame else frame.assign(run_date=pd.Timestamp.now().isoformat())

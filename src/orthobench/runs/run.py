@@ -4,7 +4,10 @@ Benchopt plans and computes the cells, reads its options and draws its pages. Wh
 cells are run, where their rows go, the line of progress, the exit code.
 """
 
+import contextlib
+import signal
 import sys
+import threading
 import traceback
 
 import click
@@ -45,7 +48,7 @@ def main(arguments, options):
         was interrupted.
     """
     run = Run(arguments)
-    with run.log, contained_jobs(), replaced(runner, "_run_benchmark", run.start):
+    with run.log, contained_jobs(), replaced(runner, "_run_benchmark", run.start), terminated_as_interrupted():
         try:
             benchopt(["run", *options], prog_name="orthobench", standalone_mode=False)
         except (KeyboardInterrupt, click.exceptions.Abort):
@@ -56,6 +59,19 @@ def main(arguments, options):
             run.problem = one_line(error.format_message() if isinstance(error, click.ClickException) else error)
             traceback.print_exc()  # to the log
     return run.end()
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted():
+    """Have SIGTERM, by which clusters and supervisors end a run, do what an interrupt does, inside the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Run:
@@ -73,17 +89,21 @@ class Run:
         self.code, self.problem, self.interrupted = 0, "", False
         self.planned, self.wanted, self.begun = [], set(), set()
         self.without = {}  # by data set, objective and solver: why there are no rows
-        self.frame = pd.DataFrame()
+        self.frame, self.rows = pd.DataFrame(), []
+        self.completes = arguments.only_missing or arguments.only_failed
+        self.cached = True
 
     # --- in the place of parts of Benchopt's runner ------------------------------------------------------------------
 
     def start(self, benchmark, solvers, forced_solvers, *, datasets, objectives, n_repetitions, output_file, **options):
         """Plan the cells, and hand them to Benchopt's runner."""
-        completes = self.arguments.only_missing or self.arguments.only_failed
-        if completes and output_file == "None":
+        if options.get("pdb"):
+            raise ValueError("--pdb needs the terminal, which this command keeps: use `benchopt run --pdb`")
+        if self.completes and output_file == "None":
             raise ValueError("--only-missing and --only-failed need --output NAME: the result that they complete")
         # Not `get_output_folder`, which makes it.
         self.path = results.result_path(benchmark.benchmark_dir / "outputs", output_file)
+        self.cached = not benchmark.no_cache
         self.planned = plan(datasets, objectives, solvers, n_repetitions or 1)
         self.earlier = self._read_earlier(benchmark.seed)
         self.wanted = self._choose()
@@ -117,6 +137,7 @@ class Run:
     def _watched(self, original):
         def parallel_run(benchmark, run, cells, config, collect=False):
             for rows, key, status, reason, cached in original(benchmark, run, self._chosen(cells), config, collect):
+                self.rows += rows
                 if not rows:
                     self.without[key] = status
                 if status in (SKIP, NOT_RUN):
@@ -138,20 +159,21 @@ class Run:
 
     def _save(self, frame, path):
         self.frame = frame
-        completes = self.earlier is not None
-        self.saved = (results.complete if completes else results.save)(frame, self.path)
+        self.saved = (results.complete if self.completes else results.save)(frame, self.path)
         return self.saved
 
     # --- which cells -------------------------------------------------------------------------------------------------
 
     def _read_earlier(self, seed):
-        if not (self.arguments.only_missing or self.arguments.only_failed):
+        if not self.completes:
             return None
         if not self.path.exists():
             if self.arguments.only_failed:
                 raise ValueError(f"{self.path} is not there: run without --only-failed first")
             return None
         frame = results.read_rows(self.path)
+        if frame.empty:
+            return frame
         seeds = sorted(frame["base_seed"].dropna().unique()) if "base_seed" in frame else [seed]
         if list(map(str, seeds)) != [str(seed)]:
             told = ", ".join(map(str, seeds))
@@ -205,15 +227,24 @@ class Run:
             return 2
         if self.arguments.dry_run:
             return self.code
+        if self.rows and self.frame.empty and (self.completes or not self.cached):  # it ended early
+            self._save(pd.DataFrame(self.rows), self.path)
         frame = self.frame if self.earlier is None else results.merged(self.earlier, self.frame)
         lost = self._lost()
         told = failures(frame) | lost
         for line in grouped(told):
             self._tell(cut(f"! {line}", columns()))
+        others = set(failures(frame)) - {cell for each in self.planned for cell in each.cells()}
+        if others:
+            self._tell(f"! {len(others)} of these are cells of {self.path.name} that this command does not plan")
         if self.problem:
             self._tell(f"! the run ended early: {self.problem}")
         if self.interrupted:
-            self._tell("! interrupted: finished cells are in the cache, and the same command goes on from there")
+            self._tell(
+                "! interrupted: finished cells are in the cache, and the same command goes on from there"
+                if self.cached
+                else "! interrupted: with --no-cache, the same command begins anew"
+            )
         if self.saved or (self.earlier is not None and not self.begun):
             self._tell(f"Rows: {self.saved or self.path}")
         if self.page and self.page.exists():
@@ -254,7 +285,7 @@ def failures(frame):
     """Map cells with another status than ``ok`` to their status and message."""
     if STATUS not in frame:
         return {}
-    bad = frame[frame[STATUS] != "ok"]
+    bad = frame[frame[STATUS].fillna("ok") != "ok"]  # Benchopt's own rows have none
     messages = bad[MESSAGE] if MESSAGE in bad else [""] * len(bad)
     cells = bad[results.CELL].itertuples(index=False, name=None)
     return {cell: f"{status}: {text}" for cell, status, text in zip(cells, bad[STATUS], messages, strict=True)}

@@ -47,7 +47,7 @@ class Wanted:
         for read, path in reads:
             try:
                 read(path)
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 self.problems.append(f"{path} can't be read ({one_line(error)}): git checkout {path}")
             except ImportError as error:  # there are no metadata, or nothing that reads them
                 self.problems.append(f"what orthobench needs can't be told: {error}")
