@@ -277,7 +277,8 @@ def test_a_cache_or_output_that_cant_be_written_is_marked_and_downloads_are_not(
     monkeypatch.setenv("ORTHOBENCH_DATA", str(file))
     code, lines = screen(capsys)
     assert code == 0
-    assert f"{file} can't be written (Not a directory)" in joined(lines)
+    # A path that is longer than a line is broken somewhere.
+    assert f"{file}can'tbewritten(Notadirectory)" in joined(lines).replace(" ", "")
     monkeypatch.setenv("ORTHOBENCH_CACHE", str(file))
     (clone / "outputs").touch()
     code, lines = screen(capsys)
@@ -382,7 +383,7 @@ def test_the_screen_of_this_clone_has_every_benchmark_and_fits(capsys, monkeypat
     monkeypatch.chdir(tmp_path)
     code, lines = screen(capsys)
     assert code == any(line.startswith("!") for line in lines)
-    assert len(lines) <= 42
+    assert len(lines) <= 48  # long paths of tests take lines, too
     assert all(len(line) <= 80 for line in lines)
     rows = [line.split() for line in lines if " of " in line and line.split()[0] in declared.BENCHMARKS]
     assert [row[0] for row in rows] == list(declared.BENCHMARKS)
@@ -416,7 +417,7 @@ def test_a_broken_torch_and_no_clone_cost_no_other_line(tmp_path, monkeypatch):
     assert {"OrthoBench", "system", "packages", "threads", "cache", "disk", "benchmarks"} <= labels
     clone = tmp_path / "clone"
     clone.mkdir()
-    for name in ("benchmark.toml", "requirements.lock", "pyproject.toml"):
+    for name in ("benchmark.toml", "requirements.lock", "requirements-torch.lock", "pyproject.toml"):
         shutil.copy(ROOT / name, clone)
     (clone / "below").mkdir()
     done = run(clone / "below")

@@ -43,7 +43,8 @@ class Wanted:
         self.pinned, self.problems, self._required, self._extras = {}, [], [], {}
         reads = [(self._read_metadata, None)]
         if root is not None:
-            reads = [(self._read_lock, root / "requirements.lock"), (self._read_project, root / "pyproject.toml")]
+            locks = [root / "requirements.lock", *root.glob("requirements-torch.lock")]
+            reads = [*((self._read_lock, path) for path in locks), (self._read_project, root / "pyproject.toml")]
         for read, path in reads:
             try:
                 read(path)
@@ -54,7 +55,7 @@ class Wanted:
 
     def _read_lock(self, path):
         lines = path.read_text(encoding="utf-8").splitlines()
-        self.pinned = dict(found.groups() for found in map(_PIN.match, lines) if found)
+        self.pinned |= dict(found.groups() for found in map(_PIN.match, lines) if found)
 
     def _read_project(self, path):
         project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
