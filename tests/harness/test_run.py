@@ -239,6 +239,23 @@ def test_a_name_that_is_too_long_is_told_before_the_first_cell(tmp_path):
         results.check_writable(tmp_path / f"{'x' * 250}.parquet")
 
 
+def test_rows_that_are_elsewhere_are_told_with_why(command, monkeypatch, tmp_path):
+    (tmp_path / "other").mkdir()
+    settle = files.settle
+
+    def no_room(path):
+        if path.parent == command.folder / "outputs":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        settle(path)
+
+    monkeypatch.setattr(results, "settle", no_room)
+    monkeypatch.setattr(results.tempfile, "gettempdir", lambda: str(tmp_path / "other"))
+    code, shown = command("-s", "good", "--output", "out")
+    assert code == 0
+    assert f"! {command.folder / 'outputs' / 'out.parquet'} can't be written: move the rows there" in shown.out
+    assert f"Rows: {tmp_path / 'other' / 'out.parquet'}" in shown.out
+
+
 def test_a_run_goes_on_when_nobody_looks_any_more():
     read, write = os.pipe()
     os.close(read)

@@ -20,7 +20,7 @@ class Progress:
     planned : int
         How many cells there are.
     file : file
-        What shows it. In a terminal a line is written over the one before.
+        What shows it: the `screen` of a `Log`. In a terminal a line is written over the one before.
     """
 
     def __init__(self, planned, file):
@@ -45,7 +45,7 @@ class Progress:
         terminal, now = self.file.isatty(), time.monotonic()
         if end or terminal or now - self.shown >= SELDOM_S:
             self.shown = now
-            text = cut(self.text(now, end), columns() - 1)
+            text = cut(self.text(now, end), self.file.columns - 1)
             self.file.write(f"\r\033[K{text}" if terminal else f"{text}\n")
             if end and terminal:
                 self.file.write("\n")
@@ -145,7 +145,7 @@ class _Screen:
     """What shows a run to whoever looks: a run goes on when nobody does any more, or its file is full."""
 
     def __init__(self, file):
-        self._file = file
+        self._file, self.columns = file, columns()  # of the terminal, as long as it is there
 
     def isatty(self):
         return self._file.isatty()

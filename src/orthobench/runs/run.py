@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections import Counter
 
 import click
 import pandas as pd
@@ -85,11 +86,11 @@ class Run:
 
     def __init__(self, arguments):
         self.arguments, self.log = arguments, Log()
-        self.progress = self.path = self.earlier = self.saved = self.page = None
+        self.progress = self.path = self.saved = self.page = None
         self.code, self.problem, self.interrupted = 0, "", False
         self.planned, self.wanted, self.begun = [], set(), set()
         self.without = {}  # by data set, objective and solver: why there are no rows
-        self.frame, self.rows = pd.DataFrame(), []
+        self.earlier, self.frame, self.rows = pd.DataFrame(), pd.DataFrame(), []
         self.completes = arguments.only_missing or arguments.only_failed
         self.cached = True
 
@@ -165,13 +166,9 @@ class Run:
     # --- which cells -------------------------------------------------------------------------------------------------
 
     def _read_earlier(self, seed):
-        if not self.completes:
-            return None
-        if not self.path.exists():
-            if self.arguments.only_failed:
-                raise ValueError(f"{self.path} is not there: run without --only-failed first")
-            return None
-        frame = results.read_rows(self.path)
+        if self.arguments.only_failed and not self.path.exists():
+            raise ValueError(f"{self.path} is not there: run without --only-failed first")
+        frame = results.read_rows(self.path) if self.completes and self.path.exists() else pd.DataFrame()
         if frame.empty:
             return frame
         seeds = sorted(frame["base_seed"].dropna().unique()) if "base_seed" in frame else [seed]
@@ -184,14 +181,14 @@ class Run:
         cells = {cell for each in self.planned for cell in each.cells()}
         if self.arguments.only_failed:
             return cells & set(failures(self.earlier))
-        return cells - (set() if self.earlier is None else cells_of(self.earlier))
+        return cells - cells_of(self.earlier)
 
     # --- what is told ------------------------------------------------------------------------------------------------
 
     def _show_plan(self):
         seconds = times(self.path.parent)
         total, unknown = 0.0, 0
-        there = set() if self.earlier is None else cells_of(self.earlier)
+        there = cells_of(self.earlier)
         heading = None
         for each in self.planned:
             if (each.dataset, each.objective) != heading:
@@ -228,8 +225,11 @@ class Run:
         if self.arguments.dry_run:
             return self.code
         if self.rows and self.frame.empty and (self.completes or not self.cached):  # it ended early
-            self._save(pd.DataFrame(self.rows), self.path)
-        frame = self.frame if self.earlier is None else results.merged(self.earlier, self.frame)
+            try:
+                self._save(pd.DataFrame(self.rows), self.path)
+            except OSError as error:
+                self.problem = self.problem or one_line(error)
+        frame = results.merged(self.earlier, self.frame)
         lost = self._lost()
         told = failures(frame) | lost
         for line in grouped(told):
@@ -245,7 +245,9 @@ class Run:
                 if self.cached
                 else "! interrupted: with --no-cache, the same command begins anew"
             )
-        if self.saved or (self.earlier is not None and not self.begun):
+        if self.saved and self.saved.resolve().parent != self.path.resolve().parent:
+            self._tell(f"! {self.path} can't be written: move the rows there when there is room")
+        if self.saved or (len(self.earlier) and not self.begun):
             self._tell(f"Rows: {self.saved or self.path}")
         if self.page and self.page.exists():
             self._tell(f"Page: {self.page}")
@@ -293,12 +295,8 @@ def failures(frame):
 
 def grouped(told):
     """List lines for what happened to cells: one for each solver and reason."""
-    groups = {}
-    for (_, _, solver, _), reason in told.items():
-        groups.setdefault((family(solver), one_line(reason).split(RETRY)[0]), []).append(solver)
-    lines = [
-        f"{name} ({len(cells)} cell{'s' * (len(cells) != 1)}): {reason}" for (name, reason), cells in groups.items()
-    ]
+    groups = Counter((family(cell[2]), one_line(reason).split(RETRY)[0]) for cell, reason in told.items())
+    lines = [f"{name} ({count} cell{'s' * (count != 1)}): {reason}" for (name, reason), count in groups.items()]
     more = [f"and {len(lines) - SHOWN} kinds of failures more"] if len(lines) > SHOWN else []
     return lines[:SHOWN] + more
 
@@ -324,7 +322,5 @@ def estimate(seconds, planned):
     solver = seconds["solver_name"].map(family) == family(planned.solver)
     dataset = seconds["dataset_name"].map(family) == family(planned.dataset)
     exact = (seconds["dataset_name"] == planned.dataset) & (seconds["solver_name"] == planned.solver)
-    for like in (exact, solver & dataset, solver, dataset | True):
-        if like.any():
-            return float(seconds.loc[like, CELL_SECONDS].median())
-    return None
+    like = next((each for each in (exact, solver & dataset, solver) if each.any()), slice(None))
+    return float(seconds.loc[like, CELL_SECONDS].median())
