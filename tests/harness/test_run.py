@@ -104,6 +104,7 @@ def test_a_run_tells_what_failed_and_what_is_missing_or_failed_is_run_again(comm
         (["--output", "a_file/rows"], "can't be written to"),
         (["--only-missing", "--output", "broken"], "no result that can be read"),
         (["--pdb"], "use `benchopt run --pdb`"),
+        (["-r", "0"], "-r 0 plans no cell"),
         (["--output", ""], "'' is no name of a file"),
     ],
 )

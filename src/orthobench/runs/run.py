@@ -102,10 +102,13 @@ class Run:
             raise ValueError("--pdb needs the terminal, which this command keeps: use `benchopt run --pdb`")
         if self.completes and output_file == "None":
             raise ValueError("--only-missing and --only-failed need --output NAME: the result that they complete")
+        repetitions = 1 if n_repetitions is None else n_repetitions
+        if repetitions < 1:
+            raise ValueError(f"-r {repetitions} plans no cell: give 1 or more repetitions")
         # Not `get_output_folder`, which makes it.
         self.path = results.result_path(benchmark.benchmark_dir / "outputs", output_file)
         self.cached = not benchmark.no_cache
-        self.planned = plan(datasets, objectives, solvers, n_repetitions or 1)
+        self.planned = plan(datasets, objectives, solvers, repetitions)
         self.earlier = self._read_earlier(benchmark.seed)
         self.wanted = self._choose()
         if self.arguments.dry_run:
